@@ -1,0 +1,62 @@
+import { z } from 'zod'
+import { outcomeSchema, runErrorSchema, timingsSchema, usageSchema } from './runs.js'
+
+const nested = { parentToolId: z.string().optional() }
+
+/** What happened, without the envelope. The names follow the agents' common ground; `raw` carries what no driver knows. */
+export const eventBodySchema = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('run.queued') }),
+  z.object({ type: z.literal('sandbox.ready'), sandboxId: z.string(), how: z.enum(['cold', 'warm', 'session']), durationMs: z.number(), template: z.string(), agentVersion: z.string() }),
+  z.object({ type: z.literal('run.started'), agentSessionId: z.string(), model: z.string(), cwd: z.string(), tools: z.array(z.string()), agentVersion: z.string() }),
+  z.object({ type: z.literal('message.delta'), messageId: z.string(), text: z.string(), ...nested }),
+  z.object({ type: z.literal('message'), messageId: z.string(), text: z.string(), ...nested }),
+  z.object({ type: z.literal('thinking.delta'), messageId: z.string(), text: z.string(), ...nested }),
+  z.object({ type: z.literal('thinking'), messageId: z.string(), text: z.string(), redacted: z.boolean(), ...nested }),
+  z.object({ type: z.literal('tool.started'), toolId: z.string(), name: z.string(), kind: z.enum(['shell', 'read', 'edit', 'search', 'fetch', 'mcp', 'subagent', 'plan', 'other']), input: z.unknown(), title: z.string(), ...nested }),
+  z.object({ type: z.literal('tool.output'), toolId: z.string(), stream: z.enum(['stdout', 'stderr', 'mixed']), chunk: z.string(), ...nested }),
+  z.object({ type: z.literal('tool.finished'), toolId: z.string(), name: z.string(), ok: z.boolean(), exitCode: z.int().optional(), error: z.string().optional(), output: z.string(), outputTruncated: z.boolean(), durationMs: z.number(), ...nested }),
+  z.object({ type: z.literal('plan'), items: z.array(z.object({ text: z.string(), status: z.string() })) }),
+  z.object({ type: z.literal('subagent.started'), subagentId: z.string(), toolId: z.string().optional(), kind: z.string(), prompt: z.string() }),
+  z.object({ type: z.literal('subagent.finished'), subagentId: z.string(), toolId: z.string().optional(), status: z.string() }),
+  z.object({ type: z.literal('usage'), scope: z.enum(['step', 'turn']), model: z.string(), usage: usageSchema, costUsd: z.number().optional(), ...nested }),
+  z.object({ type: z.literal('permission.requested'), requestId: z.string(), toolId: z.string().optional(), name: z.string(), input: z.unknown() }),
+  z.object({ type: z.literal('compaction'), phase: z.enum(['started', 'finished']), preTokens: z.number().optional(), postTokens: z.number().optional() }),
+  z.object({ type: z.literal('rate_limit'), status: z.string(), resetsAt: z.string().optional() }),
+  z.object({ type: z.literal('status'), state: z.enum(['requesting', 'retrying', 'idle']), attempt: z.int().optional(), retryInMs: z.number().optional(), httpStatus: z.int().optional() }),
+  z.object({ type: z.literal('input.sent'), text: z.string() }),
+  z.object({ type: z.literal('model.request'), method: z.string(), path: z.string(), first: z.boolean() }),
+  z.object({ type: z.literal('model.response'), path: z.string(), httpStatus: z.int(), durationMs: z.number() }),
+  z.object({ type: z.literal('error'), code: z.string(), message: z.string(), retryable: z.boolean(), httpStatus: z.int().optional() }),
+  z.object({ type: z.literal('stderr'), text: z.string() }),
+  z.object({ type: z.literal('agent.finished'), reason: z.enum(['completed', 'interrupted', 'error', 'max_turns']), text: z.string(), usage: usageSchema, costUsd: z.number(), durationMs: z.number() }),
+  z.object({ type: z.literal('checkpoint.committed'), checkpoint: z.string(), cause: z.string(), changedFiles: z.int(), sizeBytes: z.int(), durationMs: z.number() }),
+  z.object({ type: z.literal('run.finished'), outcome: outcomeSchema, reason: z.string().nullable(), timings: timingsSchema, error: runErrorSchema.nullable() }),
+  z.object({ type: z.literal('raw'), source: z.string(), data: z.unknown() }),
+])
+export type EventBody = z.infer<typeof eventBodySchema>
+export type EventType = EventBody['type']
+
+/** The envelope. `cursor` is `epoch.seq`: only the session's owner writes, and an epoch's numbers are never used again. */
+export const envelopeSchema = z.object({
+  v: z.literal(1),
+  cursor: z.string().regex(/^\d+\.\d+$/),
+  /** RFC 3339, by the clock of the runner (the monitor's stamp where the event comes from the agent's output). */
+  time: z.iso.datetime(),
+  runId: z.uuid(),
+  sessionId: z.uuid(),
+})
+export type Vm0Event = z.infer<typeof envelopeSchema> & EventBody
+export type EventOf<T extends EventType> = Extract<Vm0Event, { type: T }>
+
+export const eventSchema = z.intersection(envelopeSchema, eventBodySchema)
+
+export function formatCursor(epoch: number, seq: number): string {
+  return `${epoch}.${seq}`
+}
+
+/** Order of two cursors: negative when `a` comes first. */
+export function compareCursors(a: string, b: string): number {
+  const [aEpoch = 0, aSeq = 0] = a.split('.').map(Number)
+  const [bEpoch = 0, bSeq = 0] = b.split('.').map(Number)
+  return aEpoch - bEpoch || aSeq - bSeq
+}

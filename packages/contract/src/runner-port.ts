@@ -1,0 +1,27 @@
+import type { ExecOutput, ExecRequestParsed, FileEntry } from './runs.js'
+
+/** Names a run inside its project. */
+export interface RunRef { projectId: string; sessionId: string; runId: string }
+export interface SessionRef { projectId: string; sessionId: string }
+
+/**
+ * What a server asks of a runner. In `vm0 up` both live in one process and this is a call; on a fleet it crosses the bus
+ * (start, cancel, input, close) and the tunnel (exec and files).
+ */
+export interface RunnerPort {
+  /** Takes the run (the row is `queued`) or says that there is no room; returns before the agent has finished. */
+  start(run: RunRef): Promise<'accepted' | 'full'>
+  /** Ends the run as `cancelled`; false when this runner does not have it. */
+  cancel(run: RunRef): Promise<boolean>
+  /** Hands text to the agent in the middle of a run. */
+  input(run: RunRef, text: string): Promise<void>
+  exec(session: SessionRef, request: ExecRequestParsed, signal: AbortSignal): AsyncIterable<ExecOutput>
+  readFile(session: SessionRef, path: string): Promise<AsyncIterable<Uint8Array>>
+  writeFile(session: SessionRef, path: string, content: AsyncIterable<Uint8Array>): Promise<void>
+  listFiles(session: SessionRef, path: string): Promise<FileEntry[]>
+  removeFile(session: SessionRef, path: string): Promise<void>
+  /** Saves the session and frees its sandbox. */
+  close(session: SessionRef): Promise<void>
+  /** Frees the sandbox without saving. */
+  discard(session: SessionRef): Promise<void>
+}

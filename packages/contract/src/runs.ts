@@ -1,0 +1,183 @@
+import { z } from 'zod'
+
+/** Ids are UUIDs made by the client (version 7 recommended), unique per project. */
+export const idSchema = z.uuid()
+
+export const outcomes = ['succeeded', 'failed', 'cancelled', 'died'] as const
+export const activeStates = ['queued', 'starting', 'running', 'waiting'] as const
+export const outcomeSchema = z.enum(outcomes)
+export const runStateSchema = z.enum([...activeStates, ...outcomes])
+export type Outcome = z.infer<typeof outcomeSchema>
+export type RunState = z.infer<typeof runStateSchema>
+
+/**
+ * The life of a run. A state that is not in this table cannot be written.
+ *
+ *   queued → starting → running ⇄ waiting → succeeded | failed | cancelled | died
+ */
+export const runTransitions: Record<RunState, readonly RunState[]> = {
+  queued: ['starting', 'cancelled', 'died', 'failed'],
+  starting: ['running', 'cancelled', 'failed', 'died'],
+  running: ['waiting', 'succeeded', 'failed', 'cancelled', 'died'],
+  waiting: ['running', 'failed', 'cancelled', 'died'],
+  succeeded: [],
+  failed: [],
+  cancelled: [],
+  died: [],
+}
+
+export function isEnded(state: RunState): state is Outcome {
+  return runTransitions[state].length === 0
+}
+
+export const resourcesSchema = z.strictObject({
+  memoryMiB: z.int().min(256).max(1_048_576).optional(),
+  cpus: z.number().min(0.1).max(256).optional(),
+  diskMiB: z.int().min(64).max(1_048_576).optional(),
+  processes: z.int().min(32).max(32_768).optional(),
+})
+export type Resources = z.infer<typeof resourcesSchema>
+
+export const defaultResources: Required<Resources> = { memoryMiB: 2048, cpus: 2, diskMiB: 10_240, processes: 512 }
+
+export const limitsSchema = z.strictObject({
+  timeoutMs: z.int().min(1).max(86_400_000).optional(),
+  turns: z.int().min(1).max(10_000).optional(),
+})
+
+/** 1 MiB: Claude Code's own context is smaller; larger inputs belong into the workspace. */
+export const maxPromptBytes = 1024 * 1024
+
+const envName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'expected a name of letters, digits and _')
+// oxlint-disable-next-line no-control-regex -- NUL can't be carried in an environment or a prompt
+const noNul = (name: string) => z.string().refine((text) => !text.includes('\0'), `${name} contains a NUL byte; expected text`)
+
+export const runSpecSchema = z.strictObject({
+  framework: z.string().min(1).max(64).default('claude-code'),
+  prompt: noNul('prompt').refine((text) => text.trim().length > 0, 'prompt is empty; expected the task for the agent'),
+  model: z.string().min(1).max(200).optional(),
+  template: z.string().min(1).max(200).optional(),
+  env: z.record(envName, noNul('env value').max(131_072)).optional(),
+  systemPrompt: z.union([noNul('systemPrompt'), z.strictObject({ append: noNul('systemPrompt.append') })]).optional(),
+  tools: z.strictObject({ allow: z.array(z.string().max(200)).max(200).optional(), deny: z.array(z.string().max(200)).max(200).optional() }).optional(),
+  resources: resourcesSchema.optional(),
+  limits: limitsSchema.optional(),
+  labels: z.record(z.string().min(1).max(64), z.string().max(256)).optional(),
+})
+export type RunSpec = z.infer<typeof runSpecSchema>
+
+export const createRunSchema = runSpecSchema.extend({
+  id: idSchema.optional(),
+  sessionId: idSchema.optional(),
+  /** What to do when the session already has a run: wait in order (default), or answer SESSION_BUSY. */
+  ifBusy: z.enum(['queue', 'refuse']).default('queue'),
+  /** Digest of a tar that was sent before by PUT /v1/uploads/{digest}; unpacked into /workspace before the prompt. */
+  workspaceUpload: z.string().regex(/^sha256:[0-9a-f]{64}$/).optional(),
+})
+export type CreateRun = z.input<typeof createRunSchema>
+export type CreateRunParsed = z.infer<typeof createRunSchema>
+
+export const createSessionSchema = z.strictObject({
+  id: idSchema.optional(),
+  template: z.string().min(1).max(200).optional(),
+  resources: resourcesSchema.optional(),
+  labels: z.record(z.string().min(1).max(64), z.string().max(256)).optional(),
+  workspaceUpload: z.string().regex(/^sha256:[0-9a-f]{64}$/).optional(),
+})
+export type CreateSession = z.input<typeof createSessionSchema>
+
+export const usageSchema = z.object({
+  inputTokens: z.int(),
+  outputTokens: z.int(),
+  cacheReadTokens: z.int(),
+  cacheWriteTokens: z.int(),
+})
+export type Usage = z.infer<typeof usageSchema>
+export const noUsage: Usage = { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0 }
+
+/** Milliseconds since the API call arrived; null where that point was not reached. */
+export const timingsSchema = z.object({
+  queuedMs: z.number().nullable(),
+  sandboxReadyMs: z.number().nullable(),
+  promptSentMs: z.number().nullable(),
+  firstModelRequestMs: z.number().nullable(),
+  firstTokenMs: z.number().nullable(),
+  agentFinishedMs: z.number().nullable(),
+  totalMs: z.number().nullable(),
+})
+export type Timings = z.infer<typeof timingsSchema>
+export const noTimings: Timings = { queuedMs: null, sandboxReadyMs: null, promptSentMs: null, firstModelRequestMs: null, firstTokenMs: null, agentFinishedMs: null, totalMs: null }
+
+export const runErrorSchema = z.object({ code: z.string(), message: z.string(), hint: z.string(), details: z.record(z.string(), z.unknown()).optional() })
+
+export const runSchema = z.object({
+  id: idSchema,
+  sessionId: idSchema,
+  state: runStateSchema,
+  reason: z.string().nullable(),
+  framework: z.string(),
+  agentVersion: z.string().nullable(),
+  model: z.string().nullable(),
+  labels: z.record(z.string(), z.string()),
+  text: z.string().nullable(),
+  usage: usageSchema,
+  costUsd: z.number(),
+  timings: timingsSchema,
+  checkpoint: z.string().nullable(),
+  error: runErrorSchema.nullable(),
+  createdAt: z.iso.datetime(),
+  startedAt: z.iso.datetime().nullable(),
+  endedAt: z.iso.datetime().nullable(),
+})
+export type RunView = z.infer<typeof runSchema>
+
+export const sessionSchema = z.object({
+  id: idSchema,
+  template: z.string(),
+  framework: z.string().nullable(),
+  state: z.enum(['idle', 'active', 'deleted']),
+  head: z.string().nullable(),
+  resources: resourcesSchema,
+  labels: z.record(z.string(), z.string()),
+  runs: z.int(),
+  createdAt: z.iso.datetime(),
+  updatedAt: z.iso.datetime(),
+})
+export type SessionView = z.infer<typeof sessionSchema>
+
+export const pageQuerySchema = z.object({ limit: z.coerce.number().int().min(1).max(200).default(50), before: idSchema.optional(), sessionId: idSchema.optional() })
+export const pageOf = <T extends z.ZodType>(item: T) => z.object({ items: z.array(item), next: z.string().nullable() })
+
+export const execRequestSchema = z.strictObject({
+  command: z.array(z.string().min(1)).min(1).max(1000),
+  cwd: z.string().startsWith('/').optional(),
+  env: z.record(envName, z.string()).optional(),
+  stdin: z.string().max(10_000_000).optional(),
+  timeoutMs: z.int().min(1).max(3_600_000).default(600_000),
+})
+export type ExecRequest = z.input<typeof execRequestSchema>
+export type ExecRequestParsed = z.infer<typeof execRequestSchema>
+/** One line of the NDJSON answer of POST /v1/sessions/{id}/exec. */
+export const execOutputSchema = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('stdout'), text: z.string() }),
+  z.object({ type: z.literal('stderr'), text: z.string() }),
+  z.object({ type: z.literal('exit'), exitCode: z.int() }),
+  z.object({ type: z.literal('error'), code: z.string(), message: z.string(), hint: z.string() }),
+])
+export type ExecOutput = z.infer<typeof execOutputSchema>
+
+export const fileEntrySchema = z.object({
+  name: z.string(),
+  path: z.string(),
+  type: z.enum(['file', 'directory', 'symlink', 'other']),
+  sizeBytes: z.int(),
+  mode: z.int(),
+  modifiedAt: z.iso.datetime(),
+})
+export type FileEntry = z.infer<typeof fileEntrySchema>
+
+export const keySchema = z.object({ id: z.string(), name: z.string(), project: z.string(), createdAt: z.iso.datetime(), revokedAt: z.iso.datetime().nullable(), key: z.string().optional() })
+export type KeyView = z.infer<typeof keySchema>
+
+export const frameworkSchema = z.object({ name: z.string(), versions: z.array(z.string()), default: z.string().nullable() })
+export type FrameworkView = z.infer<typeof frameworkSchema>
