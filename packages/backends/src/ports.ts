@@ -1,0 +1,37 @@
+import type { EventBody, Vm0Event } from '@vm0/contract'
+
+/** Encrypts what is private at rest. The result carries the key's id, so that keys can be rotated. */
+export interface SecretsPort {
+  seal(plain: string): Buffer
+  open(sealed: Buffer): string
+}
+
+/** Immutable objects by name (`layers/sha256-…`, `uploads/<project>/sha256-…`). */
+export interface BlobPort {
+  /** Durable on return (fsync of file and folder); an object that exists already is left as it is. */
+  putFile(name: string, path: string): Promise<void>
+  put(name: string, content: Uint8Array): Promise<void>
+  get(name: string): Promise<Uint8Array>
+  /** A local path of the object, or undefined where the object doesn't exist. */
+  localPath(name: string): Promise<string | undefined>
+  has(name: string): Promise<boolean>
+  remove(name: string): Promise<void>
+}
+
+export interface EventScope { projectId: string; sessionId: string; runId: string }
+
+/** The log of one run's events while its owner writes it. Cursors are `epoch.seq`, seq from 1. */
+export interface EventWriter {
+  append(body: EventBody, timeMs?: number): Vm0Event
+  /** What was appended is on disk when this returns. */
+  flush(): Promise<void>
+  close(): Promise<void>
+}
+
+export interface EventLog {
+  /** Starts (or goes on with, under a higher epoch) the log of a run. */
+  open(scope: EventScope, epoch: number): Promise<EventWriter>
+  /** Events after a cursor, in order; follows until the log is finished (`run.finished` seen) or the signal aborts when `follow` is set. */
+  read(scope: EventScope, options: { after?: string | undefined; follow: boolean; signal?: AbortSignal }): AsyncIterable<Vm0Event>
+  remove(scope: EventScope): Promise<void>
+}

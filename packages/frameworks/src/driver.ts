@@ -1,0 +1,61 @@
+import type { EventBody, RunSpec, Usage } from '@vm0/contract'
+
+export interface LaunchOptions {
+  /** Where the release is mounted inside the sandbox. */
+  releaseDir: string
+  /** The gateway as seen from inside. */
+  gatewayUrl: string
+  /** The agent's own session id to go on with. */
+  resume: string | null
+  spec: Pick<RunSpec, 'model' | 'systemPrompt' | 'tools' | 'env'> & { maxTurns?: number | undefined }
+}
+
+export interface Launch { args: string[]; env: Record<string, string>; cwd: string }
+
+/** How a turn ended, as the agent tells it. */
+export interface TurnEnd {
+  reason: 'completed' | 'interrupted' | 'error' | 'max_turns'
+  text: string
+  usage: Usage
+  /** Cost of this turn alone. */
+  costUsd: number
+  error: { code: 'MODEL_UNAUTHORIZED' | 'MODEL_RATE_LIMITED' | 'MODEL_FAILED' | 'AGENT_FAILED'; message: string; httpStatus?: number } | null
+}
+
+export interface Translated {
+  events: EventBody[]
+  /** Lines to write to the agent's stdin in answer. */
+  replies: string[]
+  agentSessionId?: string
+  turnEnd?: TurnEnd
+}
+
+/**
+ * One agent process's protocol, as pure state: lines in, events out. Does no I/O.
+ * A line that it doesn't know becomes `raw`; nothing throws.
+ */
+export interface AgentProtocol {
+  /** Lines that open a turn. */
+  prompt(text: string): string[]
+  /** Text for the agent in the middle of a turn. */
+  input(text: string): string[]
+  interrupt(): string[]
+  translate(line: string, timeMs: number): Translated
+}
+
+export interface FrameworkDriver {
+  readonly name: string
+  launch(options: LaunchOptions): Launch
+  /** `resumed`: the process goes on with an old conversation, whose cost some agents count in their totals. */
+  open(state: { resumed: boolean }): AgentProtocol
+}
+
+export interface AgentRelease { framework: string; version: string; directory: string }
+
+export interface ReleaseStore {
+  /** Installs an exact version from the npm registry, verified by its integrity; installed ones return at once. */
+  install(framework: string, version: string, onProgress?: (message: string) => void): Promise<AgentRelease>
+  list(framework: string): Promise<AgentRelease[]>
+  /** The newest installed, or AGENT_RELEASE_MISSING. */
+  newest(framework: string): Promise<AgentRelease>
+}

@@ -1,0 +1,101 @@
+import type { Resources } from '@vm0/contract'
+
+/** What a sandbox is made of. Paths are the host's. */
+export interface SandboxSpec {
+  /** Unique on the host while the sandbox lives: lower-case letters and digits, at most 20. */
+  id: string
+  /** The erofs image of the template. */
+  templateImage: string
+  /** erofs images of the session's layers, the oldest first. */
+  layers: readonly string[]
+  resources: Required<Resources>
+  /** Read-only binds of the platform: agent release, CA certificates. Never part of the session's state. */
+  platformMounts: readonly { source: string; target: string }[]
+}
+
+export interface ProcessSpec {
+  /** Unique within the sandbox; names the process's folder. */
+  id: string
+  args: readonly string[]
+  env: Readonly<Record<string, string>>
+  cwd: string
+  /** Bytes of stdout and stderr each that are kept; the process is ended when it writes more. */
+  maxOutputBytes: number
+}
+
+export interface OutputLine {
+  /** Milliseconds since 1970, the monitor's stamp, with fractions. */
+  timeMs: number
+  stream: 'stdout' | 'stderr'
+  text: string
+}
+
+/** A process in a sandbox whose pipes a monitor owns, outside the sandbox and outside this process. */
+export interface MonitoredProcess {
+  readonly id: string
+  /** Writes one line (the newline is added) to stdin. */
+  write(line: string): Promise<void>
+  /** Lines in order from the first, then those that come; ends when the process has ended and all is read. */
+  output(): AsyncIterable<OutputLine>
+  /** Resolves once with the exit status as a shell gives it (128 + signal). */
+  readonly exited: Promise<{ exitCode: number; reason: 'exit' | 'output_limit' }>
+  kill(signal?: 'SIGTERM' | 'SIGKILL'): Promise<void>
+}
+
+export interface ExecOptions {
+  args: readonly string[]
+  env?: Readonly<Record<string, string>>
+  cwd?: string
+  stdin?: AsyncIterable<Uint8Array> | Uint8Array
+  signal?: AbortSignal
+}
+
+export type ExecChunk = { stream: 'stdout' | 'stderr'; data: Uint8Array } | { exitCode: number }
+
+export interface SandboxStats {
+  memoryBytes: number
+  memoryPeakBytes: number
+  /** Times that the kernel killed a task because the sandbox was at its memory limit. */
+  oomKills: number
+  processes: number
+  cpuMs: number
+  diskUsedBytes: number
+  diskTotalBytes: number
+}
+
+export interface Sandbox {
+  readonly id: string
+  /** The source address of everything that leaves the sandbox. */
+  readonly address: string
+  /** The base URL of the gateway as seen from inside: always the same. */
+  readonly gatewayUrl: string
+  /** Starts a long-lived process under a monitor. */
+  spawn(spec: ProcessSpec): Promise<MonitoredProcess>
+  /** A short command with its streams in this process: for `exec` and files. Ends with `{ exitCode }`; an abort kills the command. */
+  exec(options: ExecOptions): AsyncIterable<ExecChunk>
+  freeze(): Promise<void>
+  thaw(): Promise<void>
+  stats(): Promise<SandboxStats>
+  /** Hands `use` a read-only view of the upper with canonical owners (root inside is 0); the caller freezes first. */
+  withUpperView<T>(use: (directory: string) => Promise<T>): Promise<T>
+  /** Ends every process and gives back all it took: mounts, network, cgroups, upper. Idempotent. */
+  close(): Promise<void>
+}
+
+export interface EngineOptions {
+  /** Names what belongs to this installation on the host: lower-case letters and digits, at most 8. */
+  installation: string
+  /** Where sandboxes keep their uppers and sockets. */
+  dataDir: string
+  /** Where the sandboxes' model requests arrive on the host: the port of the gateway's listener on `gatewayAddress()`. */
+  gatewayPort: number
+  runtime?: string
+}
+
+export interface SandboxEngine {
+  /** The host address that the gateway must listen on: `open()` has made it. */
+  readonly gatewayAddress: string
+  create(spec: SandboxSpec): Promise<Sandbox>
+  /** Ends every sandbox and gives back what the host holds for this installation. */
+  close(): Promise<void>
+}
