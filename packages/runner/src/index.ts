@@ -1,0 +1,2 @@
+export { Runner } from './runner.js'
+export type { RunnerOptions } from './options.js'

@@ -1,0 +1,28 @@
+import type { BlobPort, Database, EventLog, SecretsPort } from '@vm0/backends'
+import type { CheckpointStore } from '@vm0/checkpoints'
+import type { FrameworkDriver, ReleaseStore } from '@vm0/frameworks'
+import type { Gateway } from '@vm0/gateway'
+import type { SandboxEngine } from '@vm0/sandbox'
+import type { Logger } from 'pino'
+
+export interface RunnerOptions {
+  /** The same across restarts of this installation: what it owned is found again by it. */
+  runnerId: string
+  database: Database
+  secrets: SecretsPort
+  eventLog: EventLog
+  blobs: BlobPort
+  checkpoints: CheckpointStore
+  engine: SandboxEngine
+  gateway: Gateway
+  releases: ReleaseStore
+  findDriver(name: string): FrameworkDriver
+  /** Local path of a template's image by its digest; rejects with UNKNOWN_TEMPLATE. */
+  templateImage(digest: string): Promise<string>
+  logger: Logger
+  /** A session's sandbox is saved and freed after this long without use. */
+  idleMs: number
+  maxSandboxes: number
+  /** Called when a run has ended and its room may be used again. */
+  onRoom(): void
+}

@@ -1,0 +1,2 @@
+export { ensureTemplate } from './ensure-template.js'
+export type { Template, TemplateOptions } from './ensure-template.js'
