@@ -1,0 +1,7 @@
+export { openBlobDirectory } from './blob-directory.js'
+export { openDatabase, type Database, type DatabaseOptions } from './database.js'
+export { syncPath } from './durable.js'
+export { openEventLog } from './event-log.js'
+export type { BlobPort, EventLog, EventScope, EventWriter, SecretsPort } from './ports.js'
+export type { Schema } from './schema.js'
+export { openSecrets } from './secrets.js'

@@ -1,0 +1,67 @@
+import type { ColumnType, Generated } from 'kysely'
+
+type Timestamp = ColumnType<Date, Date | string | undefined, Date | string>
+type OptionalTimestamp = ColumnType<Date | null, Date | string | null | undefined, Date | string | null>
+/** jsonb: read parsed, written as JSON text. */
+type Json = ColumnType<unknown, string | undefined, string>
+type Big = ColumnType<number | string | bigint, number | undefined, number>
+
+/** The tables of `migrations/`, as Kysely sees them. */
+export interface Schema {
+  projects: { id: string; name: string; created_at: Timestamp }
+  api_keys: { id: string; project_id: string; name: string; hash: string; created_at: Timestamp; revoked_at: OptionalTimestamp }
+  sessions: {
+    project_id: string
+    id: string
+    state: Generated<string>
+    template: string
+    framework: string | null
+    agent_session_id: string | null
+    head: string | null
+    resources: Json
+    labels: Json
+    body_hash: string
+    workspace_upload: string | null
+    runner_id: string | null
+    epoch: Big
+    created_at: Timestamp
+    updated_at: Timestamp
+  }
+  runs: {
+    project_id: string
+    id: string
+    session_id: string
+    position: Generated<number | string>
+    state: string
+    reason: string | null
+    framework: string
+    agent_version: string | null
+    model: string | null
+    labels: Json
+    body_hash: string
+    spec: Uint8Array
+    result_text: Uint8Array | null
+    usage: Json
+    cost_usd: Generated<number>
+    timings: Json
+    checkpoint: string | null
+    error: ColumnType<unknown, string | null | undefined, string | null>
+    epoch: Big
+    created_at: Timestamp
+    started_at: OptionalTimestamp
+    ended_at: OptionalTimestamp
+  }
+  checkpoints: {
+    project_id: string
+    id: string
+    session_id: string
+    run_id: string | null
+    parent: string | null
+    cause: string
+    outcome: string | null
+    epoch: number | string
+    size_bytes: number | string
+    created_at: Timestamp
+  }
+  uploads: { project_id: string; digest: string; size_bytes: number | string; created_at: Timestamp }
+}
