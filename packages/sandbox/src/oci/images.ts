@@ -1,0 +1,44 @@
+import { createHash } from 'node:crypto'
+import { mkdir, rmdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { run } from './commands.js'
+
+/** Mounted erofs images, each once per installation, as long as somebody uses it. */
+export class ImageMounts {
+  private readonly mounts = new Map<string, { users: number; ready: Promise<string> }>()
+
+  constructor(private readonly directory: string) {}
+
+  async acquire(image: string): Promise<{ directory: string; release: () => Promise<void> }> {
+    let mount = this.mounts.get(image)
+    if (!mount) {
+      mount = { users: 0, ready: this.mount(image) }
+      this.mounts.set(image, mount)
+    }
+    mount.users += 1
+    const release = async (): Promise<void> => {
+      mount.users -= 1
+      if (mount.users > 0 || this.mounts.get(image) !== mount) return
+      this.mounts.delete(image)
+      const directory = await mount.ready.catch(() => undefined)
+      if (!directory) return
+      await run('umount', ['-l', directory]).catch(() => undefined)
+      await rmdir(directory).catch(() => undefined)
+    }
+    try {
+      return { directory: await mount.ready, release }
+    } catch (error) {
+      await release()
+      throw error
+    }
+  }
+
+  private serial = 0
+  private async mount(image: string): Promise<string> {
+    this.serial += 1
+    const directory = join(this.directory, `${createHash('sha256').update(image).digest('hex').slice(0, 8)}-${this.serial}`)
+    await mkdir(directory, { recursive: true })
+    await run('mount', ['-t', 'erofs', '-o', 'ro,nodev,loop', image, directory])
+    return directory
+  }
+}

@@ -1,0 +1,167 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, watch } from 'node:fs'
+import { mkdir, open, readFile, writeFile, type FileHandle } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Vm0Error } from '@vm0/contract'
+import type { MonitoredProcess, OutputLine, ProcessSpec } from '../engine.js'
+import { run } from './commands.js'
+
+/** `2026-11-24_13:14:15.12345 ` in front of each line of svlogd -tt. */
+const stampLength = 26
+/** How long after the process's end a child that holds its pipe may keep the record open. */
+const drainMs = 2_000
+
+/**
+ * Owns the process's pipes outside the sandbox: stdin is a FIFO that stays open, stdout and stderr go through loggers that
+ * stamp each line. Nothing inside can reach the records. It runs in a session of its own and outlives this process.
+ */
+const monitorScript = `
+exec 0<>in
+{ { "$@" 2>&3 3>&-; echo $? >exit.tmp; mv exit.tmp exit; } | svlogd -tt -b 65536 out; } 3>&1 | svlogd -tt -b 65536 err
+`
+
+export interface StartOptions { directory: string; spec: ProcessSpec; command: readonly string[]; pidFile: string }
+
+export async function startMonitored({ directory, spec, command, pidFile }: StartOptions): Promise<MonitoredProcess> {
+  for (const stream of ['out', 'err']) {
+    await mkdir(join(directory, stream), { recursive: true, mode: 0o700 })
+    await writeFile(join(directory, stream, 'config'), 's0\n') // no rotation: the cap is ours
+    await writeFile(join(directory, stream, 'current'), '', { mode: 0o600 })
+  }
+  await run('mkfifo', ['-m', '600', join(directory, 'in')])
+  const monitor = spawn('setsid', ['sh', '-c', monitorScript, 'vm0-monitor', ...command], { cwd: directory, stdio: 'ignore', detached: true })
+  await once(monitor, 'spawn').catch((cause: unknown) => {
+    throw new Vm0Error('RUNTIME_MISSING', 'the monitor could not be started: expected setsid and svlogd (packages util-linux and runit)', { cause })
+  })
+  return new Monitored(directory, spec, pidFile, once(monitor, 'close'), await open(join(directory, 'in'), 'r+'))
+}
+
+class Monitored implements MonitoredProcess {
+  readonly id: string
+  readonly exited: Promise<{ exitCode: number; reason: 'exit' | 'output_limit' }>
+  private overLimit = false
+  private writing: Promise<unknown> = Promise.resolve()
+  private readonly recordClosed: Promise<void>
+
+  constructor(private readonly directory: string, private readonly spec: ProcessSpec, private readonly pidFile: string, monitorClosed: Promise<unknown>, private readonly stdin: FileHandle) {
+    this.id = spec.id
+    const exitWritten = waitForFile(directory, 'exit', monitorClosed)
+    this.exited = exitWritten.then(async () => {
+      await this.stdin.close().catch(() => undefined)
+      const status = await readFile(join(directory, 'exit'), 'utf8').catch(() => '')
+      return { exitCode: status ? Number(status) : 137, reason: this.overLimit ? 'output_limit' : 'exit' } as const
+    })
+    this.recordClosed = exitWritten.then(async () => {
+      let timer: NodeJS.Timeout | undefined
+      await Promise.race([monitorClosed, new Promise((resolve) => { timer = setTimeout(resolve, drainMs) })])
+      clearTimeout(timer)
+    })
+  }
+
+  write(line: string): Promise<void> {
+    const written = this.writing.then(async () => {
+      const data = Buffer.from(`${line}\n`)
+      for (let offset = 0; offset < data.length;) offset += (await this.stdin.write(data, offset)).bytesWritten
+    })
+    this.writing = written.catch(() => undefined)
+    return written
+  }
+
+  async *output(): AsyncGenerator<OutputLine> {
+    const streams = ['stdout', 'stderr'] as const
+    const tails = streams.map((stream) => new Tail(join(this.directory, stream === 'stdout' ? 'out' : 'err', 'current'), stream))
+    const wake = new Wake()
+    const watchers = tails.map((tail) => watch(tail.path, () => wake.ring()))
+    let ended = false
+    void this.recordClosed.then(() => { ended = true; wake.ring() })
+    try {
+      for (;;) {
+        const last = ended
+        const lines = (await Promise.all(tails.map((tail) => tail.read()))).flat().toSorted((a, b) => a.timeMs - b.timeMs)
+        if (!this.overLimit && tails.some((tail) => tail.bytes > this.spec.maxOutputBytes)) {
+          this.overLimit = true
+          await this.kill()
+        }
+        yield* lines
+        if (last) return
+        if (lines.length === 0 && !ended) await wake.wait()
+      }
+    } finally {
+      for (const watcher of watchers) watcher.close()
+      for (const tail of tails) await tail.close()
+    }
+  }
+
+  async kill(signal: 'SIGTERM' | 'SIGKILL' = 'SIGKILL'): Promise<void> {
+    if (existsSync(join(this.directory, 'exit'))) return
+    await waitForFile(this.directory, 'pid', this.exited)
+    const pid = Number(await readFile(this.pidFile, 'utf8').catch(() => '0'))
+    if (pid > 1) {
+      try { process.kill(pid, signal) } catch { /* it has ended already */ }
+    }
+  }
+}
+
+/** New whole lines of a growing file. */
+class Tail {
+  bytes = 0
+  private handle: FileHandle | undefined
+  private parts: Buffer[] = []
+  private readonly chunk = Buffer.allocUnsafe(256 * 1024)
+
+  constructor(readonly path: string, private readonly stream: 'stdout' | 'stderr') {}
+
+  async read(): Promise<OutputLine[]> {
+    this.handle ??= await open(this.path, 'r')
+    const lines: OutputLine[] = []
+    for (;;) {
+      const { bytesRead } = await this.handle.read(this.chunk, 0, this.chunk.length, this.bytes)
+      if (bytesRead === 0) return lines
+      this.bytes += bytesRead
+      let start = 0
+      for (let newline = this.chunk.indexOf(10); newline >= 0 && newline < bytesRead; newline = this.chunk.indexOf(10, start)) {
+        const line = Buffer.concat([...this.parts, this.chunk.subarray(start, newline)]).toString('utf8')
+        this.parts = []
+        start = newline + 1
+        lines.push({ timeMs: parseStamp(line), stream: this.stream, text: line.slice(stampLength) })
+      }
+      if (start < bytesRead) this.parts.push(Buffer.from(this.chunk.subarray(start, bytesRead)))
+      if (lines.length > 256) return lines
+    }
+  }
+
+  async close(): Promise<void> { await this.handle?.close() }
+}
+
+class Wake {
+  private rung = false
+  private resolve: (() => void) | undefined
+  ring(): void {
+    this.rung = true
+    this.resolve?.()
+  }
+  async wait(): Promise<void> {
+    if (!this.rung) await new Promise<void>((resolve) => (this.resolve = resolve))
+    this.rung = false
+  }
+}
+
+function parseStamp(line: string): number {
+  return Date.parse(`${line.slice(0, 10)}T${line.slice(11, 23)}Z`) + Number(line.slice(23, 25)) / 100
+}
+
+async function waitForFile(directory: string, name: string, otherwise: Promise<unknown>): Promise<void> {
+  const watcher = watch(directory)
+  try {
+    await new Promise<void>((resolve, reject) => {
+      const check = (): void => { if (existsSync(join(directory, name))) resolve() }
+      watcher.on('change', check)
+      watcher.on('error', reject)
+      void otherwise.then(() => resolve())
+      check()
+    })
+  } finally {
+    watcher.close()
+  }
+}

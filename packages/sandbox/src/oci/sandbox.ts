@@ -1,0 +1,129 @@
+import { spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { mkdir, readFile, rm, statfs, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { type Cgroup } from '../cgroup/cgroup.js'
+import type { ExecChunk, ExecOptions, MonitoredProcess, ProcessSpec, Sandbox, SandboxStats } from '../engine.js'
+import { defaultPath, processBlock } from './bundle.js'
+import { bindIdmapped, unmount } from './idmap.js'
+import { startMonitored } from './monitored-process.js'
+import { gatewayInside } from './network.js'
+import type { Slot } from './slots.js'
+
+export interface OciSandboxParts {
+  id: string
+  slot: Slot
+  /** Host folder of mounts and bundle (under /run). */
+  runDirectory: string
+  /** Host folder of the records of its processes. */
+  recordDirectory: string
+  crun: readonly string[]
+  cgroup: Cgroup
+  environment: Readonly<Record<string, string>>
+  teardown(): Promise<void>
+}
+
+export class OciSandbox implements Sandbox {
+  readonly id: string
+  readonly address: string
+  readonly gatewayUrl = `http://${gatewayInside}`
+  private closing: Promise<void> | undefined
+
+  constructor(private readonly parts: OciSandboxParts) {
+    this.id = parts.id
+    this.address = parts.slot.sandboxAddress
+  }
+
+  async spawn(spec: ProcessSpec): Promise<MonitoredProcess> {
+    const directory = join(this.parts.recordDirectory, spec.id)
+    await mkdir(directory, { recursive: true, mode: 0o700 })
+    const processFile = join(directory, 'process.json')
+    const pidFile = join(directory, 'pid')
+    await this.writeProcess(processFile, spec.args, spec.env, spec.cwd)
+    return startMonitored({ directory, spec, pidFile, command: this.execCommand(processFile, pidFile) })
+  }
+
+  async *exec({ args, env = {}, cwd = '/workspace', stdin, signal }: ExecOptions): AsyncGenerator<ExecChunk> {
+    signal?.throwIfAborted()
+    const name = join(this.parts.runDirectory, `exec-${randomBytes(6).toString('hex')}`)
+    const pidFile = `${name}.pid`
+    await this.writeProcess(`${name}.json`, args, env, cwd)
+    const [command, ...rest] = this.execCommand(`${name}.json`, pidFile)
+    const child = spawn(command as string, rest, { stdio: ['pipe', 'pipe', 'pipe'] })
+    const failed = new Promise<never>((_, reject) => child.once('error', reject))
+    failed.catch(() => undefined)
+    const closed = new Promise<number>((resolve) => child.once('close', (code) => resolve(code ?? 137)))
+    const stop = (): void => { void killByFile(pidFile).finally(() => child.kill('SIGKILL')) }
+    signal?.addEventListener('abort', stop, { once: true })
+    child.stdin.on('error', () => undefined) // a command may end without reading all of it
+    if (stdin === undefined) child.stdin.end()
+    else Readable.from(stdin instanceof Uint8Array ? [stdin] : stdin).on('error', () => child.stdin.destroy()).pipe(child.stdin)
+    let finished = false
+    try {
+      for await (const chunk of merged(child.stdout, child.stderr)) yield chunk
+      const exitCode = await Promise.race([closed, failed])
+      finished = true
+      yield { exitCode }
+    } finally {
+      signal?.removeEventListener('abort', stop)
+      if (!finished) stop()
+      await Promise.all([rm(`${name}.json`, { force: true }), rm(pidFile, { force: true })])
+    }
+  }
+
+  freeze(): Promise<void> { return this.parts.cgroup.freeze() }
+  thaw(): Promise<void> { return this.parts.cgroup.thaw() }
+
+  async stats(): Promise<SandboxStats> {
+    const [group, disk] = await Promise.all([this.parts.cgroup.stats(), statfs(join(this.parts.runDirectory, 'u'))])
+    return { ...group, diskTotalBytes: disk.blocks * disk.bsize, diskUsedBytes: (disk.blocks - disk.bfree) * disk.bsize }
+  }
+
+  async withUpperView<T>(use: (directory: string) => Promise<T>): Promise<T> {
+    const view = join(this.parts.runDirectory, `view-${randomBytes(4).toString('hex')}`)
+    await bindIdmapped(join(this.parts.runDirectory, 'u', 'upper'), view, { from: this.parts.slot.uidBase, to: 0, count: 65_536 })
+    try {
+      return await use(view)
+    } finally {
+      await unmount(view)
+      await rm(view, { recursive: true, force: true })
+    }
+  }
+
+  close(): Promise<void> {
+    this.closing ??= this.parts.teardown()
+    return this.closing
+  }
+
+  private execCommand(processFile: string, pidFile: string): string[] {
+    return [...this.parts.crun, 'exec', '--pid-file', pidFile, '--process', processFile, this.id]
+  }
+
+  private async writeProcess(file: string, args: readonly string[], env: Readonly<Record<string, string>>, cwd: string): Promise<void> {
+    const environment = { PATH: defaultPath, HOME: '/root', LANG: 'C.UTF-8', TERM: 'dumb', ...this.parts.environment, ...env }
+    await writeFile(file, JSON.stringify(processBlock(args, environment, cwd)), { mode: 0o600 })
+  }
+}
+
+async function killByFile(pidFile: string): Promise<void> {
+  const pid = Number(await readFile(pidFile, 'utf8').catch(() => '0'))
+  if (pid > 1) {
+    try { process.kill(pid, 'SIGKILL') } catch { /* it has ended already */ }
+  }
+}
+
+/** Both streams in the order in which they arrive, with their back-pressure. */
+async function* merged(stdout: Readable, stderr: Readable): AsyncGenerator<{ stream: 'stdout' | 'stderr'; data: Uint8Array }> {
+  const iterators = { stdout: stdout[Symbol.asyncIterator](), stderr: stderr[Symbol.asyncIterator]() }
+  const next = (stream: 'stdout' | 'stderr') => iterators[stream].next().then((result) => ({ stream, result }))
+  const pending = new Map([['stdout', next('stdout')], ['stderr', next('stderr')]] as const)
+  while (pending.size > 0) {
+    const { stream, result } = await Promise.race(pending.values())
+    if (result.done) pending.delete(stream)
+    else {
+      pending.set(stream, next(stream))
+      yield { stream, data: result.value as Uint8Array }
+    }
+  }
+}

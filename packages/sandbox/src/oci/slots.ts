@@ -1,0 +1,47 @@
+import { mkdir, open, readFile, readdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Vm0Error } from '@vm0/contract'
+
+const directory = '/run/vm0/slots'
+const count = 32_000
+
+/**
+ * A slot is a number that one sandbox of this host holds, whichever installation it belongs to. Its uid range and its
+ * addresses follow from it: 198.18.0.0/15 is set aside for tests between networks (RFC 2544), so that real hosts aren't there.
+ */
+export class Slot {
+  constructor(readonly number: number) {}
+  /** First id of the 65536 that belong to the slot. */
+  get uidBase(): number { return 300_000 + this.number * 65_536 }
+  get hostAddress(): string { return this.addressAt(1) }
+  get sandboxAddress(): string { return this.addressAt(2) }
+  private addressAt(offset: number): string {
+    const value = this.number * 4 + offset
+    return `198.${18 + (value >> 16)}.${(value >> 8) & 255}.${value & 255}`
+  }
+  release(): Promise<void> { return rm(join(directory, String(this.number)), { force: true }) }
+}
+
+export async function takeSlot(installation: string): Promise<Slot> {
+  await mkdir(directory, { recursive: true, mode: 0o755 })
+  const taken = new Set(await readdir(directory))
+  for (let number = 0; number < count; number++) {
+    if (taken.has(String(number))) continue
+    try {
+      const file = await open(join(directory, String(number)), 'wx', 0o600)
+      await file.writeFile(installation)
+      await file.close()
+      return new Slot(number)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    }
+  }
+  throw new Vm0Error('SANDBOX_START_FAILED', `all ${count} sandbox slots of this host are taken; expected a free one in ${directory}`)
+}
+
+export async function releaseSlotsOf(installation: string): Promise<void> {
+  for (const name of await readdir(directory).catch(() => [])) {
+    const path = join(directory, name)
+    if ((await readFile(path, 'utf8').catch(() => '')) === installation) await rm(path, { force: true })
+  }
+}
