@@ -47,7 +47,7 @@ export interface FrameworkDriver {
   readonly name: string
   launch(options: LaunchOptions): Launch
   /** `resumed`: the process goes on with an old conversation, whose cost some agents count in their totals. */
-  open(state: { resumed: boolean }): AgentProtocol
+  open(state: { resumed: boolean; previousCostUsd: number }): AgentProtocol
 }
 
 export interface AgentRelease { framework: string; version: string; directory: string }

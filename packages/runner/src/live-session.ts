@@ -34,6 +34,8 @@ export class LiveSession {
   private opening: Promise<{ sandbox: Sandbox; how: 'cold' | 'session'; durationMs: number }> | undefined
   private baseLayers: CheckpointManifest['layers'] = []
   private head: string | null = null
+  /** Digest of the top layer of the head. */
+  private savedLayer: string | undefined
   private conversation: CheckpointManifest['conversation'] = null
   private unregister: (() => void) | undefined
   template = ''
@@ -73,6 +75,7 @@ export class LiveSession {
       this.template = state.template
       this.head = state.head
       this.baseLayers = manifest?.layers ?? []
+      this.savedLayer = manifest?.layers.at(-1)?.digest
       this.conversation = manifest?.conversation ?? null
       this.agentSessionId = state.agentSessionId
       if (!state.head && state.workspaceUpload) await this.unpack(sandbox, state.workspaceUpload)
@@ -129,6 +132,10 @@ export class LiveSession {
       launchKey,
       version: release.version,
     }
+    void process.exited.then(() => {
+      // Between two runs nobody reads its output: the next run starts another one.
+      if (this.agent?.process === process && !this.traffic) this.agent = undefined
+    })
     return { agent: this.agent, started: true }
   }
 
@@ -171,7 +178,13 @@ export class LiveSession {
 
   committed(saved: SavedCheckpoint): void {
     this.head = saved.id
+    this.savedLayer = saved.manifest.layers.at(-1)?.digest
     this.conversation = saved.manifest.conversation
+  }
+
+  /** Whether a checkpoint holds anything that the head doesn't. */
+  changes(saved: SavedCheckpoint): boolean {
+    return saved.manifest.layers.at(-1)?.digest !== this.savedLayer
   }
 
   /** Frees the sandbox without saving. Idempotent. */

@@ -1,0 +1,3 @@
+export { canonicalJson } from './canonical-json.js'
+export { openCheckpointStore } from './open-store.js'
+export type { CheckpointManifest, CheckpointStore, SavedCheckpoint, SaveRequest } from './store.js'

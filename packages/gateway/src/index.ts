@@ -1,0 +1,2 @@
+export type * from './gateway.js'
+export { startGateway } from './start-gateway.js'
