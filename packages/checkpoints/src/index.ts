@@ -1,3 +1,2 @@
-export { canonicalJson } from './canonical-json.js'
 export { openCheckpointStore } from './open-store.js'
 export type { CheckpointManifest, CheckpointStore, SavedCheckpoint, SaveRequest } from './store.js'

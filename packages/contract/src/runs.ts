@@ -69,6 +69,8 @@ export type RunSpec = z.infer<typeof runSpecSchema>
 export const createRunSchema = runSpecSchema.extend({
   id: idSchema.optional(),
   sessionId: idSchema.optional(),
+  /** `sessionId` names a session that this request makes; otherwise it must exist. */
+  newSession: z.boolean().default(false),
   /** What to do when the session already has a run: wait in order (default), or answer SESSION_BUSY. */
   ifBusy: z.enum(['queue', 'refuse']).default('queue'),
   /** Digest of a tar that was sent before by PUT /v1/uploads/{digest}; unpacked into /workspace before the prompt. */

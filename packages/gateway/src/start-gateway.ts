@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { Agent, request } from 'undici'
 import type { Gateway, GatewayOptions, ModelTraffic } from './gateway.js'
@@ -38,7 +39,7 @@ export async function startGateway({ host, port, upstream, maxRequestBytes = 64 
     const answer = await request(`${base}${path}`, {
       method: method as 'POST', dispatcher, signal: gone.signal,
       headers: { ...passedOn(incoming.headers), 'x-api-key': upstream.apiKey },
-      body: hasBody ? bounded(incoming, maxRequestBytes) : null,
+      body: hasBody ? Readable.from(bounded(incoming, maxRequestBytes)) : null,
     })
     let first = true
     answer.body.on('data', () => {

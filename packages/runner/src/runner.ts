@@ -1,4 +1,4 @@
-import { Vm0Error, type ExecOutput, type ExecRequestParsed, type FileEntry, type RunnerPort, type RunRef, type SessionRef } from '@vm0/contract'
+import { noTimings, Vm0Error, type ExecOutput, type ExecRequestParsed, type FileEntry, type RunnerPort, type RunRef, type SessionRef } from '@vm0/contract'
 import type { Sandbox } from '@vm0/sandbox'
 import * as files from './files.js'
 import { LiveSession } from './live-session.js'
@@ -27,7 +27,7 @@ export class Runner implements RunnerPort {
     const lost = await this.store.recoverLost(error)
     for (const { epoch, timings, ...ref } of lost) {
       const log = await this.options.eventLog.open(ref, epoch)
-      log.append({ type: 'run.finished', outcome: 'died', reason: 'host_lost', timings: { queuedMs: null, sandboxReadyMs: null, promptSentMs: null, firstModelRequestMs: null, firstTokenMs: null, agentFinishedMs: null, totalMs: null, ...timings }, error })
+      log.append({ type: 'run.finished', outcome: 'died', reason: 'host_lost', timings: { ...noTimings, ...timings }, error })
       await log.close()
     }
     return lost.length

@@ -1,0 +1,3 @@
+export { startDaemon, type DaemonOptions } from './daemon.js'
+export { cacheDir, configFile, defaultDataDir } from './paths.js'
+export { up, type UpOptions } from './up.js'

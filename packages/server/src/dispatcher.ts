@@ -1,0 +1,50 @@
+import type { RunRef } from '@vm0/contract'
+import { sql } from 'kysely'
+import type { ServerOptions } from './options.js'
+
+/** Hands queued runs to the runner: one at a time per session, in the order of their arrival. */
+export class Dispatcher {
+  private wanted = false
+  private pumping: Promise<void> | undefined
+  private closed = false
+
+  constructor(private readonly options: Pick<ServerOptions, 'database' | 'runner' | 'onError'>) {}
+
+  /** Something may be able to start now. */
+  wake = (): void => {
+    this.wanted = true
+    this.pumping ??= this.pump().finally(() => {
+      this.pumping = undefined
+      if (this.wanted) this.wake()
+    })
+  }
+
+  async close(): Promise<void> {
+    this.closed = true
+    this.wanted = false
+    await this.pumping
+  }
+
+  private async pump(): Promise<void> {
+    while (this.wanted && !this.closed) {
+      this.wanted = false
+      try {
+        for (const run of await this.ready()) {
+          if (this.closed || (await this.options.runner.start(run)) === 'full') return
+        }
+      } catch (error) {
+        this.options.onError?.(error)
+      }
+    }
+  }
+
+  private async ready(): Promise<RunRef[]> {
+    const { rows } = await sql<{ project_id: string; session_id: string; id: string }>`
+      select distinct on (r.project_id, r.session_id) r.project_id, r.session_id, r.id, r.position
+      from runs r
+      where r.state = 'queued' and not exists (
+        select 1 from runs a where a.project_id = r.project_id and a.session_id = r.session_id and a.state in ('starting', 'running', 'waiting'))
+      order by r.project_id, r.session_id, r.position`.execute(this.options.database.db)
+    return rows.toSorted((a, b) => Number((a as never as { position: number }).position) - Number((b as never as { position: number }).position)).map((row) => ({ projectId: row.project_id, sessionId: row.session_id, runId: row.id }))
+  }
+}

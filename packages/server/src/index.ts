@@ -1,0 +1,3 @@
+export { createServer, type Server } from './create-server.js'
+export { Keys } from './keys.js'
+export type { ServerOptions } from './options.js'

@@ -1,0 +1,17 @@
+import type { BlobPort, Database, EventLog, SecretsPort } from '@vm0/backends'
+import type { FrameworkView, RunnerPort } from '@vm0/contract'
+
+export interface ServerOptions {
+  database: Database
+  secrets: SecretsPort
+  eventLog: EventLog
+  blobs: BlobPort
+  runner: RunnerPort
+  /** Folder for uploads that are still coming in, on the file system of the objects. */
+  scratch: string
+  /** Digest of a template by name or digest; throws UNKNOWN_TEMPLATE. */
+  resolveTemplate(name: string): string
+  frameworks(): Promise<FrameworkView[]>
+  /** Is told of what went wrong in the server itself. */
+  onError?(error: unknown): void
+}
