@@ -22,7 +22,12 @@ export async function openOciEngine(options: EngineOptions): Promise<SandboxEngi
   if (!existsSync(initPath)) throw new Vm0Error('RUNTIME_MISSING', `${initPath} is missing; expected it from the package tini`)
   await reapInstallation(options)
   const engine = new OciEngine(options, await readHostAccess(), await takeSlot(options.installation))
-  await engine.open()
+  try {
+    await engine.open()
+  } catch (error) {
+    await reapInstallation(options)
+    throw error
+  }
   return engine
 }
 

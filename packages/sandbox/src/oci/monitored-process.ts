@@ -30,9 +30,9 @@ export async function startMonitored({ directory, spec, command, pidFile }: Star
     await writeFile(join(directory, stream, 'current'), '', { mode: 0o600 })
   }
   await run('mkfifo', ['-m', '600', join(directory, 'in')])
-  const monitor = spawn('setsid', ['sh', '-c', monitorScript, 'vm0-monitor', ...command], { cwd: directory, stdio: 'ignore', detached: true })
+  const monitor = spawn('sh', ['-c', monitorScript, 'vm0-monitor', ...command], { cwd: directory, stdio: 'ignore', detached: true })
   await once(monitor, 'spawn').catch((cause: unknown) => {
-    throw new Vm0Error('RUNTIME_MISSING', 'the monitor could not be started: expected setsid and svlogd (packages util-linux and runit)', { cause })
+    throw new Vm0Error('RUNTIME_MISSING', 'the monitor could not be started: expected sh and svlogd (package runit)', { cause })
   })
   return new Monitored(directory, spec, pidFile, once(monitor, 'close'), await open(join(directory, 'in'), 'r+'))
 }

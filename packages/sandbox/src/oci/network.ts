@@ -26,7 +26,7 @@ export class Network {
 
   async open(gatewayPort: number, access: HostAccess): Promise<void> {
     await writeFile('/proc/sys/net/ipv4/ip_forward', '1')
-    await run('ip', ['-batch', '-'], `link add ${this.gatewayLink} type dummy\naddr add ${this.gatewayAddress}/32 dev ${this.gatewayLink}\nlink set ${this.gatewayLink} up\n`)
+    await run('ip', ['-batch', '-'], `link add ${this.gatewayLink} type veth peer name h${this.installation}\naddr add ${this.gatewayAddress}/32 dev ${this.gatewayLink}\nlink set ${this.gatewayLink} up\n`)
     this.mtu = await uplinkMtu()
     const links = `"${this.linkPrefix}*"`
     const rules = [
@@ -35,9 +35,9 @@ export class Network {
       'set allowed {', 'type ipv4_addr . inet_service', ...elements(access.allowed.map(({ address, port }) => `${address} . ${port}`)), '}',
       'set resolvers {', 'type ipv4_addr', ...elements(access.nameServers), '}',
       // No sandbox speaks IPv6 or for another address than its own.
-      'chain check {', 'type filter hook prerouting priority raw', `iifname ${links} meta nfproto != ipv4 drop`, `iifname ${links} iifname . ip saddr != @links drop`, '}',
-      'chain redirect {', 'type nat hook prerouting priority dstnat', `iifname ${links} ip daddr ${gatewayInside} tcp dport 80 dnat ip to ${this.gatewayAddress}:${gatewayPort}`, '}',
-      'chain masquerading {', 'type nat hook postrouting priority srcnat', `ip saddr 198.18.0.0/15 oifname != ${links} oifname != "lo" masquerade`, '}',
+      'chain verify {', 'type filter hook prerouting priority raw', `iifname ${links} meta nfproto != ipv4 drop`, `iifname ${links} iifname . ip saddr != @links drop`, '}',
+      'chain to_gateway {', 'type nat hook prerouting priority dstnat', `iifname ${links} ip daddr ${gatewayInside} tcp dport 80 dnat ip to ${this.gatewayAddress}:${gatewayPort}`, '}',
+      'chain to_world {', 'type nat hook postrouting priority srcnat', `ip saddr 198.18.0.0/15 oifname != ${links} oifname != "lo" masquerade`, '}',
       'chain to_host {', 'type filter hook input priority filter', `iifname ${links} ip daddr ${this.gatewayAddress} tcp dport ${gatewayPort} ct status dnat accept`, `iifname ${links} drop`, `iifname != "lo" ip daddr ${this.gatewayAddress} drop`, '}',
       'chain through_host {', 'type filter hook forward priority filter',
       `oifname ${links} ct state established,related accept`, `oifname ${links} drop`,
