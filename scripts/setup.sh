@@ -112,5 +112,6 @@ ensure_npm_packages() {
 check_host
 ensure_debian_packages
 ensure_npm_packages
-quietly 'npx tsc -b' npx tsc -b
+quietly 'tsc -b' node_modules/.bin/tsc -b
+chmod +x packages/vm0/dist/cli/main.js
 say 'ready.'

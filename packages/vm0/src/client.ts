@@ -41,11 +41,8 @@ export class Vm0 {
   }
 
   readonly runs = {
-    /** Picks up a run, for example in another program. */
-    get: async (id: string): Promise<Run> => {
-      const view = await this.http.json<RunView>(`/runs/${id}`)
-      return new Run(this.http, id, new Session(this.http, view.sessionId), Promise.resolve())
-    },
+    /** Picks up a run, for example in another program. Asks nothing yet; `session` is known after `await run.get()`. */
+    get: (id: string): Run => new Run(this.http, id, undefined, Promise.resolve()),
     list: (options: PageOptions = {}): Promise<Page<RunView>> => this.http.json(`/runs${query(options)}`),
   }
 
@@ -65,6 +62,6 @@ export function createClient(options: ClientOptions = {}): Vm0 {
 }
 
 function query(options: PageOptions): string {
-  const entries = Object.entries(options).filter(([, value]) => value !== undefined).map(([name, value]) => [name, String(value)])
+  const entries = Object.entries(options).filter(([, value]) => value !== undefined).map(([name, value]): [string, string] => [name, String(value)])
   return entries.length > 0 ? `?${new URLSearchParams(entries)}` : ''
 }

@@ -1,12 +1,14 @@
 import { errorTable, isErrorCode, Vm0Error, type ProblemDocument } from '@vm0/contract'
 import { resolveEndpoint, type ClientOptions } from './config.js'
 
+export type RequestBody = NonNullable<RequestInit['body']>
+
 export interface RequestOptions {
   method?: string
   /** Sent as JSON. */
   json?: unknown
   /** Sent as it is; made anew for each try. */
-  body?: () => BodyInit
+  body?: () => RequestBody
   headers?: Record<string, string>
   signal?: AbortSignal | undefined
   /** False where doing it twice would do harm. Default true. */

@@ -1,7 +1,7 @@
 import { isEnded, Vm0Error, type ErrorCode, type Outcome, type RunView, type Timings, type Usage, type Vm0Event, isErrorCode } from '@vm0/contract'
 import { followEvents } from './events.js'
 import type { Http } from './http.js'
-import type { Session } from './session.js'
+import { Session } from './session.js'
 
 export interface RunResult {
   outcome: Outcome
@@ -34,12 +34,20 @@ export class RunError extends Vm0Error {
  */
 export class Run implements PromiseLike<RunResult>, AsyncIterable<Vm0Event> {
   private finished: Promise<RunView> | undefined
+  private known: Session | undefined
 
-  constructor(private readonly http: Http, readonly id: string, readonly session: Session, private readonly accepted: Promise<unknown>, private readonly signal?: AbortSignal) {
+  constructor(private readonly http: Http, readonly id: string, session: Session | undefined, private readonly accepted: Promise<unknown>, private readonly signal?: AbortSignal) {
+    this.known = session
     accepted.catch(() => undefined) // told to whoever awaits or iterates
     const cancel = (): void => void this.cancel().catch(() => undefined)
     if (signal?.aborted) cancel()
     else signal?.addEventListener('abort', cancel, { once: true })
+  }
+
+  /** The run's session. Of a run that was picked up by its id it is known after `get()`, `result()` or an await. */
+  get session(): Session {
+    if (!this.known) throw new Vm0Error('NOT_READY', `the session of run ${this.id} is not known yet; expected \`await run.get()\` before`)
+    return this.known
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Vm0Event, void> {
@@ -71,7 +79,9 @@ export class Run implements PromiseLike<RunResult>, AsyncIterable<Vm0Event> {
   /** The run as the server knows it now. */
   async get(): Promise<RunView> {
     await this.accepted
-    return this.http.json<RunView>(`/runs/${this.id}`)
+    const view = await this.http.json<RunView>(`/runs/${this.id}`)
+    this.known ??= new Session(this.http, view.sessionId)
+    return view
   }
 
   /** Ends the run; one that has ended already is left as it is. */
@@ -97,7 +107,7 @@ export class Run implements PromiseLike<RunResult>, AsyncIterable<Vm0Event> {
   private end(): Promise<RunView> {
     this.finished ??= (async () => {
       for await (const event of this.events()) if (event.type === 'run.finished') break
-      const view = await this.http.json<RunView>(`/runs/${this.id}`)
+      const view = await this.get()
       if (!isEnded(view.state)) throw new Vm0Error('INTERNAL', `run ${this.id} is ${view.state} after its last event`)
       return view
     })()

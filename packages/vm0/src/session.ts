@@ -1,5 +1,5 @@
 import { Vm0Error, type CreateRun, type ExecOutput, type ExecRequest, type FileEntry, type SessionView } from '@vm0/contract'
-import type { Http } from './http.js'
+import type { Http, RequestBody } from './http.js'
 import { Run } from './run.js'
 import { uploadWorkspace } from './workspace.js'
 import { uuidv7 } from 'uuidv7'
@@ -47,7 +47,7 @@ export class Session {
     const result: ExecResult = { exitCode: -1, stdout: '', stderr: '' }
     for await (const part of this.execStream(command, options)) {
       if (part.type === 'exit') result.exitCode = part.exitCode
-      else if (part.type !== 'error') result[part.type] += part.text
+      else result[part.type] += part.text
     }
     return result
   }
@@ -77,7 +77,7 @@ export class SessionFiles {
   async read(path: string): Promise<Uint8Array> { return new Uint8Array(await (await this.http.request(this.url('files', path))).arrayBuffer()) }
   async readText(path: string): Promise<string> { return new TextDecoder().decode(await this.read(path)) }
   async write(path: string, content: string | Uint8Array): Promise<void> {
-    await this.http.request(this.url('files', path), { method: 'PUT', headers: { 'content-type': 'application/octet-stream' }, body: () => content as BodyInit })
+    await this.http.request(this.url('files', path), { method: 'PUT', headers: { 'content-type': 'application/octet-stream' }, body: () => content as RequestBody })
   }
   async list(path = '/workspace'): Promise<FileEntry[]> { return (await this.http.json<{ items: FileEntry[] }>(this.url('entries', path))).items }
   async remove(path: string): Promise<void> { await this.http.json(this.url('files', path), { method: 'DELETE' }) }

@@ -8,7 +8,7 @@ import { pipeline } from 'node:stream/promises'
 import { Vm0Error } from '@vm0/contract'
 import ignore, { type Ignore } from 'ignore'
 import { packTar, type TarSource } from 'modern-tar/fs'
-import type { Http } from './http.js'
+import type { Http, RequestBody } from './http.js'
 
 const maxBytes = 2 * 1024 ** 3
 
@@ -35,7 +35,7 @@ export async function uploadWorkspace(http: Http, folder: string, signal?: Abort
       }
     }, createWriteStream(file, { mode: 0o600 }))
     const digest = `sha256:${hash.digest('hex')}`
-    await http.json(`/uploads/${digest}`, { method: 'PUT', headers: { 'content-type': 'application/octet-stream' }, body: () => Readable.toWeb(createReadStream(file)) as unknown as BodyInit, signal })
+    await http.json(`/uploads/${digest}`, { method: 'PUT', headers: { 'content-type': 'application/octet-stream' }, body: () => Readable.toWeb(createReadStream(file)) as unknown as RequestBody, signal })
     return digest
   } finally {
     await rm(scratch, { recursive: true, force: true })

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { readFile, readdir, rmdir, writeFile } from 'node:fs/promises'
+import { readFile, readdir, rm, rmdir, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 
@@ -13,6 +13,9 @@ export interface Cgroup {
 }
 
 const root = '/sys/fs/cgroup'
+/** statfs(2): f_type of the two versions. */
+const cgroup1Magic = 0x27e0eb
+const cgroup2Magic = 0x63677270
 export const isCgroup2 = (): boolean => existsSync(join(root, 'cgroup.controllers'))
 
 /** `path` as in the OCI configuration, from the root of the hierarchies: `/vm0/a/b`. */
@@ -74,7 +77,12 @@ class CgroupV2 implements Cgroup {
 /** Ends what runs in the groups under `path` and removes them. Groups that don't exist are fine. */
 export async function removeCgroups(path: string): Promise<void> {
   const roots = isCgroup2() ? [root] : (await readdir(root, { withFileTypes: true })).filter((entry) => entry.isDirectory()).map((entry) => join(root, entry.name))
-  for (const each of roots) await removeTree(join(each, path))
+  await Promise.all(roots.map(async (each) => {
+    // Where a controller's file system isn't mounted, crun leaves plain folders behind.
+    const { type } = await statfs(each)
+    if (type === cgroup1Magic || type === cgroup2Magic) await removeTree(join(each, path))
+    else await rm(join(each, path), { recursive: true, force: true })
+  }))
 }
 
 async function removeTree(directory: string): Promise<void> {

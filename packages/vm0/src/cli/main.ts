@@ -24,4 +24,5 @@ const application = buildApplication(
 
 await runApplication(application, process.argv.slice(2), { process })
 if (failure !== undefined) process.exitCode = failure
-else if (typeof process.exitCode === 'number' && (process.exitCode < 0 || process.exitCode > 127 && process.exitCode >= 250)) process.exitCode = usageStatus
+// Stricli tells a wrong command line by a negative status.
+else if (typeof process.exitCode === 'number' && process.exitCode < 0) process.exitCode = usageStatus

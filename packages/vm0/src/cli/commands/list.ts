@@ -1,4 +1,4 @@
-import { buildCommand, numberParser } from '@stricli/core'
+import { buildCommand, numberParser, type CommandContext } from '@stricli/core'
 import { createClient } from '../../client.js'
 import { findId } from '../find-id.js'
 import { duration, LiveView, shortId } from '../render.js'
@@ -16,7 +16,7 @@ const each = (items: readonly object[]): void => { for (const item of items) pro
 export const sessions = buildCommand({
   docs: { brief: 'List sessions, the newest first' },
   parameters: { flags: { json, limit } },
-  async func(flags: { json: boolean; limit: number }) {
+  async func(this: CommandContext, flags: { json: boolean; limit: number }) {
     const { items } = await createClient().sessions.list({ limit: flags.limit })
     if (flags.json) return each(items)
     table([['SESSION', 'STATE', 'RUNS', 'HEAD', 'UPDATED'], ...items.map((item) => [shortId(item.id), item.state, String(item.runs), shortId(item.head ?? '-'), item.updatedAt])])
@@ -26,7 +26,7 @@ export const sessions = buildCommand({
 export const runs = buildCommand({
   docs: { brief: 'List runs, the newest first' },
   parameters: { flags: { json, limit } },
-  async func(flags: { json: boolean; limit: number }) {
+  async func(this: CommandContext, flags: { json: boolean; limit: number }) {
     const { items } = await createClient().runs.list({ limit: flags.limit })
     if (flags.json) return each(items)
     table([['RUN', 'SESSION', 'STATE', 'REASON', 'TOTAL', 'COST', 'CREATED'], ...items.map((item) => [shortId(item.id), shortId(item.sessionId), item.state, item.reason ?? '', duration(item.timings.totalMs), `$${item.costUsd.toFixed(2)}`, item.createdAt])])
@@ -40,9 +40,9 @@ export const logs = buildCommand({
     aliases: { f: 'follow' },
     positional: { kind: 'tuple', parameters: [{ brief: 'Run', parse: String, placeholder: 'RUN', optional: true }] },
   },
-  async func(flags: { json: boolean; follow: boolean }, id?: string) {
+  async func(this: CommandContext, flags: { json: boolean; follow: boolean }, id?: string) {
     const client = createClient()
-    const run = await client.runs.get(await findId(client, 'runs', id))
+    const run = client.runs.get(await findId(client, 'runs', id))
     const view = new LiveView((text) => process.stdout.write(text))
     for await (const event of flags.follow ? run.events() : run.history()) {
       if (flags.json) process.stdout.write(`${JSON.stringify(event)}\n`)
@@ -56,7 +56,7 @@ export const logs = buildCommand({
 export const frameworks = buildCommand({
   docs: { brief: 'List the agents that the server can run' },
   parameters: { flags: { json } },
-  async func(flags: { json: boolean }) {
+  async func(this: CommandContext, flags: { json: boolean }) {
     const items = await createClient().frameworks.list()
     if (flags.json) return each(items)
     table([['FRAMEWORK', 'DEFAULT', 'INSTALLED'], ...items.map((item) => [item.name, item.default ?? '-', item.versions.join(' ')])])

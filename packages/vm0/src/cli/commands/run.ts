@@ -1,4 +1,4 @@
-import { buildCommand, numberParser } from '@stricli/core'
+import { buildCommand, numberParser, type CommandContext } from '@stricli/core'
 import { createClient } from '../../client.js'
 import { findId } from '../find-id.js'
 import { exitStatus, LiveView } from '../render.js'
@@ -24,7 +24,7 @@ export const run = buildCommand({
     aliases: { f: 'framework', s: 'session', w: 'workspace', d: 'detach' },
     positional: { kind: 'array', parameter: { brief: 'The task', parse: String, placeholder: 'PROMPT' }, minimum: 1 },
   },
-  async func(this: { process: NodeJS.Process }, flags: Flags, ...words: string[]) {
+  async func(this: CommandContext, flags: Flags, ...words: string[]) {
     const client = createClient()
     const session = flags.session === undefined ? undefined : await findId(client, 'sessions', flags.session)
     const stop = new AbortController()

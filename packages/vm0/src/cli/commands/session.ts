@@ -1,4 +1,4 @@
-import { buildCommand } from '@stricli/core'
+import { buildCommand, type CommandContext } from '@stricli/core'
 import { createClient } from '../../client.js'
 import { findId } from '../find-id.js'
 
@@ -7,7 +7,7 @@ const session = { kind: 'parsed', parse: String, optional: true, brief: 'Session
 export const exec = buildCommand({
   docs: { brief: 'Run a command in a session\'s sandbox', fullDescription: 'Examples:\n  vm0 exec -- ls -la\n  vm0 exec -s 9f3c1e70 -- sh -c "npm test"' },
   parameters: { flags: { session }, aliases: { s: 'session' }, positional: { kind: 'array', parameter: { brief: 'Command', parse: String, placeholder: 'COMMAND' }, minimum: 1 } },
-  async func(flags: { session?: string }, ...command: string[]) {
+  async func(this: CommandContext, flags: { session?: string }, ...command: string[]) {
     const client = createClient()
     const id = await findId(client, 'sessions', flags.session)
     for await (const part of client.sessions.get(id).execStream(command)) {
@@ -20,7 +20,7 @@ export const exec = buildCommand({
 export const close = buildCommand({
   docs: { brief: 'Save a session and free its sandbox now' },
   parameters: { positional: { kind: 'tuple', parameters: [{ brief: 'Session', parse: String, placeholder: 'SESSION', optional: true }] } },
-  async func(_flags: object, id?: string) {
+  async func(this: CommandContext, _flags: {}, id?: string) {
     const client = createClient()
     await client.sessions.get(await findId(client, 'sessions', id)).close()
   },
@@ -29,7 +29,7 @@ export const close = buildCommand({
 export const remove = buildCommand({
   docs: { brief: 'Delete a session with all that it holds' },
   parameters: { positional: { kind: 'tuple', parameters: [{ brief: 'Session', parse: String, placeholder: 'SESSION' }] } },
-  async func(_flags: object, id: string) {
+  async func(this: CommandContext, _flags: {}, id: string) {
     const client = createClient()
     await client.sessions.get(await findId(client, 'sessions', id)).delete()
   },
@@ -38,8 +38,8 @@ export const remove = buildCommand({
 export const cancel = buildCommand({
   docs: { brief: 'Cancel a run (default: the latest)' },
   parameters: { positional: { kind: 'tuple', parameters: [{ brief: 'Run', parse: String, placeholder: 'RUN', optional: true }] } },
-  async func(_flags: object, id?: string) {
+  async func(this: CommandContext, _flags: {}, id?: string) {
     const client = createClient()
-    await (await client.runs.get(await findId(client, 'runs', id))).cancel()
+    await client.runs.get(await findId(client, 'runs', id)).cancel()
   },
 })

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path'
-import { buildCommand, numberParser } from '@stricli/core'
+import { buildCommand, numberParser, type CommandContext } from '@stricli/core'
 import { Vm0Error } from '@vm0/contract'
 
 interface Platform { up(options: { port?: number; dataDir?: string; idleMs?: number }): Promise<number> }
@@ -13,7 +13,7 @@ export const up = buildCommand({
       idle: { kind: 'parsed', parse: numberParser, default: '60', brief: 'Seconds until an idle session\'s sandbox is saved and freed' },
     },
   },
-  async func(flags: { port: number; data?: string; idle: number }) {
+  async func(this: CommandContext, flags: { port: number; data?: string; idle: number }) {
     const name: string = '@vm0/platform' // not a dependency: an application that only calls VM0 stays light
     const platform = await (import(name) as Promise<Platform>).catch((cause: NodeJS.ErrnoException) => {
       if (cause.code !== 'ERR_MODULE_NOT_FOUND') throw cause

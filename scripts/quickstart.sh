@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# Sets everything up, starts `vm0 up` on embedded defaults, has a real agent do a real task, destroys its sandbox and goes
+# on in a new one. `--keep` leaves the server up.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+keep=''
+for argument in "$@"; do
+  case "$argument" in
+    --keep) keep=yes ;;
+    *) echo "Usage: npm run quickstart [-- --keep]" >&2; exit 2 ;;
+  esac
+done
+
+scripts/setup.sh
+
+vm0=packages/vm0/dist/cli/main.js
+data=$(mktemp -d -t vm0-quickstart-XXXXXX)
+export VM0_CONFIG=$data/config.json
+unset VM0_API_URL VM0_API_KEY
+server=''
+
+finish() {
+  local status=$?
+  trap - EXIT INT TERM
+  if [ -n "$keep" ] && [ "$status" = 0 ]; then
+    printf '\nThe server stays up (process %s). To use and to end it:\n  export VM0_CONFIG=%s\n  kill %s && rm -rf %s\n' "$server" "$VM0_CONFIG" "$server" "$data"
+    exit 0
+  fi
+  if [ -n "$server" ]; then
+    kill -TERM "$server" 2>/dev/null || true
+    wait "$server" 2>/dev/null || true
+  fi
+  rm -rf "$data"
+  exit "$status"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+
+say '$ vm0 up'
+mkfifo "$data/ready"
+# In a session of its own, so that Ctrl-C reaches this script first and the server is stopped in order.
+setsid node "$vm0" up --port 0 --data "$data/vm0" >"$data/ready" &
+server=$!
+IFS= read -r line <"$data/ready" || { wait "$server" || exit $?; exit 1; }
+echo "$line"
+
+say '$ vm0 run "Write a word counter in Python, run it on four words, fix what is wrong, and install cowsay to show the result."'
+node "$vm0" run 'Write a word counter in Python, run it on four words, fix what is wrong, and install cowsay to show the result.'
+
+say '$ vm0 close        # the sandbox is destroyed: processes, mounts, network, disk'
+node "$vm0" close
+node "$vm0" sessions
+session=$(node "$vm0" sessions --json --limit 1 | node -p 'JSON.parse(require("fs").readFileSync(0)).id.slice(-8)')
+
+say "\$ vm0 run -s $session \"Is our work still there?\"        # a new sandbox"
+node "$vm0" run -s "$session" 'Is our work still there? Look at the files, run the program, and check the package.'
+
+say '$ vm0 exec -- python3 count.py sample.txt'
+[ "$(node "$vm0" exec -- python3 count.py sample.txt | tee /dev/stderr)" = 4 ] || [ -n "${ANTHROPIC_API_KEY:-}" ]
+
+say 'What to type next'
+cat <<'NEXT'
+  npm run quickstart -- --keep     the same, and the server stays up
+  vm0 run "…" -w .                 a task on your own folder
+  vm0 logs                         what the agent did
+NEXT
