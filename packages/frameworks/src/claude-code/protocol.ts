@@ -14,8 +14,12 @@ export class ClaudeProtocol implements AgentProtocol {
   private interrupted = false
   private requests = 0
 
+  /** What the conversation cost before this process; undefined once it is known whether the process counts it. */
+  private earlierCostUsd: number | undefined
+
   constructor({ resumed, previousCostUsd }: { resumed: boolean; previousCostUsd: number }) {
-    this.totalCostUsd = resumed ? previousCostUsd : 0
+    this.totalCostUsd = 0
+    this.earlierCostUsd = resumed ? previousCostUsd : undefined
   }
 
   prompt(text: string): string[] {
@@ -150,6 +154,12 @@ export class ClaudeProtocol implements AgentProtocol {
 
   private result(message: Json): Translated {
     const total = Number(message.total_cost_usd ?? 0)
+    if (this.earlierCostUsd !== undefined) {
+      // A process that ended in order has left its totals to its successor; one that was killed has not.
+      const counted = Object.values((message.modelUsage ?? {}) as Record<string, Json>).reduce((sum, used) => sum + Number(used.outputTokens ?? 0), 0)
+      if (total >= this.earlierCostUsd && counted > Number(message.usage?.output_tokens ?? 0)) this.totalCostUsd = this.earlierCostUsd
+      this.earlierCostUsd = undefined
+    }
     const costUsd = Math.max(0, total - this.totalCostUsd)
     this.totalCostUsd = total
     const usage = toUsage(message.usage as Json | undefined)

@@ -23,7 +23,7 @@ exec 0<>in
 
 export interface StartOptions { directory: string; spec: ProcessSpec; command: readonly string[]; pidFile: string }
 
-export async function startMonitored({ directory, spec, command, pidFile }: StartOptions): Promise<MonitoredProcess> {
+export async function startMonitored({ directory, spec, command, pidFile }: StartOptions): Promise<MonitoredProcess & { dispose(): Promise<void> }> {
   for (const stream of ['out', 'err']) {
     await mkdir(join(directory, stream), { recursive: true, mode: 0o700 })
     await writeFile(join(directory, stream, 'config'), 's0\n') // no rotation: the cap is ours
@@ -42,13 +42,17 @@ class Monitored implements MonitoredProcess {
   readonly exited: Promise<{ exitCode: number; reason: 'exit' | 'output_limit' }>
   private overLimit = false
   private writing: Promise<unknown> = Promise.resolve()
+  private disposed = false
+  private stdinClosed: Promise<void> | undefined
+  private readonly wake = new Wake()
+  private readonly tails: Tail[] = []
   private readonly recordClosed: Promise<void>
 
   constructor(private readonly directory: string, private readonly spec: ProcessSpec, private readonly pidFile: string, monitorClosed: Promise<unknown>, private readonly stdin: FileHandle) {
     this.id = spec.id
     const exitWritten = waitForFile(directory, 'exit', monitorClosed)
     this.exited = exitWritten.then(async () => {
-      await this.stdin.close().catch(() => undefined)
+      await this.closeStdin()
       const status = await readFile(join(directory, 'exit'), 'utf8').catch(() => '')
       return { exitCode: status ? Number(status) : 137, reason: this.overLimit ? 'output_limit' : 'exit' } as const
     })
@@ -70,13 +74,14 @@ class Monitored implements MonitoredProcess {
 
   async *output(): AsyncGenerator<OutputLine> {
     const streams = ['stdout', 'stderr'] as const
+    const { wake } = this
     const tails = streams.map((stream) => new Tail(join(this.directory, stream === 'stdout' ? 'out' : 'err', 'current'), stream))
-    const wake = new Wake()
+    this.tails.push(...tails)
     const watchers = tails.map((tail) => watch(tail.path, () => wake.ring()))
     let ended = false
     void this.recordClosed.then(() => { ended = true; wake.ring() })
     try {
-      for (;;) {
+      while (!this.disposed) {
         const last = ended
         const lines = (await Promise.all(tails.map((tail) => tail.read()))).flat().toSorted((a, b) => a.timeMs - b.timeMs)
         if (!this.overLimit && tails.some((tail) => tail.bytes > this.spec.maxOutputBytes)) {
@@ -84,13 +89,26 @@ class Monitored implements MonitoredProcess {
           await this.kill()
         }
         yield* lines
-        if (last) return
+        if (last && lines.length === 0) return
         if (lines.length === 0 && !ended) await wake.wait()
       }
     } finally {
       for (const watcher of watchers) watcher.close()
       for (const tail of tails) await tail.close()
     }
+  }
+
+  /** Gives back this process's handles when the sandbox goes; readers of its output see its end. */
+  async dispose(): Promise<void> {
+    this.disposed = true
+    this.wake.ring()
+    await this.closeStdin()
+    for (const tail of this.tails) await tail.close()
+  }
+
+  private closeStdin(): Promise<void> {
+    this.stdinClosed ??= this.stdin.close().catch(() => undefined)
+    return this.stdinClosed
   }
 
   async kill(signal: 'SIGTERM' | 'SIGKILL' = 'SIGKILL'): Promise<void> {
@@ -108,15 +126,19 @@ class Tail {
   bytes = 0
   private handle: FileHandle | undefined
   private parts: Buffer[] = []
+  private closed = false
   private readonly chunk = Buffer.allocUnsafe(256 * 1024)
 
   constructor(readonly path: string, private readonly stream: 'stdout' | 'stderr') {}
 
   async read(): Promise<OutputLine[]> {
+    if (this.closed) return []
     this.handle ??= await open(this.path, 'r')
     const lines: OutputLine[] = []
     for (;;) {
-      const { bytesRead } = await this.handle.read(this.chunk, 0, this.chunk.length, this.bytes)
+      const { handle } = this
+      if (!handle) return lines
+      const { bytesRead } = await handle.read(this.chunk, 0, this.chunk.length, this.bytes)
       if (bytesRead === 0) return lines
       this.bytes += bytesRead
       let start = 0
@@ -131,7 +153,12 @@ class Tail {
     }
   }
 
-  async close(): Promise<void> { await this.handle?.close() }
+  async close(): Promise<void> {
+    this.closed = true
+    const { handle } = this
+    this.handle = undefined
+    await handle?.close()
+  }
 }
 
 class Wake {

@@ -29,6 +29,7 @@ export class OciSandbox implements Sandbox {
   readonly address: string
   readonly gatewayUrl = `http://${gatewayInside}`
   private closing: Promise<void> | undefined
+  private readonly processes: { dispose(): Promise<void> }[] = []
 
   constructor(private readonly parts: OciSandboxParts) {
     this.id = parts.id
@@ -41,7 +42,9 @@ export class OciSandbox implements Sandbox {
     const processFile = join(directory, 'process.json')
     const pidFile = join(directory, 'pid')
     await this.writeProcess(processFile, spec.args, spec.env, spec.cwd)
-    return startMonitored({ directory, spec, pidFile, command: this.execCommand(processFile, pidFile) })
+    const started = await startMonitored({ directory, spec, pidFile, command: this.execCommand(processFile, pidFile) })
+    this.processes.push(started)
+    return started
   }
 
   async *exec({ args, env = {}, cwd = '/workspace', stdin, signal }: ExecOptions): AsyncGenerator<ExecChunk> {
@@ -92,7 +95,7 @@ export class OciSandbox implements Sandbox {
   }
 
   close(): Promise<void> {
-    this.closing ??= this.parts.teardown()
+    this.closing ??= Promise.all(this.processes.map((each) => each.dispose())).then(() => this.parts.teardown())
     return this.closing
   }
 
