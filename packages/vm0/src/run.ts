@@ -67,6 +67,7 @@ export class Run implements PromiseLike<RunResult>, AsyncIterable<Vm0Event> {
     for (const line of (await response.text()).split('\n')) if (line) yield JSON.parse(line) as Vm0Event
   }
 
+  // oxlint-disable-next-line unicorn/no-thenable -- awaiting a run is the public face
   then<A = RunResult, B = never>(onFulfilled?: ((result: RunResult) => A | PromiseLike<A>) | null, onRejected?: ((error: unknown) => B | PromiseLike<B>) | null): Promise<A | B> {
     return this.succeeded().then(onFulfilled, onRejected)
   }
