@@ -12,7 +12,7 @@ const script = {
     { when: 'overloaded once', steps: [{ fault: { kind: 'status' as const, status: 529, times: 1 }, text: 'it passed' }] },
     { when: 'remember (\\w+)', steps: [{ tools: [{ name: 'Bash', input: { command: 'echo one >> /workspace/order.txt; ln -sf order.txt /workspace/link; rm -f /etc/motd', description: 'x' } }] }, { text: 'remembered' }] },
     { when: 'leak', steps: [{ tools: [{ name: 'Bash', input: { command: 'env; cat /proc/*/environ 2>/dev/null | tr "\\0" "\\n"', description: 'x' } }] }, { text: 'looked' }] },
-    { when: 'crash', steps: [{ tools: [{ name: 'Bash', input: { command: 'pkill -9 claude', description: 'x' } }] }, { text: 'never' }] },
+    { when: 'crash', steps: [{ tools: [{ name: 'Bash', input: { command: 'kill -9 $PPID', description: 'x' } }] }, { text: 'never' }] },
     { when: 'sleep', steps: [{ tools: [{ name: 'Bash', input: { command: 'sleep 60', description: 'x' } }] }, { text: 'slept' }] },
   ],
 }
@@ -57,8 +57,8 @@ test('what was deleted stays deleted, and exec and files work in a session that 
   await session.close()
   expect(await session.files.readText('/workspace/dir with space/ünï.txt')).toBe('text')
   expect((await session.files.list()).map(({ name }) => name)).toEqual(['dir with space', 'order.txt', 'sparse'])
-  const { stdout } = await session.exec('stat -c "%a %u" order.txt; test -e /etc/motd || echo gone; du -k sparse | cut -f1; id -u')
-  expect(stdout.split('\n')).toEqual(['640 0', 'gone', '0', '0', ''])
+  const { stdout } = await session.exec('stat -c "%a %u" order.txt; test -e /etc/motd || echo gone; stat -c %s sparse; id -u')
+  expect(stdout.split('\n')).toEqual(['640 0', 'gone', '104857600', '0', ''])
   await expect(session.files.read('/nope')).rejects.toMatchObject({ code: 'FILE_NOT_FOUND' })
   expect((await session.exec(['sh', '-c', 'exit 3'])).exitCode).toBe(3)
 })

@@ -17,7 +17,7 @@ export class RunLife {
   private log!: EventWriter
   private agent: LiveAgent | undefined
   private driver: FrameworkDriver | undefined
-  private stopping: 'cancel' | 'timeout' | undefined
+  private stopping: 'cancel' | 'timeout' | 'unauthorized' | undefined
   private killTimer: NodeJS.Timeout | undefined
   private started = false
   private lastStderr = ''
@@ -48,7 +48,7 @@ export class RunLife {
   }
 
   /** Asks the agent to end its turn; kills it when it doesn't within the grace time. */
-  stop(why: 'cancel' | 'timeout'): void {
+  stop(why: 'cancel' | 'timeout' | 'unauthorized'): void {
     if (this.stopping) return
     this.stopping = why
     const { agent } = this
@@ -116,6 +116,7 @@ export class RunLife {
   private endingOfTurn({ reason, error }: TurnEnd, spec: CreateRunParsed): Ending {
     if (this.stopping === 'cancel') return this.failure('cancelled', 'cancelled', 'CANCELLED', 'the run was cancelled')
     if (this.stopping === 'timeout') return this.failure('failed', 'timed_out', 'TIMED_OUT', `the run took longer than its limit of ${spec.limits?.timeoutMs} ms`)
+    if (this.stopping === 'unauthorized') return this.failure('failed', 'model_unauthorized', 'MODEL_UNAUTHORIZED', 'the model endpoint refused the platform\'s key')
     if (error) return this.failure('failed', reason === 'max_turns' ? 'max_turns' : error.code.toLowerCase(), error.code, error.message, error.httpStatus ? { httpStatus: error.httpStatus } : undefined)
     return { state: 'succeeded', reason: null, error: null }
   }
@@ -180,7 +181,11 @@ export class RunLife {
         this.log.append({ type: 'model.request', method, path, first }, timeMs)
       },
       onFirstByte: () => undefined,
-      onEnd: ({ path, status, timeMs, durationMs }) => this.log.append({ type: 'model.response', path, httpStatus: status, durationMs }, timeMs),
+      onEnd: ({ path, status, timeMs, durationMs }) => {
+        this.log.append({ type: 'model.response', path, httpStatus: status, durationMs }, timeMs)
+        // The key is the platform's: the agent can't mend it, but would try again for minutes.
+        if (status === 401) this.stop('unauthorized')
+      },
     }
   }
 

@@ -12,6 +12,7 @@ export class Dispatcher {
 
   /** Something may be able to start now. */
   wake = (): void => {
+    if (this.closed) return
     this.wanted = true
     this.pumping ??= this.pump().finally(() => {
       this.pumping = undefined

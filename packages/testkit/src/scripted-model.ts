@@ -50,7 +50,7 @@ export async function startScriptedModel(scripts: readonly Script[], { port = 0 
 }
 
 function findStep(scripts: readonly ParsedScript[], body: MessagesRequest): { step: Step | undefined; lastResult: string } {
-  let prompt = ''
+  let prompts: string[] = []
   let answered = 0
   let lastResult = ''
   for (const message of body.messages) {
@@ -62,11 +62,12 @@ function findStep(scripts: readonly ParsedScript[], body: MessagesRequest): { st
       lastResult = results.map((block) => (typeof block.content === 'string' ? block.content : JSON.stringify(block.content))).join('\n')
       continue
     }
-    prompt = blocks.map((block) => block.text ?? '').join('\n')
+    prompts = blocks.map((block) => block.text ?? '').filter((text) => !text.startsWith('<system-reminder>'))
     answered = 0
   }
-  for (const { conversations } of scripts) {
-    for (const { when, steps } of conversations) {
+  // An agent may join an interrupted prompt and the next one in one message: the last one counts.
+  for (const prompt of prompts.toReversed()) {
+    for (const { when, steps } of scripts.flatMap(({ conversations }) => conversations)) {
       if (new RegExp(when, 's').test(prompt)) return { step: steps[Math.min(answered, steps.length - 1)], lastResult }
     }
   }
