@@ -1,3 +1,5 @@
+import type { IncomingMessage } from 'node:http'
+import { finished } from 'node:stream/promises'
 import swagger from '@fastify/swagger'
 import { toProblem, toVm0Error, Vm0Error } from '@vm0/contract'
 import Fastify, { type FastifyError, type FastifyInstance } from 'fastify'
@@ -27,6 +29,8 @@ export interface Server {
 }
 
 const maxBodyBytes = 4 * 1024 ** 2
+const maxSwallowBytes = 64 * 1024 ** 2
+const maxSwallowMs = 5_000
 
 export async function createServer(options: ServerOptions): Promise<Server> {
   const dispatcher = new Dispatcher(options)
@@ -42,8 +46,9 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     openapi: { openapi: '3.1.0', info: { title: 'VM0', version: '1', description: 'Serverless infrastructure for coding agents' }, components: { securitySchemes: { key: { type: 'http', scheme: 'bearer' } } }, security: [{ key: [] }] },
     transform: createJsonSchemaTransform({ skipList: ['/healthz', '/readyz', '/v1/openapi.json'] }),
   })
-  app.setErrorHandler((thrown: FastifyError, request, reply) => {
+  app.setErrorHandler(async (thrown: FastifyError, request, reply) => {
     const error = asVm0Error(thrown)
+    if (error.code === 'REQUEST_TOO_LARGE') await swallowRest(request.raw)
     if (error.code === 'INTERNAL') options.onError?.(thrown)
     return reply.code(error.status).type('application/problem+json').serializer(JSON.stringify).send(toProblem(error, request.id))
   })
@@ -75,6 +80,23 @@ export async function createServer(options: ServerOptions): Promise<Server> {
       await app.close()
     },
   }
+}
+
+/**
+ * Reads what a client still sends, within bounds: a connection that is closed while the client writes is reset, and the
+ * client sees a broken pipe instead of the answer.
+ */
+async function swallowRest(request: IncomingMessage): Promise<void> {
+  if (request.readableEnded || request.destroyed) return
+  let bytes = 0
+  const enough = new AbortController()
+  const signal = AbortSignal.any([enough.signal, AbortSignal.timeout(maxSwallowMs)])
+  request.on('data', (chunk: Buffer) => {
+    bytes += chunk.length
+    if (bytes > maxSwallowBytes) enough.abort()
+  })
+  request.resume()
+  await finished(request, { writable: false, signal }).catch(() => undefined)
 }
 
 interface Issue { instancePath?: string; message?: string }
