@@ -16,12 +16,14 @@ const allowed = {
   runner: ['contract', 'backends', 'sandbox', 'checkpoints', 'frameworks', 'gateway'],
   platform: ['contract', 'backends', 'server', 'runner', 'sandbox', 'checkpoints', 'frameworks', 'gateway', 'testkit'],
 }
-const maxLines = 320
+const maxLines = 350
 const problems = []
 
 for (const name of readdirSync('packages')) {
   if (!allowed[name]) problems.push(`packages/${name} is not in the import table`)
-  for (const file of readdirSync(join('packages', name, 'src'), { recursive: true }).filter((path) => path.endsWith('.ts'))) {
+  for (const file of readdirSync(join('packages', name, 'src'), { recursive: true }).filter((path) =>
+    path.endsWith('.ts'),
+  )) {
     const path = join('packages', name, 'src', file)
     const text = readFileSync(path, 'utf8')
     if (text.split('\n').length > maxLines) problems.push(`${path} has more than ${maxLines} lines`)

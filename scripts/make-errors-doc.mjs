@@ -2,7 +2,10 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { errorTable } from '../packages/contract/dist/index.js'
 
-const rows = Object.entries(errorTable).map(([code, { status, exit, retryable, hint }]) => `| \`${code}\` | ${status} | ${exit} | ${retryable ? 'yes' : 'no'} | ${hint} |`)
+const rows = Object.entries(errorTable).map(
+  ([code, { status, exit, retryable, hint }]) =>
+    `| \`${code}\` | ${status} | ${exit} | ${retryable ? 'yes' : 'no'} | ${hint} |`,
+)
 const text = `# Errors
 
 Every error has a stable code. HTTP answers are problem documents (RFC 9457) with \`code\`, \`hint\`, \`retryable\` and

@@ -9,16 +9,56 @@ const script = {
   conversations: [
     { when: 'hang', steps: [{ fault: { kind: 'hang' as const } }] },
     { when: 'model says 401', steps: [{ fault: { kind: 'status' as const, status: 401 } }] },
-    { when: 'overloaded once', steps: [{ fault: { kind: 'status' as const, status: 529, times: 1 }, text: 'it passed' }] },
-    { when: 'remember (\\w+)', steps: [{ tools: [{ name: 'Bash', input: { command: 'echo one >> /workspace/order.txt; ln -sf order.txt /workspace/link; rm -f /etc/motd', description: 'x' } }] }, { text: 'remembered' }] },
-    { when: 'leak', steps: [{ tools: [{ name: 'Bash', input: { command: 'env; cat /proc/*/environ 2>/dev/null | tr "\\0" "\\n"', description: 'x' } }] }, { text: 'looked' }] },
-    { when: 'crash', steps: [{ tools: [{ name: 'Bash', input: { command: 'kill -9 $PPID', description: 'x' } }] }, { text: 'never' }] },
-    { when: 'sleep', steps: [{ tools: [{ name: 'Bash', input: { command: 'sleep 60', description: 'x' } }] }, { text: 'slept' }] },
+    {
+      when: 'overloaded once',
+      steps: [{ fault: { kind: 'status' as const, status: 529, times: 1 }, text: 'it passed' }],
+    },
+    {
+      when: 'remember (\\w+)',
+      steps: [
+        {
+          tools: [
+            {
+              name: 'Bash',
+              input: {
+                command: 'echo one >> /workspace/order.txt; ln -sf order.txt /workspace/link; rm -f /etc/motd',
+                description: 'x',
+              },
+            },
+          ],
+        },
+        { text: 'remembered' },
+      ],
+    },
+    {
+      when: 'leak',
+      steps: [
+        {
+          tools: [
+            {
+              name: 'Bash',
+              input: { command: 'env; cat /proc/*/environ 2>/dev/null | tr "\\0" "\\n"', description: 'x' },
+            },
+          ],
+        },
+        { text: 'looked' },
+      ],
+    },
+    {
+      when: 'crash',
+      steps: [{ tools: [{ name: 'Bash', input: { command: 'kill -9 $PPID', description: 'x' } }] }, { text: 'never' }],
+    },
+    {
+      when: 'sleep',
+      steps: [{ tools: [{ name: 'Bash', input: { command: 'sleep 60', description: 'x' } }] }, { text: 'slept' }],
+    },
   ],
 }
 
 let platform: TestPlatform
-beforeAll(async () => { platform = await TestPlatform.start([script, quickstartScript()]) })
+beforeAll(async () => {
+  platform = await TestPlatform.start([script, quickstartScript()])
+})
 afterAll(() => platform.stop())
 
 async function collect(events: AsyncIterable<Vm0Event>): Promise<Vm0Event[]> {
@@ -35,7 +75,9 @@ test('an agent works, its session is saved, and goes on in a new sandbox with co
   expect(result.costUsd).toBeGreaterThan(0)
   expect(result.timings.firstModelRequestMs).toBeGreaterThan(result.timings.sandboxReadyMs as number)
   expect(events.filter(({ type }) => type === 'tool.finished').length).toBe(5)
-  expect(events.every((event, index) => index === 0 || compareCursors(events[index - 1]!.cursor, event.cursor) < 0)).toBe(true)
+  expect(
+    events.every((event, index) => index === 0 || compareCursors(events[index - 1]!.cursor, event.cursor) < 0),
+  ).toBe(true)
   // Late and again: the same from the log, also from the middle.
   expect(await collect(run.events({ after: events[9]!.cursor }))).toEqual(events.slice(10))
   await run.session.close()
@@ -45,7 +87,9 @@ test('an agent works, its session is saved, and goes on in a new sandbox with co
   expect((await second).text).toContain('still there')
   expect((await second).costUsd).toBeGreaterThan(0)
   // The request that resumed carried the first run's conversation.
-  const resumed = platform.model.requests.find(({ messages }) => JSON.stringify(messages.at(-1)).includes('still there'))
+  const resumed = platform.model.requests.find(({ messages }) =>
+    JSON.stringify(messages.at(-1)).includes('still there'),
+  )
   expect(JSON.stringify(resumed?.messages)).toContain('write a word counter')
   expect(platform.model.failures).toEqual([])
 })
@@ -57,7 +101,9 @@ test('what was deleted stays deleted, and exec and files work in a session that 
   await session.close()
   expect(await session.files.readText('/workspace/dir with space/ünï.txt')).toBe('text')
   expect((await session.files.list()).map(({ name }) => name)).toEqual(['dir with space', 'order.txt', 'sparse'])
-  const { stdout } = await session.exec('stat -c "%a %u" order.txt; test -e /etc/motd || echo gone; stat -c %s sparse; id -u')
+  const { stdout } = await session.exec(
+    'stat -c "%a %u" order.txt; test -e /etc/motd || echo gone; stat -c %s sparse; id -u',
+  )
   expect(stdout.split('\n')).toEqual(['640 0', 'gone', '104857600', '0', ''])
   await expect(session.files.read('/nope')).rejects.toMatchObject({ code: 'FILE_NOT_FOUND' })
   expect((await session.exec(['sh', '-c', 'exit 3'])).exitCode).toBe(3)
@@ -73,7 +119,7 @@ test('runs of one session follow one another in order; a refusal is possible', a
   expect(await session.files.readText('/workspace/order.txt')).toBe('one\none\none\n')
 })
 
-test('no sandbox ever sees the provider\'s key', async () => {
+test("no sandbox ever sees the provider's key", async () => {
   const run = platform.client.run({ prompt: 'leak the key' })
   await run
   const history = JSON.stringify(await collect(run.events()))
@@ -86,10 +132,15 @@ test('cancel ends a run that hangs, keeps the session, and says so the second ti
   const run = platform.client.run({ prompt: 'hang please' })
   for await (const event of run) if (event.type === 'model.request') break
   await run.cancel()
-  const error = await run.then(() => undefined, (thrown: unknown) => thrown)
+  const error = await run.then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  )
   expect(error).toBeInstanceOf(RunError)
   expect(error).toMatchObject({ code: 'CANCELLED', outcome: 'cancelled' })
-  await expect(platform.fetch(`/v1/runs/${run.id}/cancel`, { method: 'POST' }).then((response) => response.json())).resolves.toMatchObject({ code: 'RUN_ENDED' })
+  await expect(
+    platform.fetch(`/v1/runs/${run.id}/cancel`, { method: 'POST' }).then((response) => response.json()),
+  ).resolves.toMatchObject({ code: 'RUN_ENDED' })
   expect((await run.session.run('remember after')).outcome).toBe('succeeded')
 })
 
@@ -99,10 +150,15 @@ test('a time limit ends the run as failed', async () => {
 })
 
 test('a model that refuses the key fails the run with a code; one that is overloaded is tried again', async () => {
-  await expect(platform.client.run({ prompt: 'model says 401' })).rejects.toMatchObject({ code: 'MODEL_UNAUTHORIZED', outcome: 'failed' })
+  await expect(platform.client.run({ prompt: 'model says 401' })).rejects.toMatchObject({
+    code: 'MODEL_UNAUTHORIZED',
+    outcome: 'failed',
+  })
   const run = platform.client.run({ prompt: 'overloaded once' })
   expect((await run).text).toBe('it passed')
-  expect((await collect(run.events())).some((event) => event.type === 'status' && event.state === 'retrying')).toBe(true)
+  expect((await collect(run.events())).some((event) => event.type === 'status' && event.state === 'retrying')).toBe(
+    true,
+  )
 })
 
 test('an agent that crashes is told as died, and the session goes on', async () => {
@@ -128,7 +184,10 @@ test('SIGKILL of the platform: what ran is reported as died, what was saved is t
 test('the command shows runs, streams events and tells its status', async () => {
   const ok = await platform.cli('run', '--json', 'remember the command')
   expect(ok.status).toBe(0)
-  const events = ok.stdout.trim().split('\n').map((line) => JSON.parse(line) as Vm0Event)
+  const events = ok.stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Vm0Event)
   expect(events.at(-1)).toMatchObject({ type: 'run.finished', outcome: 'succeeded' })
   expect((await platform.cli('run', 'model says 401')).status).toBe(3)
   expect((await platform.cli('run', '-s', '00000000', 'x')).status).toBe(2)

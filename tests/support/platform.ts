@@ -16,10 +16,18 @@ export class TestPlatform {
   url = ''
   apiKey = ''
 
-  private constructor(readonly directory: string, readonly model: ScriptedModel, private readonly env: Record<string, string>) {}
+  private constructor(
+    readonly directory: string,
+    readonly model: ScriptedModel,
+    private readonly env: Record<string, string>,
+  ) {}
 
   static async start(scripts: Script[], env: Record<string, string> = {}): Promise<TestPlatform> {
-    const platform = new TestPlatform(await mkdtemp(join(tmpdir(), 'vm0-test-')), await startScriptedModel(scripts), env)
+    const platform = new TestPlatform(
+      await mkdtemp(join(tmpdir(), 'vm0-test-')),
+      await startScriptedModel(scripts),
+      env,
+    )
     await platform.up()
     return platform
   }
@@ -27,18 +35,30 @@ export class TestPlatform {
   async up(): Promise<void> {
     const child = spawn(process.execPath, [command, 'up', '--port', '0', '--data', join(this.directory, 'data')], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, VM0_CONFIG: join(this.directory, 'config.json'), ANTHROPIC_BASE_URL: this.model.url, ANTHROPIC_API_KEY: 'the-provider-key', NODE_OPTIONS: '', ...this.env },
+      env: {
+        ...process.env,
+        VM0_CONFIG: join(this.directory, 'config.json'),
+        ANTHROPIC_BASE_URL: this.model.url,
+        ANTHROPIC_API_KEY: 'the-provider-key',
+        NODE_OPTIONS: '',
+        ...this.env,
+      },
     })
     this.child = child
     let words = ''
-    child.stderr.setEncoding('utf8').on('data', (text: string) => { words += text })
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      words += text
+    })
     const ready = (async () => {
       for await (const line of createInterface({ input: child.stdout })) if (line.includes('ready at')) return
       throw new Error(`vm0 up ended: ${words}`)
     })()
     await ready
     child.stdout.resume()
-    const config = JSON.parse(await readFile(join(this.directory, 'config.json'), 'utf8')) as { url: string; apiKey: string }
+    const config = JSON.parse(await readFile(join(this.directory, 'config.json'), 'utf8')) as {
+      url: string
+      apiKey: string
+    }
     this.url = config.url
     this.apiKey = config.apiKey
     this.client = createClient({ url: config.url, apiKey: config.apiKey })
@@ -46,24 +66,40 @@ export class TestPlatform {
 
   /** Runs the `vm0` command against this platform. */
   async cli(...args: string[]): Promise<{ status: number; stdout: string; stderr: string }> {
-    const child = spawn(process.execPath, [command, ...args], { env: { ...process.env, VM0_CONFIG: join(this.directory, 'config.json') }, stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(process.execPath, [command, ...args], {
+      env: { ...process.env, VM0_CONFIG: join(this.directory, 'config.json') },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
     const out = { stdout: '', stderr: '' }
-    child.stdout.setEncoding('utf8').on('data', (text: string) => { out.stdout += text })
-    child.stderr.setEncoding('utf8').on('data', (text: string) => { out.stderr += text })
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      out.stdout += text
+    })
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      out.stderr += text
+    })
     const [status] = (await once(child, 'close')) as [number]
     return { status, ...out }
   }
 
   fetch(path: string, init: RequestInit & { key?: string } = {}): Promise<Response> {
     const { key = this.apiKey, headers, ...rest } = init
-    return fetch(`${this.url}${path}`, { ...rest, headers: { ...(key ? { authorization: `Bearer ${key}` } : {}), ...(rest.body ? { 'content-type': 'application/json' } : {}), ...(headers as Record<string, string>) } })
+    return fetch(`${this.url}${path}`, {
+      ...rest,
+      headers: {
+        ...(key ? { authorization: `Bearer ${key}` } : {}),
+        ...(rest.body ? { 'content-type': 'application/json' } : {}),
+        ...(headers as Record<string, string>),
+      },
+    })
   }
 
   /** The platform's own process is killed without warning; `up` starts the next one. */
   async kill(): Promise<void> {
     const child = this.child as ChildProcess
     const closed = once(child, 'close')
-    const daemon = Number((await readFile(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8')).trim().split(' ')[0])
+    const daemon = Number(
+      (await readFile(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8')).trim().split(' ')[0],
+    )
     process.kill(daemon, 'SIGKILL')
     await closed
   }

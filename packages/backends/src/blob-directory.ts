@@ -12,10 +12,18 @@ export async function openBlobDirectory(directory: string): Promise<BlobPort> {
   await mkdir(incoming, { recursive: true, mode: 0o700 })
 
   const place = (name: string): string => {
-    if (!/^[a-z0-9][A-Za-z0-9._-]*(\/[A-Za-z0-9][A-Za-z0-9._-]*){0,3}$/.test(name)) throw new Vm0Error('INTERNAL', `object name ${JSON.stringify(name)}: expected letters, digits, ".", "_", "-" and "/"`)
+    if (!/^[a-z0-9][A-Za-z0-9._-]*(\/[A-Za-z0-9][A-Za-z0-9._-]*){0,3}$/.test(name))
+      throw new Vm0Error(
+        'INTERNAL',
+        `object name ${JSON.stringify(name)}: expected letters, digits, ".", "_", "-" and "/"`,
+      )
     return join(directory, name)
   }
-  const has = (name: string): Promise<boolean> => stat(place(name)).then(() => true, () => false)
+  const has = (name: string): Promise<boolean> =>
+    stat(place(name)).then(
+      () => true,
+      () => false,
+    )
   const publish = async (temporary: string, name: string): Promise<void> => {
     await syncPath(temporary)
     const target = place(name)

@@ -41,11 +41,14 @@ const migrationsFolder = new URL('../migrations/', import.meta.url)
  * at once wait for each other at the lock.
  */
 async function migrate(run: (script: string) => Promise<unknown[]>): Promise<void> {
-  await run('create table if not exists vm0_migrations (name text primary key, applied_at timestamptz not null default now())').catch((error: { code?: string }) => {
+  await run(
+    'create table if not exists vm0_migrations (name text primary key, applied_at timestamptz not null default now())',
+  ).catch((error: { code?: string }) => {
     if (error.code !== '23505') throw error // another server made it at this moment
   })
   for (const name of (await readdir(migrationsFolder)).filter((file) => file.endsWith('.sql')).toSorted()) {
-    if (!/^\d{4}_[a-z0-9_]+\.sql$/.test(name)) throw new Error(`migration file ${name}: expected a name like 0001_what.sql`)
+    if (!/^\d{4}_[a-z0-9_]+\.sql$/.test(name))
+      throw new Error(`migration file ${name}: expected a name like 0001_what.sql`)
     const rows = await run(`select name from vm0_migrations where name = '${name}'`)
     if (rows.length > 0) continue
     const script = await readFile(new URL(name, migrationsFolder), 'utf8')

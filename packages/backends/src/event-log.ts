@@ -8,7 +8,8 @@ import type { EventLog, EventScope, EventWriter } from './ports.js'
 /** One NDJSON file per run. A reader sees what the file holds; a writer's process wakes the readers that it shares a process with. */
 export function openEventLog(directory: string): EventLog {
   const written = new EventEmitter().setMaxListeners(0)
-  const pathOf = (scope: EventScope): string => join(directory, scope.projectId, scope.sessionId, `${scope.runId}.ndjson`)
+  const pathOf = (scope: EventScope): string =>
+    join(directory, scope.projectId, scope.sessionId, `${scope.runId}.ndjson`)
   return {
     async open(scope, epoch) {
       const path = pathOf(scope)
@@ -48,10 +49,23 @@ class FileEventWriter implements EventWriter {
   private pending = ''
   private draining: Promise<void> | undefined
 
-  constructor(private readonly file: FileHandle, private readonly scope: EventScope, private readonly epoch: number, private seq: number, private readonly notify: () => void) {}
+  constructor(
+    private readonly file: FileHandle,
+    private readonly scope: EventScope,
+    private readonly epoch: number,
+    private seq: number,
+    private readonly notify: () => void,
+  ) {}
 
   append(body: EventBody, timeMs = Date.now()): Vm0Event {
-    const event = { v: 1, cursor: formatCursor(this.epoch, this.seq), time: new Date(timeMs).toISOString(), runId: this.scope.runId, sessionId: this.scope.sessionId, ...body } as Vm0Event
+    const event = {
+      v: 1,
+      cursor: formatCursor(this.epoch, this.seq),
+      time: new Date(timeMs).toISOString(),
+      runId: this.scope.runId,
+      sessionId: this.scope.sessionId,
+      ...body,
+    } as Vm0Event
     this.seq += 1
     this.pending += `${JSON.stringify(event)}\n`
     this.draining ??= this.drain()

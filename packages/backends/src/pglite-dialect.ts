@@ -1,13 +1,31 @@
 import type { PGlite } from '@electric-sql/pglite'
-import { CompiledQuery, PostgresAdapter, PostgresIntrospector, PostgresQueryCompiler, type DatabaseConnection, type Dialect, type Driver, type Kysely, type QueryResult } from 'kysely'
+import {
+  CompiledQuery,
+  PostgresAdapter,
+  PostgresIntrospector,
+  PostgresQueryCompiler,
+  type DatabaseConnection,
+  type Dialect,
+  type Driver,
+  type Kysely,
+  type QueryResult,
+} from 'kysely'
 
 /** Kysely over one PGlite: it has a single connection, so transactions and queries take turns. */
 export class PGliteDialect implements Dialect {
   constructor(private readonly pglite: PGlite) {}
-  createAdapter() { return new PostgresAdapter() }
-  createDriver() { return new PGliteDriver(this.pglite) }
-  createIntrospector(db: Kysely<unknown>) { return new PostgresIntrospector(db as never) }
-  createQueryCompiler() { return new PostgresQueryCompiler() }
+  createAdapter() {
+    return new PostgresAdapter()
+  }
+  createDriver() {
+    return new PGliteDriver(this.pglite)
+  }
+  createIntrospector(db: Kysely<unknown>) {
+    return new PostgresIntrospector(db as never)
+  }
+  createQueryCompiler() {
+    return new PostgresQueryCompiler()
+  }
 }
 
 class PGliteDriver implements Driver {
@@ -16,7 +34,9 @@ class PGliteDriver implements Driver {
 
   constructor(private readonly pglite: PGlite) {}
 
-  async init(): Promise<void> { await this.pglite.waitReady }
+  async init(): Promise<void> {
+    await this.pglite.waitReady
+  }
 
   async acquireConnection(): Promise<DatabaseConnection> {
     const { promise, resolve } = withResolvers()
@@ -28,11 +48,21 @@ class PGliteDriver implements Driver {
     return connection
   }
 
-  async beginTransaction(connection: DatabaseConnection): Promise<void> { await connection.executeQuery(CompiledQuery.raw('begin')) }
-  async commitTransaction(connection: DatabaseConnection): Promise<void> { await connection.executeQuery(CompiledQuery.raw('commit')) }
-  async rollbackTransaction(connection: DatabaseConnection): Promise<void> { await connection.executeQuery(CompiledQuery.raw('rollback')) }
-  async releaseConnection(connection: DatabaseConnection): Promise<void> { this.releases.get(connection)?.() }
-  async destroy(): Promise<void> { await this.pglite.close() }
+  async beginTransaction(connection: DatabaseConnection): Promise<void> {
+    await connection.executeQuery(CompiledQuery.raw('begin'))
+  }
+  async commitTransaction(connection: DatabaseConnection): Promise<void> {
+    await connection.executeQuery(CompiledQuery.raw('commit'))
+  }
+  async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
+    await connection.executeQuery(CompiledQuery.raw('rollback'))
+  }
+  async releaseConnection(connection: DatabaseConnection): Promise<void> {
+    this.releases.get(connection)?.()
+  }
+  async destroy(): Promise<void> {
+    await this.pglite.close()
+  }
 }
 
 class PGliteConnection implements DatabaseConnection {
@@ -40,7 +70,10 @@ class PGliteConnection implements DatabaseConnection {
 
   async executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
     const result = await this.pglite.query<R>(query.sql, [...query.parameters])
-    return { rows: result.rows, ...(result.affectedRows === undefined ? {} : { numAffectedRows: BigInt(result.affectedRows) }) }
+    return {
+      rows: result.rows,
+      ...(result.affectedRows === undefined ? {} : { numAffectedRows: BigInt(result.affectedRows) }),
+    }
   }
 
   // oxlint-disable-next-line require-yield -- the interface asks for a stream; nothing here reads one

@@ -18,7 +18,11 @@ export interface BlobPort {
   remove(name: string): Promise<void>
 }
 
-export interface EventScope { projectId: string; sessionId: string; runId: string }
+export interface EventScope {
+  projectId: string
+  sessionId: string
+  runId: string
+}
 
 /** The log of one run's events while its owner writes it. Cursors are `epoch.seq`, seq from 1. */
 export interface EventWriter {
@@ -32,6 +36,9 @@ export interface EventLog {
   /** Starts (or goes on with, under a higher epoch) the log of a run. */
   open(scope: EventScope, epoch: number): Promise<EventWriter>
   /** Events after a cursor, in order; follows until the log is finished (`run.finished` seen) or the signal aborts when `follow` is set. */
-  read(scope: EventScope, options: { after?: string | undefined; follow: boolean; signal?: AbortSignal }): AsyncIterable<Vm0Event>
+  read(
+    scope: EventScope,
+    options: { after?: string | undefined; follow: boolean; signal?: AbortSignal },
+  ): AsyncIterable<Vm0Event>
   remove(scope: EventScope): Promise<void>
 }

@@ -9,7 +9,14 @@ type Big = ColumnType<number | string | bigint, number | undefined, number>
 /** The tables of `migrations/`, as Kysely sees them. */
 export interface Schema {
   projects: { id: string; name: string; created_at: Timestamp }
-  api_keys: { id: string; project_id: string; name: string; hash: string; created_at: Timestamp; revoked_at: OptionalTimestamp }
+  api_keys: {
+    id: string
+    project_id: string
+    name: string
+    hash: string
+    created_at: Timestamp
+    revoked_at: OptionalTimestamp
+  }
   sessions: {
     project_id: string
     id: string

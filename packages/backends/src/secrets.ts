@@ -4,7 +4,10 @@ import { dirname } from 'node:path'
 import { syncPath } from './durable.js'
 import type { SecretsPort } from './ports.js'
 
-interface StoredKey { id: string; key: string }
+interface StoredKey {
+  id: string
+  key: string
+}
 
 /**
  * AES-256-GCM under the first key of a key file, which is made (mode 0600) when it isn't there. To rotate, put a new
@@ -23,7 +26,10 @@ export async function openSecrets(keyFile: string): Promise<SecretsPort> {
     open(sealed) {
       const id = sealed.subarray(1, 9).toString('hex')
       const key = keys.get(id)
-      if (sealed[0] !== 1 || !key) throw new Error(`sealed with key ${id}, which ${keyFile} does not have; expected one of ${[...keys.keys()].join(', ')}`)
+      if (sealed[0] !== 1 || !key)
+        throw new Error(
+          `sealed with key ${id}, which ${keyFile} does not have; expected one of ${[...keys.keys()].join(', ')}`,
+        )
       const decipher = createDecipheriv('aes-256-gcm', key, sealed.subarray(9, 21)).setAuthTag(sealed.subarray(21, 37))
       return Buffer.concat([decipher.update(sealed.subarray(37)), decipher.final()]).toString('utf8')
     },
@@ -51,7 +57,11 @@ async function loadKeys(keyFile: string): Promise<StoredKey[]> {
 
 function parse(text: string, keyFile: string): StoredKey[] {
   const keys = JSON.parse(text) as StoredKey[]
-  if (!Array.isArray(keys) || keys.length === 0 || !keys.every(({ id, key }) => /^[0-9a-f]{16}$/.test(id) && Buffer.from(key, 'base64').length === 32)) {
+  if (
+    !Array.isArray(keys) ||
+    keys.length === 0 ||
+    !keys.every(({ id, key }) => /^[0-9a-f]{16}$/.test(id) && Buffer.from(key, 'base64').length === 32)
+  ) {
     throw new Error(`${keyFile}: expected a list of { id: 16 hex digits, key: 32 bytes in base64 }`)
   }
   return keys

@@ -10,11 +10,17 @@ const year2100 = '4102444800'
 
 /** Packs a tree into an erofs image: owners, modes, times, xattrs, links, devices (whiteouts) and holes as they are. */
 export async function packErofs(directory: string, image: string): Promise<void> {
-  await exec('mkfs.erofs', ['--quiet', '-Eforce-inode-extended', '-U', '00000000-0000-0000-0000-000000000000', image, directory], { env: { ...process.env, SOURCE_DATE_EPOCH: year2100 }, maxBuffer: 1024 ** 2 })
+  await exec(
+    'mkfs.erofs',
+    ['--quiet', '-Eforce-inode-extended', '-U', '00000000-0000-0000-0000-000000000000', image, directory],
+    { env: { ...process.env, SOURCE_DATE_EPOCH: year2100 }, maxBuffer: 1024 ** 2 },
+  )
 }
 
 export async function countEntries(directory: string): Promise<number> {
-  const { stdout } = await exec('find', [directory, '-mindepth', '1', '!', '-type', 'd', '-printf', '.'], { maxBuffer: 64 * 1024 ** 2 })
+  const { stdout } = await exec('find', [directory, '-mindepth', '1', '!', '-type', 'd', '-printf', '.'], {
+    maxBuffer: 64 * 1024 ** 2,
+  })
   return stdout.length
 }
 

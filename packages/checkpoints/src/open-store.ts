@@ -9,7 +9,13 @@ import type { CheckpointManifest, CheckpointStore, SavedCheckpoint, SaveRequest 
 const blobName = (kind: 'layers' | 'manifests', digest: string): string => `${kind}/${digest.replace(':', '-')}`
 
 /** Checkpoints as objects: layers and manifests, each named by its sha256. `scratch` lies on the file system of the objects. */
-export async function openCheckpointStore({ blobs, scratch }: { blobs: BlobPort; scratch: string }): Promise<CheckpointStore> {
+export async function openCheckpointStore({
+  blobs,
+  scratch,
+}: {
+  blobs: BlobPort
+  scratch: string
+}): Promise<CheckpointStore> {
   await rm(scratch, { recursive: true, force: true })
   await mkdir(scratch, { recursive: true, mode: 0o700 })
   const verified = new Map<string, string>()
@@ -21,7 +27,12 @@ export async function openCheckpointStore({ blobs, scratch }: { blobs: BlobPort;
       const [changedFiles] = await Promise.all([countEntries(upper), packErofs(upper, image)])
       const [digest, { size }] = await Promise.all([digestOf(image), stat(image)])
       await blobs.putFile(blobName('layers', digest), image)
-      const complete: CheckpointManifest = { v: 1, ...manifest, layers: [...baseLayers, { digest, sizeBytes: size }], createdAt: new Date().toISOString() }
+      const complete: CheckpointManifest = {
+        v: 1,
+        ...manifest,
+        layers: [...baseLayers, { digest, sizeBytes: size }],
+        createdAt: new Date().toISOString(),
+      }
       const text = canonicalJson(complete)
       const id = `sha256:${createHash('sha256').update(text).digest('hex')}`
       await blobs.put(blobName('manifests', id), Buffer.from(text))
@@ -35,10 +46,12 @@ export async function openCheckpointStore({ blobs, scratch }: { blobs: BlobPort;
 
   async function load(id: string): Promise<CheckpointManifest> {
     const name = blobName('manifests', id)
-    if (!(await blobs.has(name))) throw new Vm0Error('CHECKPOINT_CORRUPT', `the manifest of checkpoint ${id} is missing from the store`)
+    if (!(await blobs.has(name)))
+      throw new Vm0Error('CHECKPOINT_CORRUPT', `the manifest of checkpoint ${id} is missing from the store`)
     const text = Buffer.from(await blobs.get(name))
     const found = `sha256:${createHash('sha256').update(text).digest('hex')}`
-    if (found !== id) throw new Vm0Error('CHECKPOINT_CORRUPT', `the manifest of checkpoint ${id} has the digest ${found}`)
+    if (found !== id)
+      throw new Vm0Error('CHECKPOINT_CORRUPT', `the manifest of checkpoint ${id} has the digest ${found}`)
     return JSON.parse(text.toString('utf8')) as CheckpointManifest
   }
 

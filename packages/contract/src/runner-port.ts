@@ -1,8 +1,15 @@
 import type { ExecOutput, ExecRequestParsed, FileEntry } from './runs.js'
 
 /** Names a run inside its project. */
-export interface RunRef { projectId: string; sessionId: string; runId: string }
-export interface SessionRef { projectId: string; sessionId: string }
+export interface RunRef {
+  projectId: string
+  sessionId: string
+  runId: string
+}
+export interface SessionRef {
+  projectId: string
+  sessionId: string
+}
 
 /**
  * What a server asks of a runner. In `vm0 up` both live in one process and this is a call; on a fleet it crosses the bus

@@ -50,7 +50,8 @@ export const maxPromptBytes = 1024 * 1024
 
 const envName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'expected a name of letters, digits and _')
 // oxlint-disable-next-line no-control-regex -- NUL can't be carried in an environment or a prompt
-const noNul = (name: string) => z.string().refine((text) => !text.includes('\0'), `${name} contains a NUL byte; expected text`)
+const noNul = (name: string) =>
+  z.string().refine((text) => !text.includes('\0'), `${name} contains a NUL byte; expected text`)
 
 export const runSpecSchema = z.strictObject({
   framework: z.string().min(1).max(64).default('claude-code'),
@@ -59,7 +60,12 @@ export const runSpecSchema = z.strictObject({
   template: z.string().min(1).max(200).optional(),
   env: z.record(envName, noNul('env value').max(131_072)).optional(),
   systemPrompt: z.union([noNul('systemPrompt'), z.strictObject({ append: noNul('systemPrompt.append') })]).optional(),
-  tools: z.strictObject({ allow: z.array(z.string().max(200)).max(200).optional(), deny: z.array(z.string().max(200)).max(200).optional() }).optional(),
+  tools: z
+    .strictObject({
+      allow: z.array(z.string().max(200)).max(200).optional(),
+      deny: z.array(z.string().max(200)).max(200).optional(),
+    })
+    .optional(),
   resources: resourcesSchema.optional(),
   limits: limitsSchema.optional(),
   labels: z.record(z.string().min(1).max(64), z.string().max(256)).optional(),
@@ -74,7 +80,10 @@ export const createRunSchema = runSpecSchema.extend({
   /** What to do when the session already has a run: wait in order (default), or answer SESSION_BUSY. */
   ifBusy: z.enum(['queue', 'refuse']).default('queue'),
   /** Digest of a tar that was sent before by PUT /v1/uploads/{digest}; unpacked into /workspace before the prompt. */
-  workspaceUpload: z.string().regex(/^sha256:[0-9a-f]{64}$/).optional(),
+  workspaceUpload: z
+    .string()
+    .regex(/^sha256:[0-9a-f]{64}$/)
+    .optional(),
 })
 export type CreateRun = z.input<typeof createRunSchema>
 export type CreateRunParsed = z.infer<typeof createRunSchema>
@@ -84,7 +93,10 @@ export const createSessionSchema = z.strictObject({
   template: z.string().min(1).max(200).optional(),
   resources: resourcesSchema.optional(),
   labels: z.record(z.string().min(1).max(64), z.string().max(256)).optional(),
-  workspaceUpload: z.string().regex(/^sha256:[0-9a-f]{64}$/).optional(),
+  workspaceUpload: z
+    .string()
+    .regex(/^sha256:[0-9a-f]{64}$/)
+    .optional(),
 })
 export type CreateSession = z.input<typeof createSessionSchema>
 
@@ -108,9 +120,22 @@ export const timingsSchema = z.object({
   totalMs: z.number().nullable(),
 })
 export type Timings = z.infer<typeof timingsSchema>
-export const noTimings: Timings = { queuedMs: null, sandboxReadyMs: null, promptSentMs: null, firstModelRequestMs: null, firstTokenMs: null, agentFinishedMs: null, totalMs: null }
+export const noTimings: Timings = {
+  queuedMs: null,
+  sandboxReadyMs: null,
+  promptSentMs: null,
+  firstModelRequestMs: null,
+  firstTokenMs: null,
+  agentFinishedMs: null,
+  totalMs: null,
+}
 
-export const runErrorSchema = z.object({ code: z.string(), message: z.string(), hint: z.string(), details: z.record(z.string(), z.unknown()).optional() })
+export const runErrorSchema = z.object({
+  code: z.string(),
+  message: z.string(),
+  hint: z.string(),
+  details: z.record(z.string(), z.unknown()).optional(),
+})
 
 export const runSchema = z.object({
   id: idSchema,
@@ -147,7 +172,11 @@ export const sessionSchema = z.object({
 })
 export type SessionView = z.infer<typeof sessionSchema>
 
-export const pageQuerySchema = z.object({ limit: z.coerce.number().int().min(1).max(200).default(50), before: idSchema.optional(), sessionId: idSchema.optional() })
+export const pageQuerySchema = z.object({
+  limit: z.coerce.number().int().min(1).max(200).default(50),
+  before: idSchema.optional(),
+  sessionId: idSchema.optional(),
+})
 export const pageOf = <T extends z.ZodType>(item: T) => z.object({ items: z.array(item), next: z.string().nullable() })
 
 export const execRequestSchema = z.strictObject({
@@ -178,8 +207,19 @@ export const fileEntrySchema = z.object({
 })
 export type FileEntry = z.infer<typeof fileEntrySchema>
 
-export const keySchema = z.object({ id: z.string(), name: z.string(), project: z.string(), createdAt: z.iso.datetime(), revokedAt: z.iso.datetime().nullable(), key: z.string().optional() })
+export const keySchema = z.object({
+  id: z.string(),
+  name: z.string(),
+  project: z.string(),
+  createdAt: z.iso.datetime(),
+  revokedAt: z.iso.datetime().nullable(),
+  key: z.string().optional(),
+})
 export type KeyView = z.infer<typeof keySchema>
 
-export const frameworkSchema = z.object({ name: z.string(), versions: z.array(z.string()), default: z.string().nullable() })
+export const frameworkSchema = z.object({
+  name: z.string(),
+  versions: z.array(z.string()),
+  default: z.string().nullable(),
+})
 export type FrameworkView = z.infer<typeof frameworkSchema>

@@ -10,7 +10,11 @@ export interface LaunchOptions {
   spec: Pick<RunSpec, 'model' | 'systemPrompt' | 'tools' | 'env'> & { maxTurns?: number | undefined }
 }
 
-export interface Launch { args: string[]; env: Record<string, string>; cwd: string }
+export interface Launch {
+  args: string[]
+  env: Record<string, string>
+  cwd: string
+}
 
 /** How a turn ended, as the agent tells it. */
 export interface TurnEnd {
@@ -19,7 +23,11 @@ export interface TurnEnd {
   usage: Usage
   /** Cost of this turn alone. */
   costUsd: number
-  error: { code: 'MODEL_UNAUTHORIZED' | 'MODEL_RATE_LIMITED' | 'MODEL_FAILED' | 'AGENT_FAILED'; message: string; httpStatus?: number } | null
+  error: {
+    code: 'MODEL_UNAUTHORIZED' | 'MODEL_RATE_LIMITED' | 'MODEL_FAILED' | 'AGENT_FAILED'
+    message: string
+    httpStatus?: number
+  } | null
 }
 
 export interface Translated {
@@ -50,7 +58,11 @@ export interface FrameworkDriver {
   open(state: { resumed: boolean; previousCostUsd: number }): AgentProtocol
 }
 
-export interface AgentRelease { framework: string; version: string; directory: string }
+export interface AgentRelease {
+  framework: string
+  version: string
+  directory: string
+}
 
 export interface ReleaseStore {
   /** Installs an exact version from the npm registry, verified by its integrity; installed ones return at once. */

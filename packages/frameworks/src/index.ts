@@ -11,6 +11,10 @@ export const defaultReleases: Readonly<Record<string, string>> = { 'claude-code'
 
 export function findDriver(name: string): FrameworkDriver {
   const driver = drivers.find((each) => each.name === name)
-  if (!driver) throw new Vm0Error('UNKNOWN_FRAMEWORK', `framework ${JSON.stringify(name)} is unknown; expected one of ${drivers.map((each) => each.name).join(', ')}`)
+  if (!driver)
+    throw new Vm0Error(
+      'UNKNOWN_FRAMEWORK',
+      `framework ${JSON.stringify(name)} is unknown; expected one of ${drivers.map((each) => each.name).join(', ')}`,
+    )
   return driver
 }

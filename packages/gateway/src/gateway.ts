@@ -21,4 +21,10 @@ export interface Gateway {
   close(): Promise<void>
 }
 
-export interface GatewayOptions { host: string; port: number; upstream: Upstream; maxRequestBytes?: number; headersTimeoutMs?: number }
+export interface GatewayOptions {
+  host: string
+  port: number
+  upstream: Upstream
+  maxRequestBytes?: number
+  headersTimeoutMs?: number
+}

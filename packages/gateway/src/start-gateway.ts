@@ -7,10 +7,31 @@ import { Agent, request } from 'undici'
 import type { Gateway, GatewayOptions, ModelTraffic } from './gateway.js'
 
 /** Headers of one connection, and those that carry a key: the sandbox's are never passed on. */
-const dropped = new Set(['connection', 'keep-alive', 'proxy-authenticate', 'proxy-authorization', 'te', 'trailer', 'transfer-encoding', 'upgrade', 'host', 'x-api-key', 'authorization', 'cookie', 'expect', 'content-length'])
+const dropped = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'host',
+  'x-api-key',
+  'authorization',
+  'cookie',
+  'expect',
+  'content-length',
+])
 
 /** The model proxy: knows a sandbox by its address, puts the provider's key in, and tells what passes. */
-export async function startGateway({ host, port, upstream, maxRequestBytes = 64 * 1024 ** 2, headersTimeoutMs = 600_000 }: GatewayOptions): Promise<Gateway> {
+export async function startGateway({
+  host,
+  port,
+  upstream,
+  maxRequestBytes = 64 * 1024 ** 2,
+  headersTimeoutMs = 600_000,
+}: GatewayOptions): Promise<Gateway> {
   const registered = new Map<string, ModelTraffic>()
   const dispatcher = new Agent({ headersTimeout: headersTimeoutMs, bodyTimeout: headersTimeoutMs, connections: 256 })
   const base = upstream.baseUrl.replace(/\/+$/, '')
@@ -19,11 +40,19 @@ export async function startGateway({ host, port, upstream, maxRequestBytes = 64 
     const traffic = registered.get(incoming.socket.remoteAddress?.replace(/^::ffff:/, '') ?? '')
     if (!traffic) return refuse(response, 403, 'permission_error', 'this address has no sandbox')
     if (!incoming.url?.startsWith('/')) return refuse(response, 400, 'invalid_request_error', 'expected a path')
-    if (Number(incoming.headers['content-length'] ?? 0) > maxRequestBytes) return refuse(response, 413, 'request_too_large', `expected at most ${maxRequestBytes} bytes`)
+    if (Number(incoming.headers['content-length'] ?? 0) > maxRequestBytes)
+      return refuse(response, 413, 'request_too_large', `expected at most ${maxRequestBytes} bytes`)
     forward(incoming, response, traffic).catch((error: Error) => {
       if (response.headersSent) response.destroy()
-      else if (error.message === tooLarge) refuse(response, 413, 'request_too_large', `expected at most ${maxRequestBytes} bytes`)
-      else refuse(response, 502, 'api_error', `the model endpoint could not be reached: ${error.message || (error as NodeJS.ErrnoException).code || error.name}`)
+      else if (error.message === tooLarge)
+        refuse(response, 413, 'request_too_large', `expected at most ${maxRequestBytes} bytes`)
+      else
+        refuse(
+          response,
+          502,
+          'api_error',
+          `the model endpoint could not be reached: ${error.message || (error as NodeJS.ErrnoException).code || error.name}`,
+        )
     })
   })
   server.requestTimeout = headersTimeoutMs
@@ -37,7 +66,9 @@ export async function startGateway({ host, port, upstream, maxRequestBytes = 64 
     response.once('close', () => gone.abort())
     const hasBody = method !== 'GET' && method !== 'HEAD'
     const answer = await request(`${base}${path}`, {
-      method: method as 'POST', dispatcher, signal: gone.signal,
+      method: method as 'POST',
+      dispatcher,
+      signal: gone.signal,
       headers: { ...passedOn(incoming.headers), 'x-api-key': upstream.apiKey },
       body: hasBody ? Readable.from(bounded(incoming, maxRequestBytes)) : null,
     })
@@ -66,7 +97,9 @@ export async function startGateway({ host, port, upstream, maxRequestBytes = 64 
     port: bound.port,
     register(sourceAddress, traffic) {
       registered.set(sourceAddress, traffic)
-      return () => { if (registered.get(sourceAddress) === traffic) registered.delete(sourceAddress) }
+      return () => {
+        if (registered.get(sourceAddress) === traffic) registered.delete(sourceAddress)
+      }
     },
     async close() {
       server.closeAllConnections()
@@ -89,7 +122,11 @@ async function* bounded(body: AsyncIterable<Buffer>, limit: number): AsyncGenera
 }
 
 function passedOn(headers: IncomingHttpHeaders): Record<string, string | string[]> {
-  return Object.fromEntries(Object.entries(headers).filter((entry): entry is [string, string | string[]] => entry[1] !== undefined && !dropped.has(entry[0].toLowerCase())))
+  return Object.fromEntries(
+    Object.entries(headers).filter(
+      (entry): entry is [string, string | string[]] => entry[1] !== undefined && !dropped.has(entry[0].toLowerCase()),
+    ),
+  )
 }
 
 /** An error in the form of the Anthropic API, so that the agent can tell it. */

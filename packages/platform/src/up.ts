@@ -18,12 +18,38 @@ export interface UpOptions {
  * mount namespace of its own, so that its mounts end with it, and without the empty unified hierarchy of a hybrid
  * cgroup layout, which crun refuses.
  */
-export async function up({ port = 7300, host = '127.0.0.1', dataDir = defaultDataDir, idleMs = 60_000 }: UpOptions = {}): Promise<number> {
-  if (process.getuid?.() !== 0) throw new Vm0Error('ROOT_REQUIRED', 'the platform needs root to make sandboxes; this process runs as another user')
+export async function up({
+  port = 7300,
+  host = '127.0.0.1',
+  dataDir = defaultDataDir,
+  idleMs = 60_000,
+}: UpOptions = {}): Promise<number> {
+  if (process.getuid?.() !== 0)
+    throw new Vm0Error('ROOT_REQUIRED', 'the platform needs root to make sandboxes; this process runs as another user')
   const main = fileURLToPath(new URL('./daemon-main.js', import.meta.url))
   const script = 'mountpoint -q /sys/fs/cgroup/unified && umount /sys/fs/cgroup/unified; exec "$@"'
-  const child = spawn('setpriv', ['--pdeathsig', 'TERM', 'unshare', '--mount', '--propagation', 'private', 'sh', '-c', script, 'sh', process.execPath, main, JSON.stringify({ port, host, dataDir, idleMs })], { stdio: 'inherit', detached: true })
-  const forward = (signal: NodeJS.Signals): void => { child.kill(signal) }
+  const child = spawn(
+    'setpriv',
+    [
+      '--pdeathsig',
+      'TERM',
+      'unshare',
+      '--mount',
+      '--propagation',
+      'private',
+      'sh',
+      '-c',
+      script,
+      'sh',
+      process.execPath,
+      main,
+      JSON.stringify({ port, host, dataDir, idleMs }),
+    ],
+    { stdio: 'inherit', detached: true },
+  )
+  const forward = (signal: NodeJS.Signals): void => {
+    child.kill(signal)
+  }
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, forward)
   try {
     const [code] = (await once(child, 'close')) as [number | null]

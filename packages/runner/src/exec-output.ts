@@ -1,6 +1,10 @@
 import type { ExecChunk } from '@vm0/sandbox'
 
-export interface CapturedOutput { exitCode: number; stdout: string; stderr: string }
+export interface CapturedOutput {
+  exitCode: number
+  stdout: string
+  stderr: string
+}
 
 /** Reads a short command to its end; of each stream at most `maxBytes` are kept. */
 export async function readAll(chunks: AsyncIterable<ExecChunk>, maxBytes: number): Promise<CapturedOutput> {
@@ -17,5 +21,9 @@ export async function readAll(chunks: AsyncIterable<ExecChunk>, maxBytes: number
     kept[chunk.stream].push(chunk.data.subarray(0, room))
     sizes[chunk.stream] += Math.min(room, chunk.data.length)
   }
-  return { exitCode, stdout: Buffer.concat(kept.stdout).toString('utf8'), stderr: Buffer.concat(kept.stderr).toString('utf8') }
+  return {
+    exitCode,
+    stdout: Buffer.concat(kept.stdout).toString('utf8'),
+    stderr: Buffer.concat(kept.stderr).toString('utf8'),
+  }
 }

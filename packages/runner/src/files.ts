@@ -7,7 +7,12 @@ const maxListing = 16 * 1024 ** 2
 /** File operations run inside the sandbox: its names and links mean what they mean there, and nothing of the host. */
 export async function readFile(sandbox: Sandbox, path: string): Promise<AsyncIterable<Uint8Array>> {
   checkPath(path)
-  const chunks = sandbox.exec({ args: ['sh', '-c', 'test -e "$1" || exit 44; test -f "$1" || exit 45; exec cat -- "$1"', 'sh', path], cwd: '/' })[Symbol.asyncIterator]()
+  const chunks = sandbox
+    .exec({
+      args: ['sh', '-c', 'test -e "$1" || exit 44; test -f "$1" || exit 45; exec cat -- "$1"', 'sh', path],
+      cwd: '/',
+    })
+    [Symbol.asyncIterator]()
   const first = await chunks.next()
   if (!first.done && 'exitCode' in first.value && first.value.exitCode !== 0) throw missing(path, first.value.exitCode)
   return contents(first, chunks)
@@ -17,7 +22,8 @@ async function* contents(first: IteratorResult<ExecChunk>, rest: AsyncIterator<E
   try {
     for (let next = first; !next.done; next = await rest.next()) {
       if ('exitCode' in next.value) {
-        if (next.value.exitCode !== 0) throw new Vm0Error('EXEC_FAILED', `reading ended with status ${next.value.exitCode}`)
+        if (next.value.exitCode !== 0)
+          throw new Vm0Error('EXEC_FAILED', `reading ended with status ${next.value.exitCode}`)
       } else if (next.value.stream === 'stdout') yield next.value.data
     }
   } finally {
@@ -27,23 +33,47 @@ async function* contents(first: IteratorResult<ExecChunk>, rest: AsyncIterator<E
 
 export async function writeFile(sandbox: Sandbox, path: string, content: AsyncIterable<Uint8Array>): Promise<void> {
   checkPath(path)
-  const result = await readAll(sandbox.exec({ args: ['sh', '-c', 'mkdir -p -- "$(dirname -- "$1")" && exec cat >"$1"', 'sh', path], cwd: '/', stdin: content }), 65_536)
+  const result = await readAll(
+    sandbox.exec({
+      args: ['sh', '-c', 'mkdir -p -- "$(dirname -- "$1")" && exec cat >"$1"', 'sh', path],
+      cwd: '/',
+      stdin: content,
+    }),
+    65_536,
+  )
   if (result.exitCode === 0) return
-  if (/No space left/.test(result.stderr)) throw new Vm0Error('SANDBOX_DISK_FULL', `writing ${path} failed: the session's disk is full`)
+  if (/No space left/.test(result.stderr))
+    throw new Vm0Error('SANDBOX_DISK_FULL', `writing ${path} failed: the session's disk is full`)
   throw new Vm0Error('FILE_INVALID', `writing ${path} failed: ${result.stderr.trim()}`)
 }
 
 export async function listFiles(sandbox: Sandbox, path: string): Promise<FileEntry[]> {
   checkPath(path)
-  const result = await readAll(sandbox.exec({ args: ['find', path, '-mindepth', '1', '-maxdepth', '1', '-printf', String.raw`%f\0%y\0%s\0%m\0%T@\0`], cwd: '/' }), maxListing)
+  const result = await readAll(
+    sandbox.exec({
+      args: ['find', path, '-mindepth', '1', '-maxdepth', '1', '-printf', String.raw`%f\0%y\0%s\0%m\0%T@\0`],
+      cwd: '/',
+    }),
+    maxListing,
+  )
   if (result.exitCode !== 0) throw missing(path, 44)
   const fields = result.stdout.split('\0')
   const entries: FileEntry[] = []
   for (let index = 0; index + 4 < fields.length; index += 5) {
-    const [name, type, size, mode, modified] = fields.slice(index, index + 5) as [string, string, string, string, string]
+    const [name, type, size, mode, modified] = fields.slice(index, index + 5) as [
+      string,
+      string,
+      string,
+      string,
+      string,
+    ]
     entries.push({
-      name, path: `${path.replace(/\/+$/, '')}/${name}`, type: ({ f: 'file', d: 'directory', l: 'symlink' } as const)[type] ?? 'other',
-      sizeBytes: Number(size), mode: Number.parseInt(mode, 8), modifiedAt: new Date(Number(modified) * 1000).toISOString(),
+      name,
+      path: `${path.replace(/\/+$/, '')}/${name}`,
+      type: ({ f: 'file', d: 'directory', l: 'symlink' } as const)[type] ?? 'other',
+      sizeBytes: Number(size),
+      mode: Number.parseInt(mode, 8),
+      modifiedAt: new Date(Number(modified) * 1000).toISOString(),
     })
   }
   return entries.toSorted((a, b) => (a.name < b.name ? -1 : 1))
@@ -51,15 +81,27 @@ export async function listFiles(sandbox: Sandbox, path: string): Promise<FileEnt
 
 export async function removeFile(sandbox: Sandbox, path: string): Promise<void> {
   checkPath(path)
-  const result = await readAll(sandbox.exec({ args: ['sh', '-c', 'test -e "$1" || test -L "$1" || exit 44; exec rm -rf -- "$1"', 'sh', path], cwd: '/' }), 65_536)
+  const result = await readAll(
+    sandbox.exec({
+      args: ['sh', '-c', 'test -e "$1" || test -L "$1" || exit 44; exec rm -rf -- "$1"', 'sh', path],
+      cwd: '/',
+    }),
+    65_536,
+  )
   if (result.exitCode === 44) throw missing(path, 44)
   if (result.exitCode !== 0) throw new Vm0Error('FILE_INVALID', `removing ${path} failed: ${result.stderr.trim()}`)
 }
 
 function checkPath(path: string): void {
-  if (!path.startsWith('/') || path.includes('\0') || path.length > 4096) throw new Vm0Error('FILE_INVALID', `path ${JSON.stringify(path.slice(0, 200))}: expected an absolute one of at most 4096 characters`)
+  if (!path.startsWith('/') || path.includes('\0') || path.length > 4096)
+    throw new Vm0Error(
+      'FILE_INVALID',
+      `path ${JSON.stringify(path.slice(0, 200))}: expected an absolute one of at most 4096 characters`,
+    )
 }
 
 function missing(path: string, status: number): Vm0Error {
-  return status === 45 ? new Vm0Error('FILE_INVALID', `${path} is not a regular file`) : new Vm0Error('FILE_NOT_FOUND', `${path} does not exist`)
+  return status === 45
+    ? new Vm0Error('FILE_INVALID', `${path} is not a regular file`)
+    : new Vm0Error('FILE_NOT_FOUND', `${path} does not exist`)
 }

@@ -41,10 +41,16 @@ export class LiveSession {
   template = ''
   private saving: Promise<unknown> = Promise.resolve()
 
-  constructor(readonly ref: SessionRef, private readonly options: RunnerOptions, private readonly store: RunnerStore) {}
+  constructor(
+    readonly ref: SessionRef,
+    private readonly options: RunnerOptions,
+    private readonly store: RunnerStore,
+  ) {}
 
   /** The session's sandbox: the one that lives, or a new one made of the head's layers. */
-  async ready(resources: Resources | undefined): Promise<{ sandbox: Sandbox; how: 'cold' | 'session'; durationMs: number }> {
+  async ready(
+    resources: Resources | undefined,
+  ): Promise<{ sandbox: Sandbox; how: 'cold' | 'session'; durationMs: number }> {
     if (this.sandbox) return { sandbox: this.sandbox, how: 'session', durationMs: 0 }
     this.opening ??= this.open(resources).finally(() => (this.opening = undefined))
     return this.opening
@@ -102,18 +108,43 @@ export class LiveSession {
   async unpack(sandbox: Sandbox, digest: string): Promise<void> {
     const name = `uploads/${this.ref.projectId}/${digest.replace(':', '-')}`
     const path = await this.options.blobs.localPath(name)
-    if (!path) throw new Vm0Error('WORKSPACE_INVALID', `the workspace upload ${digest} does not exist; expected it to be sent by PUT /v1/uploads/${digest} before`)
+    if (!path)
+      throw new Vm0Error(
+        'WORKSPACE_INVALID',
+        `the workspace upload ${digest} does not exist; expected it to be sent by PUT /v1/uploads/${digest} before`,
+      )
     const { createReadStream } = await import('node:fs')
-    const result = await readAll(sandbox.exec({ args: ['tar', '-x', '--no-same-owner', '-C', '/workspace', '-f', '-'], stdin: createReadStream(path) }), 65_536)
-    if (result.exitCode !== 0) throw new Vm0Error('WORKSPACE_INVALID', `the workspace upload could not be unpacked: ${result.stderr.trim() || `tar ended with ${result.exitCode}`}`)
+    const result = await readAll(
+      sandbox.exec({
+        args: ['tar', '-x', '--no-same-owner', '-C', '/workspace', '-f', '-'],
+        stdin: createReadStream(path),
+      }),
+      65_536,
+    )
+    if (result.exitCode !== 0)
+      throw new Vm0Error(
+        'WORKSPACE_INVALID',
+        `the workspace upload could not be unpacked: ${result.stderr.trim() || `tar ended with ${result.exitCode}`}`,
+      )
     this.dirty = true
   }
 
   /** The agent process for this launch: the one that waits, or a new one that resumes the conversation. */
-  async agentFor(driver: FrameworkDriver, spec: RunSpec, session: SessionState): Promise<{ agent: LiveAgent; started: boolean }> {
+  async agentFor(
+    driver: FrameworkDriver,
+    spec: RunSpec,
+    session: SessionState,
+  ): Promise<{ agent: LiveAgent; started: boolean }> {
     const { sandbox } = this
     if (!sandbox) throw new Vm0Error('INTERNAL', 'an agent was asked for before its sandbox')
-    const launchKey = JSON.stringify([driver.name, spec.model, spec.systemPrompt, spec.tools, spec.env, spec.limits?.turns])
+    const launchKey = JSON.stringify([
+      driver.name,
+      spec.model,
+      spec.systemPrompt,
+      spec.tools,
+      spec.env,
+      spec.limits?.turns,
+    ])
     if (this.agent?.launchKey === launchKey) return { agent: this.agent, started: false }
     await this.stopAgent()
     const release = await this.options.releases.newest(driver.name)
@@ -122,9 +153,19 @@ export class LiveSession {
       releaseDir: releaseTarget(driver.name, release.version),
       gatewayUrl: sandbox.gatewayUrl,
       resume,
-      spec: { model: spec.model, systemPrompt: spec.systemPrompt, tools: spec.tools, env: spec.env, maxTurns: spec.limits?.turns },
+      spec: {
+        model: spec.model,
+        systemPrompt: spec.systemPrompt,
+        tools: spec.tools,
+        env: spec.env,
+        maxTurns: spec.limits?.turns,
+      },
     })
-    const process = await sandbox.spawn({ id: `agent-${randomBytes(4).toString('hex')}`, ...launch, maxOutputBytes: maxAgentOutputBytes })
+    const process = await sandbox.spawn({
+      id: `agent-${randomBytes(4).toString('hex')}`,
+      ...launch,
+      maxOutputBytes: maxAgentOutputBytes,
+    })
     this.agent = {
       process,
       protocol: driver.open({ resumed: resume !== null, previousCostUsd: session.costUsd }),
@@ -151,7 +192,13 @@ export class LiveSession {
    * Packs what changed under a short freeze. The caller commits; `committed` then makes it the parent of the next one.
    * Checkpoints of a session follow one another: two at once would both claim the same parent.
    */
-  async save(cause: CheckpointManifest['cause'], runId: string | null, outcome: string | null, epoch: number, conversation: CheckpointManifest['conversation']): Promise<SavedCheckpoint> {
+  async save(
+    cause: CheckpointManifest['cause'],
+    runId: string | null,
+    outcome: string | null,
+    epoch: number,
+    conversation: CheckpointManifest['conversation'],
+  ): Promise<SavedCheckpoint> {
     const work = this.saving.then(async () => {
       const { sandbox } = this
       if (!sandbox) throw new Vm0Error('CHECKPOINT_FAILED', 'the sandbox is gone; expected a live one to save from')
@@ -160,7 +207,16 @@ export class LiveSession {
         this.dirty = false
         return await sandbox.withUpperView((upper) =>
           this.options.checkpoints.save({
-            manifest: { ...this.ref, runId, parent: this.head, cause, outcome, epoch, template: this.template, conversation: conversation ?? this.conversation },
+            manifest: {
+              ...this.ref,
+              runId,
+              parent: this.head,
+              cause,
+              outcome,
+              epoch,
+              template: this.template,
+              conversation: conversation ?? this.conversation,
+            },
             baseLayers: this.baseLayers,
             upper,
           }),

@@ -1,6 +1,17 @@
 import type { EventWriter } from '@vm0/backends'
 import type { SavedCheckpoint } from '@vm0/checkpoints'
-import { errorTable, noTimings, noUsage, toVm0Error, Vm0Error, type CreateRunParsed, type ErrorCode, type EventBody, type RunRef, type Timings } from '@vm0/contract'
+import {
+  errorTable,
+  noTimings,
+  noUsage,
+  toVm0Error,
+  Vm0Error,
+  type CreateRunParsed,
+  type ErrorCode,
+  type EventBody,
+  type RunRef,
+  type Timings,
+} from '@vm0/contract'
 import type { FrameworkDriver, TurnEnd } from '@vm0/frameworks'
 import type { LiveAgent, LiveSession } from './live-session.js'
 import type { RunnerOptions } from './options.js'
@@ -23,7 +34,13 @@ export class RunLife {
   private lastStderr = ''
   private turn: TurnEnd | undefined
 
-  constructor(private readonly options: RunnerOptions, private readonly store: RunnerStore, private readonly session: LiveSession, readonly ref: RunRef, private readonly claimed: ClaimedRun) {}
+  constructor(
+    private readonly options: RunnerOptions,
+    private readonly store: RunnerStore,
+    private readonly session: LiveSession,
+    readonly ref: RunRef,
+    private readonly claimed: ClaimedRun,
+  ) {}
 
   async run(): Promise<void> {
     this.timings.queuedMs = this.sinceCreated()
@@ -32,13 +49,15 @@ export class RunLife {
     let ending: Ending
     try {
       const spec = JSON.parse(this.options.secrets.open(this.claimed.spec)) as CreateRunParsed
-      if (spec.limits?.timeoutMs) timer = setTimeout(() => this.stop('timeout'), Math.max(1, spec.limits.timeoutMs - this.sinceCreated()))
+      if (spec.limits?.timeoutMs)
+        timer = setTimeout(() => this.stop('timeout'), Math.max(1, spec.limits.timeoutMs - this.sinceCreated()))
       this.driver = this.options.findDriver(spec.framework)
       await this.prepare(spec, this.driver)
       ending = await this.turns(spec)
     } catch (error) {
       ending = this.endingOf(toVm0Error(error))
-      if (!this.session.sandbox) this.options.logger.warn({ runId: this.ref.runId, error }, 'run ended before its sandbox was ready')
+      if (!this.session.sandbox)
+        this.options.logger.warn({ runId: this.ref.runId, error }, 'run ended before its sandbox was ready')
     } finally {
       clearTimeout(timer)
       clearTimeout(this.killTimer)
@@ -58,7 +77,8 @@ export class RunLife {
   }
 
   async input(text: string): Promise<void> {
-    if (!this.agent) throw new Vm0Error('NOT_READY', 'the agent has not started yet; expected input after the run.started event')
+    if (!this.agent)
+      throw new Vm0Error('NOT_READY', 'the agent has not started yet; expected input after the run.started event')
     this.log.append({ type: 'input.sent', text })
     await this.writeAll(this.agent, this.agent.protocol.input(text))
   }
@@ -73,8 +93,16 @@ export class RunLife {
     const { agent } = await this.session.agentFor(driver, spec, state)
     this.agent = agent
     this.timings.sandboxReadyMs = this.sinceCreated()
-    this.log.append({ type: 'sandbox.ready', sandboxId: sandbox.id, how, durationMs, template: this.session.template, agentVersion: agent.version })
-    if (!(await this.store.markRunning(this.ref, this.claimed.epoch, agent.version))) throw new Vm0Error('HOST_LOST', 'another runner has taken the session over')
+    this.log.append({
+      type: 'sandbox.ready',
+      sandboxId: sandbox.id,
+      how,
+      durationMs,
+      template: this.session.template,
+      agentVersion: agent.version,
+    })
+    if (!(await this.store.markRunning(this.ref, this.claimed.epoch, agent.version)))
+      throw new Vm0Error('HOST_LOST', 'another runner has taken the session over')
     this.checkStopped()
     this.session.dirty = true
     await this.writeAll(agent, agent.protocol.prompt(spec.prompt))
@@ -82,7 +110,11 @@ export class RunLife {
   }
 
   private checkStopped(): void {
-    if (this.stopping) throw new Vm0Error(this.stopping === 'cancel' ? 'CANCELLED' : 'TIMED_OUT', 'the run was stopped before its prompt was sent')
+    if (this.stopping)
+      throw new Vm0Error(
+        this.stopping === 'cancel' ? 'CANCELLED' : 'TIMED_OUT',
+        'the run was stopped before its prompt was sent',
+      )
   }
 
   private async turns(spec: CreateRunParsed): Promise<Ending> {
@@ -109,28 +141,82 @@ export class RunLife {
 
   private record(event: EventBody, timeMs: number): void {
     if (event.type === 'run.started') this.started = true
-    if ((event.type === 'message.delta' || event.type === 'message' || event.type === 'tool.started') && this.timings.firstTokenMs === null) this.timings.firstTokenMs = this.sinceCreated(timeMs)
+    if (
+      (event.type === 'message.delta' || event.type === 'message' || event.type === 'tool.started') &&
+      this.timings.firstTokenMs === null
+    )
+      this.timings.firstTokenMs = this.sinceCreated(timeMs)
     this.log.append(event, timeMs)
   }
 
   private endingOfTurn({ reason, error }: TurnEnd, spec: CreateRunParsed): Ending {
     if (this.stopping === 'cancel') return this.failure('cancelled', 'cancelled', 'CANCELLED', 'the run was cancelled')
-    if (this.stopping === 'timeout') return this.failure('failed', 'timed_out', 'TIMED_OUT', `the run took longer than its limit of ${spec.limits?.timeoutMs} ms`)
-    if (this.stopping === 'unauthorized') return this.failure('failed', 'model_unauthorized', 'MODEL_UNAUTHORIZED', 'the model endpoint refused the platform\'s key')
-    if (error) return this.failure('failed', reason === 'max_turns' ? 'max_turns' : error.code.toLowerCase(), error.code, error.message, error.httpStatus ? { httpStatus: error.httpStatus } : undefined)
+    if (this.stopping === 'timeout')
+      return this.failure(
+        'failed',
+        'timed_out',
+        'TIMED_OUT',
+        `the run took longer than its limit of ${spec.limits?.timeoutMs} ms`,
+      )
+    if (this.stopping === 'unauthorized')
+      return this.failure(
+        'failed',
+        'model_unauthorized',
+        'MODEL_UNAUTHORIZED',
+        "the model endpoint refused the platform's key",
+      )
+    if (error)
+      return this.failure(
+        'failed',
+        reason === 'max_turns' ? 'max_turns' : error.code.toLowerCase(),
+        error.code,
+        error.message,
+        error.httpStatus ? { httpStatus: error.httpStatus } : undefined,
+      )
     return { state: 'succeeded', reason: null, error: null }
   }
 
   private async agentGone(agent: LiveAgent, killsBefore: number): Promise<Ending> {
     this.session.agent = undefined
     const { exitCode, reason } = await agent.process.exited
-    if (this.stopping) return this.endingOfTurn({ reason: 'interrupted', text: '', usage: noUsage, costUsd: 0, error: null }, {} as CreateRunParsed)
+    if (this.stopping)
+      return this.endingOfTurn(
+        { reason: 'interrupted', text: '', usage: noUsage, costUsd: 0, error: null },
+        {} as CreateRunParsed,
+      )
     const details = { exitCode, stderr: this.lastStderr.trim() }
     const stats = await this.session.sandbox?.stats().catch(() => undefined)
-    if (stats && stats.oomKills > killsBefore) return this.failure('died', 'out_of_memory', 'OUT_OF_MEMORY', `the agent was killed at the sandbox's memory limit (peak ${Math.round(stats.memoryPeakBytes / 1024 ** 2)} MiB)`, details)
-    if (reason === 'output_limit') return this.failure('died', 'output_limit', 'AGENT_CRASHED', 'the agent printed more than is kept of one process', details)
-    if (!this.started) return this.failure('died', 'agent_crashed', 'AGENT_START_FAILED', `the agent ended with status ${exitCode} before its first message: ${this.lastStderr.trim().slice(-500) || 'it said nothing'}`, details)
-    return this.failure('died', 'agent_crashed', 'AGENT_CRASHED', `the agent ended with status ${exitCode} in the middle of its turn`, details)
+    if (stats && stats.oomKills > killsBefore)
+      return this.failure(
+        'died',
+        'out_of_memory',
+        'OUT_OF_MEMORY',
+        `the agent was killed at the sandbox's memory limit (peak ${Math.round(stats.memoryPeakBytes / 1024 ** 2)} MiB)`,
+        details,
+      )
+    if (reason === 'output_limit')
+      return this.failure(
+        'died',
+        'output_limit',
+        'AGENT_CRASHED',
+        'the agent printed more than is kept of one process',
+        details,
+      )
+    if (!this.started)
+      return this.failure(
+        'died',
+        'agent_crashed',
+        'AGENT_START_FAILED',
+        `the agent ended with status ${exitCode} before its first message: ${this.lastStderr.trim().slice(-500) || 'it said nothing'}`,
+        details,
+      )
+    return this.failure(
+      'died',
+      'agent_crashed',
+      'AGENT_CRASHED',
+      `the agent ended with status ${exitCode} in the middle of its turn`,
+      details,
+    )
   }
 
   private endingOf(error: Vm0Error): Ending {
@@ -139,8 +225,23 @@ export class RunLife {
     return this.failure(died ? 'died' : 'failed', error.code.toLowerCase(), error.code, error.message, error.details)
   }
 
-  private failure(state: Ending['state'], reason: string, code: ErrorCode, message: string, details?: Record<string, unknown>): Ending {
-    return { state, reason, error: { code, message, hint: errorTable[code].hint, ...(details && Object.keys(details).length > 0 ? { details } : {}) } }
+  private failure(
+    state: Ending['state'],
+    reason: string,
+    code: ErrorCode,
+    message: string,
+    details?: Record<string, unknown>,
+  ): Ending {
+    return {
+      state,
+      reason,
+      error: {
+        code,
+        message,
+        hint: errorTable[code].hint,
+        ...(details && Object.keys(details).length > 0 ? { details } : {}),
+      },
+    }
   }
 
   /** Saves what there is, then writes outcome and head in one transaction, then tells. */
@@ -148,28 +249,53 @@ export class RunLife {
     let saved: SavedCheckpoint | null = null
     if (this.session.sandbox && this.timings.promptSentMs !== null) {
       const { agentSessionId } = this.session
-      const conversation = agentSessionId && this.driver && this.agent ? { framework: this.driver.name, agentSessionId, agentVersion: this.agent.version } : null
+      const conversation =
+        agentSessionId && this.driver && this.agent
+          ? { framework: this.driver.name, agentSessionId, agentVersion: this.agent.version }
+          : null
       try {
         saved = await this.session.save('run', this.ref.runId, ending.state, this.claimed.epoch, conversation)
       } catch (error) {
         const failure = toVm0Error(error, 'CHECKPOINT_FAILED')
         this.options.logger.error({ runId: this.ref.runId, error }, 'checkpoint failed')
-        if (ending.state === 'succeeded') ending = this.failure('failed', 'checkpoint_failed', 'CHECKPOINT_FAILED', failure.message)
+        if (ending.state === 'succeeded')
+          ending = this.failure('failed', 'checkpoint_failed', 'CHECKPOINT_FAILED', failure.message)
       }
     }
     this.timings.totalMs = this.sinceCreated()
     const text = this.turn ? this.options.secrets.seal(this.turn.text) : null
-    const committed = await this.store.endRun(this.ref, this.claimed.epoch, { ...ending, text, usage: this.turn?.usage ?? noUsage, costUsd: this.turn?.costUsd ?? 0, timings: this.timings }, saved)
+    const committed = await this.store.endRun(
+      this.ref,
+      this.claimed.epoch,
+      { ...ending, text, usage: this.turn?.usage ?? noUsage, costUsd: this.turn?.costUsd ?? 0, timings: this.timings },
+      saved,
+    )
     if (!committed) {
-      this.options.logger.warn({ runId: this.ref.runId }, 'the run ended elsewhere: another runner owns the session now')
+      this.options.logger.warn(
+        { runId: this.ref.runId },
+        'the run ended elsewhere: another runner owns the session now',
+      )
       await this.log.close()
       return
     }
     if (saved) {
       this.session.committed(saved)
-      this.log.append({ type: 'checkpoint.committed', checkpoint: saved.id, cause: saved.manifest.cause, changedFiles: saved.changedFiles, sizeBytes: saved.sizeBytes, durationMs: saved.durationMs })
+      this.log.append({
+        type: 'checkpoint.committed',
+        checkpoint: saved.id,
+        cause: saved.manifest.cause,
+        changedFiles: saved.changedFiles,
+        sizeBytes: saved.sizeBytes,
+        durationMs: saved.durationMs,
+      })
     }
-    this.log.append({ type: 'run.finished', outcome: ending.state, reason: ending.reason, timings: this.timings, error: ending.error })
+    this.log.append({
+      type: 'run.finished',
+      outcome: ending.state,
+      reason: ending.reason,
+      timings: this.timings,
+      error: ending.error,
+    })
     await this.log.close()
   }
 

@@ -1,4 +1,13 @@
-import { noTimings, Vm0Error, type ExecOutput, type ExecRequestParsed, type FileEntry, type RunnerPort, type RunRef, type SessionRef } from '@vm0/contract'
+import {
+  noTimings,
+  Vm0Error,
+  type ExecOutput,
+  type ExecRequestParsed,
+  type FileEntry,
+  type RunnerPort,
+  type RunRef,
+  type SessionRef,
+} from '@vm0/contract'
 import type { Sandbox } from '@vm0/sandbox'
 import * as files from './files.js'
 import { LiveSession } from './live-session.js'
@@ -23,11 +32,21 @@ export class Runner implements RunnerPort {
 
   /** Ends, as `died`, what an earlier process of this runner had at work. */
   async recover(): Promise<number> {
-    const error = { code: 'HOST_LOST', message: 'the platform ended while this run was at work', hint: 'The session is as it was after the last checkpoint: run again.' }
+    const error = {
+      code: 'HOST_LOST',
+      message: 'the platform ended while this run was at work',
+      hint: 'The session is as it was after the last checkpoint: run again.',
+    }
     const lost = await this.store.recoverLost(error)
     for (const { epoch, timings, ...ref } of lost) {
       const log = await this.options.eventLog.open(ref, epoch)
-      log.append({ type: 'run.finished', outcome: 'died', reason: 'host_lost', timings: { ...noTimings, ...timings }, error })
+      log.append({
+        type: 'run.finished',
+        outcome: 'died',
+        reason: 'host_lost',
+        timings: { ...noTimings, ...timings },
+        error,
+      })
       await log.close()
     }
     return lost.length
@@ -43,8 +62,11 @@ export class Runner implements RunnerPort {
         return 'accepted' // cancelled or taken meanwhile: nothing is left to do
       }
       const life = new RunLife(this.options, this.store, session, ref, claimed)
-      const done = life.run()
-        .catch((error: unknown) => this.options.logger.error({ runId: ref.runId, error }, 'the end of a run could not be written'))
+      const done = life
+        .run()
+        .catch((error: unknown) =>
+          this.options.logger.error({ runId: ref.runId, error }, 'the end of a run could not be written'),
+        )
         .finally(() => {
           this.lives.delete(ref.runId)
           this.release(session)
@@ -70,17 +92,26 @@ export class Runner implements RunnerPort {
     await entry.life.input(text)
   }
 
-  async *exec(ref: SessionRef, { command, cwd, env, stdin, timeoutMs }: ExecRequestParsed, signal: AbortSignal): AsyncGenerator<ExecOutput> {
+  async *exec(
+    ref: SessionRef,
+    { command, cwd, env, stdin, timeoutMs }: ExecRequestParsed,
+    signal: AbortSignal,
+  ): AsyncGenerator<ExecOutput> {
     const session = await this.take(ref)
     const timeout = AbortSignal.timeout(timeoutMs)
     const decoders = { stdout: new TextDecoder(), stderr: new TextDecoder() }
     try {
       session.dirty = true
       const chunks = (await session.ready(undefined)).sandbox.exec({
-        args: command, signal: AbortSignal.any([signal, timeout]), ...(cwd ? { cwd } : {}), ...(env ? { env } : {}), ...(stdin === undefined ? {} : { stdin: Buffer.from(stdin) }),
+        args: command,
+        signal: AbortSignal.any([signal, timeout]),
+        ...(cwd ? { cwd } : {}),
+        ...(env ? { env } : {}),
+        ...(stdin === undefined ? {} : { stdin: Buffer.from(stdin) }),
       })
       for await (const chunk of chunks) {
-        if (timeout.aborted) throw new Vm0Error('TIMED_OUT', `the command took longer than ${timeoutMs} ms and was ended`)
+        if (timeout.aborted)
+          throw new Vm0Error('TIMED_OUT', `the command took longer than ${timeoutMs} ms and was ended`)
         if ('exitCode' in chunk) yield { type: 'exit', exitCode: chunk.exitCode }
         else yield { type: chunk.stream, text: decoders[chunk.stream].decode(chunk.data, { stream: true }) }
       }
@@ -95,7 +126,11 @@ export class Runner implements RunnerPort {
     try {
       const content = await files.readFile((await session.ready(undefined)).sandbox, path)
       return (async function* () {
-        try { yield* content } finally { release() }
+        try {
+          yield* content
+        } finally {
+          release()
+        }
       })()
     } catch (error) {
       release()
@@ -118,7 +153,8 @@ export class Runner implements RunnerPort {
   async close(ref: SessionRef): Promise<void> {
     const session = this.sessions.get(keyOf(ref))
     if (!session) return
-    if (session.users > 0) throw new Vm0Error('SESSION_BUSY', `session ${ref.sessionId} is in use; expected its run to have ended`)
+    if (session.users > 0)
+      throw new Vm0Error('SESSION_BUSY', `session ${ref.sessionId} is in use; expected its run to have ended`)
     await this.park(session, 'close')
   }
 
@@ -151,7 +187,8 @@ export class Runner implements RunnerPort {
 
   /** The session for a command or file operation: it belongs to this runner from now on. */
   private async take(ref: SessionRef): Promise<LiveSession> {
-    if (this.stopped || !(await this.makeRoom(ref))) throw new Vm0Error('NOT_READY', 'every sandbox of this host is in use; expected one to become free')
+    if (this.stopped || !(await this.makeRoom(ref)))
+      throw new Vm0Error('NOT_READY', 'every sandbox of this host is in use; expected one to become free')
     const session = await this.acquire(ref)
     if ((await this.store.claimSession(ref)) === undefined) {
       this.release(session)
@@ -185,12 +222,26 @@ export class Runner implements RunnerPort {
       return
     }
     clearTimeout(this.idleTimers.get(key))
-    this.idleTimers.set(key, setTimeout(() => void this.park(session, 'idle').catch((error: unknown) => this.options.logger.error({ sessionId: session.ref.sessionId, error }, 'an idle session could not be saved')), this.options.idleMs))
+    this.idleTimers.set(
+      key,
+      setTimeout(
+        () =>
+          void this.park(session, 'idle').catch((error: unknown) =>
+            this.options.logger.error(
+              { sessionId: session.ref.sessionId, error },
+              'an idle session could not be saved',
+            ),
+          ),
+        this.options.idleMs,
+      ),
+    )
   }
 
   private async makeRoom(ref: SessionRef): Promise<boolean> {
     if (this.sessions.has(keyOf(ref)) || this.sessions.size < this.options.maxSandboxes) return true
-    const idle = [...this.sessions.values()].filter((session) => session.users === 0).toSorted((a, b) => a.lastUsedMs - b.lastUsedMs)[0]
+    const idle = [...this.sessions.values()]
+      .filter((session) => session.users === 0)
+      .toSorted((a, b) => a.lastUsedMs - b.lastUsedMs)[0]
     if (!idle) return false
     await this.park(idle, 'idle')
     return this.sessions.size < this.options.maxSandboxes

@@ -41,7 +41,10 @@ function before(to: RunState): RunState[] {
  * owns the session, so that a runner that was presumed dead can't overwrite anything.
  */
 export class RunnerStore {
-  constructor(private readonly database: Database, readonly runnerId: string) {}
+  constructor(
+    private readonly database: Database,
+    readonly runnerId: string,
+  ) {}
 
   /** Takes the session (a change of owner raises its epoch) and the run, in one transaction; undefined when it is no longer queued. */
   async claimRun(run: RunRef): Promise<ClaimedRun | undefined> {
@@ -56,7 +59,14 @@ export class RunnerStore {
         .where('state', '=', 'queued')
         .returning(['spec', 'framework', 'created_at'])
         .executeTakeFirst()
-      return row && { epoch, spec: Buffer.from(row.spec), framework: row.framework, createdAtMs: new Date(row.created_at).getTime() }
+      return (
+        row && {
+          epoch,
+          spec: Buffer.from(row.spec),
+          framework: row.framework,
+          createdAtMs: new Date(row.created_at).getTime(),
+        }
+      )
     })
   }
 
@@ -68,7 +78,10 @@ export class RunnerStore {
   private async own(trx: Database['db'], session: SessionRef): Promise<number | undefined> {
     const row = await trx
       .updateTable('sessions')
-      .set({ runner_id: this.runnerId, epoch: sql<number>`epoch + case when runner_id is distinct from ${this.runnerId} then 1 else 0 end` })
+      .set({
+        runner_id: this.runnerId,
+        epoch: sql<number>`epoch + case when runner_id is distinct from ${this.runnerId} then 1 else 0 end`,
+      })
       .where('project_id', '=', session.projectId)
       .where('id', '=', session.sessionId)
       .where('state', '=', 'open')
@@ -146,14 +159,21 @@ export class RunnerStore {
     return this.database.db.transaction().execute((trx) => this.moveHead(trx, session, epoch, saved))
   }
 
-  private async moveHead(trx: Database['db'], session: SessionRef, epoch: number, saved: SavedCheckpoint): Promise<boolean> {
+  private async moveHead(
+    trx: Database['db'],
+    session: SessionRef,
+    epoch: number,
+    saved: SavedCheckpoint,
+  ): Promise<boolean> {
     const { manifest } = saved
     const moved = await trx
       .updateTable('sessions')
       .set({
         head: saved.id,
         updated_at: sql<Date>`now()`,
-        ...(manifest.conversation ? { framework: manifest.conversation.framework, agent_session_id: manifest.conversation.agentSessionId } : {}),
+        ...(manifest.conversation
+          ? { framework: manifest.conversation.framework, agent_session_id: manifest.conversation.agentSessionId }
+          : {}),
       } as never)
       .where('project_id', '=', session.projectId)
       .where('id', '=', session.sessionId)
@@ -183,7 +203,9 @@ export class RunnerStore {
    * After a crash: every session that this runner owned gets a new epoch, so that nothing of the old process can be
    * committed any more, and its runs at work end as `died`. Queued runs stay queued. Returns the runs that died.
    */
-  async recoverLost(error: NonNullable<RunEnd['error']>): Promise<(RunRef & { epoch: number; timings: Timings | Record<string, never> })[]> {
+  async recoverLost(
+    error: NonNullable<RunEnd['error']>,
+  ): Promise<(RunRef & { epoch: number; timings: Timings | Record<string, never> })[]> {
     return this.database.db.transaction().execute(async (trx) => {
       const sessions = await trx
         .updateTable('sessions')
@@ -195,14 +217,25 @@ export class RunnerStore {
       for (const session of sessions) {
         const runs = await trx
           .updateTable('runs')
-          .set({ state: 'died', reason: 'host_lost', error: JSON.stringify(error), ended_at: sql<Date>`now()` } as never)
+          .set({
+            state: 'died',
+            reason: 'host_lost',
+            error: JSON.stringify(error),
+            ended_at: sql<Date>`now()`,
+          } as never)
           .where('project_id', '=', session.project_id)
           .where('session_id', '=', session.id)
           .where('state', 'in', ['starting', 'running', 'waiting'])
           .returning(['id', 'timings'])
           .execute()
         for (const run of runs) {
-          lost.push({ projectId: session.project_id, sessionId: session.id, runId: run.id, epoch: Number(session.epoch), timings: run.timings as Timings })
+          lost.push({
+            projectId: session.project_id,
+            sessionId: session.id,
+            runId: run.id,
+            epoch: Number(session.epoch),
+            timings: run.timings as Timings,
+          })
         }
       }
       return lost

@@ -46,6 +46,11 @@ export class Dispatcher {
       where r.state = 'queued' and not exists (
         select 1 from runs a where a.project_id = r.project_id and a.session_id = r.session_id and a.state in ('starting', 'running', 'waiting'))
       order by r.project_id, r.session_id, r.position`.execute(this.options.database.db)
-    return rows.toSorted((a, b) => Number((a as never as { position: number }).position) - Number((b as never as { position: number }).position)).map((row) => ({ projectId: row.project_id, sessionId: row.session_id, runId: row.id }))
+    return rows
+      .toSorted(
+        (a, b) =>
+          Number((a as never as { position: number }).position) - Number((b as never as { position: number }).position),
+      )
+      .map((row) => ({ projectId: row.project_id, sessionId: row.session_id, runId: row.id }))
   }
 }

@@ -10,7 +10,13 @@ const stepSchema = z.strictObject({
   /** Before the first byte of the answer. */
   delayMs: z.int().min(0).max(600_000).optional(),
   /** Instead of the answer, for the first `times` requests. */
-  fault: z.strictObject({ kind: z.enum(['status', 'drop', 'garbage', 'hang']), status: z.int().optional(), times: z.int().min(1).default(1_000_000) }).optional(),
+  fault: z
+    .strictObject({
+      kind: z.enum(['status', 'drop', 'garbage', 'hang']),
+      status: z.int().optional(),
+      times: z.int().min(1).default(1_000_000),
+    })
+    .optional(),
 })
 
 /**

@@ -21,7 +21,12 @@ export async function startScriptedModel(scripts: readonly Script[], { port = 0 
   const faults = new Map<Step, number>()
   const app = Fastify({ bodyLimit: 64 * 1024 ** 2, forceCloseConnections: true })
 
-  app.get('/v1/models', () => ({ data: [{ type: 'model', id: 'scripted', display_name: 'Scripted answers', created_at: '2026-01-01T00:00:00Z' }], has_more: false, first_id: 'scripted', last_id: 'scripted' }))
+  app.get('/v1/models', () => ({
+    data: [{ type: 'model', id: 'scripted', display_name: 'Scripted answers', created_at: '2026-01-01T00:00:00Z' }],
+    has_more: false,
+    first_id: 'scripted',
+    last_id: 'scripted',
+  }))
   app.post('/v1/messages/count_tokens', (request) => ({ input_tokens: countTokens(request.body) }))
   app.post('/v1/messages', async (request, reply) => {
     const body = request.body as MessagesRequest
@@ -39,7 +44,10 @@ export async function startScriptedModel(scripts: readonly Script[], { port = 0 
     const events = answerEvents(step ?? { text: 'The scripted model has no answer for this prompt.' }, body)
     if (!body.stream) return events.message
     reply.hijack()
-    reply.raw.writeHead(200, { 'content-type': 'text/event-stream', 'request-id': `req_${randomBytes(8).toString('hex')}` })
+    reply.raw.writeHead(200, {
+      'content-type': 'text/event-stream',
+      'request-id': `req_${randomBytes(8).toString('hex')}`,
+    })
     for (const event of events.stream) reply.raw.write(`event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`)
     reply.raw.end()
     return reply
@@ -49,7 +57,10 @@ export async function startScriptedModel(scripts: readonly Script[], { port = 0 
   return { url, requests, failures, close: () => app.close() }
 }
 
-function findStep(scripts: readonly ParsedScript[], body: MessagesRequest): { step: Step | undefined; lastResult: string } {
+function findStep(
+  scripts: readonly ParsedScript[],
+  body: MessagesRequest,
+): { step: Step | undefined; lastResult: string } {
   let prompts: string[] = []
   let answered = 0
   let lastResult = ''
@@ -59,7 +70,9 @@ function findStep(scripts: readonly ParsedScript[], body: MessagesRequest): { st
     const results = blocks.filter((block) => block.type === 'tool_result')
     if (results.length > 0) {
       answered += 1
-      lastResult = results.map((block) => (typeof block.content === 'string' ? block.content : JSON.stringify(block.content))).join('\n')
+      lastResult = results
+        .map((block) => (typeof block.content === 'string' ? block.content : JSON.stringify(block.content)))
+        .join('\n')
       continue
     }
     prompts = blocks.map((block) => block.text ?? '').filter((text) => !text.startsWith('<system-reminder>'))
@@ -78,8 +91,20 @@ function error(reply: FastifyReply, status: number, type: string, message: strin
   return reply.code(status).send({ type: 'error', error: { type, message } })
 }
 
-async function fault(reply: FastifyReply, { kind, status = 529 }: NonNullable<Step['fault']>, body: MessagesRequest): Promise<FastifyReply> {
-  if (kind === 'status') return error(reply, status, ({ 401: 'authentication_error', 429: 'rate_limit_error', 529: 'overloaded_error' } as Record<number, string>)[status] ?? 'api_error', `scripted ${status}`)
+async function fault(
+  reply: FastifyReply,
+  { kind, status = 529 }: NonNullable<Step['fault']>,
+  body: MessagesRequest,
+): Promise<FastifyReply> {
+  if (kind === 'status')
+    return error(
+      reply,
+      status,
+      ({ 401: 'authentication_error', 429: 'rate_limit_error', 529: 'overloaded_error' } as Record<number, string>)[
+        status
+      ] ?? 'api_error',
+      `scripted ${status}`,
+    )
   reply.hijack()
   if (kind === 'hang') return reply
   reply.raw.writeHead(200, { 'content-type': kind === 'garbage' ? 'text/plain' : 'text/event-stream' })

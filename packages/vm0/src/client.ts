@@ -6,8 +6,15 @@ import { Run } from './run.js'
 import { Session, type RunOptions } from './session.js'
 import { uploadWorkspace } from './workspace.js'
 
-export interface Page<T> { items: T[]; next: string | null }
-export interface PageOptions { limit?: number; before?: string; sessionId?: string }
+export interface Page<T> {
+  items: T[]
+  next: string | null
+}
+export interface PageOptions {
+  limit?: number
+  before?: string
+  sessionId?: string
+}
 
 /** A client of one VM0 server. */
 export class Vm0 {
@@ -24,16 +31,27 @@ export class Vm0 {
    * const { text } = await vm0.run({ framework: 'claude-code', prompt: 'buy me a coffee' })
    */
   run({ session, ...options }: RunOptions): Run {
-    const target = session === undefined ? new Session(this.http, uuidv7(), { isNew: true }) : typeof session === 'string' ? new Session(this.http, session) : session
+    const target =
+      session === undefined
+        ? new Session(this.http, uuidv7(), { isNew: true })
+        : typeof session === 'string'
+          ? new Session(this.http, session)
+          : session
     return target.run(options)
   }
 
   readonly sessions = {
     /** Makes an empty session, to upload into or to run commands in before the first prompt. */
-    create: async ({ workspace, ...options }: Omit<CreateSession, 'id' | 'workspaceUpload'> & { workspace?: string } = {}): Promise<Session> => {
+    create: async ({
+      workspace,
+      ...options
+    }: Omit<CreateSession, 'id' | 'workspaceUpload'> & { workspace?: string } = {}): Promise<Session> => {
       const id = uuidv7()
       const workspaceUpload = workspace === undefined ? undefined : await uploadWorkspace(this.http, workspace)
-      await this.http.json('/sessions', { method: 'POST', json: { ...options, id, ...(workspaceUpload ? { workspaceUpload } : {}) } })
+      await this.http.json('/sessions', {
+        method: 'POST',
+        json: { ...options, id, ...(workspaceUpload ? { workspaceUpload } : {}) },
+      })
       return new Session(this.http, id)
     },
     get: (id: string): Session => new Session(this.http, id),
@@ -47,7 +65,8 @@ export class Vm0 {
   }
 
   readonly keys = {
-    create: (name: string): Promise<KeyView> => this.http.json('/keys', { method: 'POST', json: { name }, retry: false }),
+    create: (name: string): Promise<KeyView> =>
+      this.http.json('/keys', { method: 'POST', json: { name }, retry: false }),
     list: async (): Promise<KeyView[]> => (await this.http.json<{ items: KeyView[] }>('/keys')).items,
     revoke: (id: string): Promise<void> => this.http.json(`/keys/${id}`, { method: 'DELETE' }),
   }
@@ -62,6 +81,8 @@ export function createClient(options: ClientOptions = {}): Vm0 {
 }
 
 function query(options: PageOptions): string {
-  const entries = Object.entries(options).filter(([, value]) => value !== undefined).map(([name, value]): [string, string] => [name, String(value)])
+  const entries = Object.entries(options)
+    .filter(([, value]) => value !== undefined)
+    .map(([name, value]): [string, string] => [name, String(value)])
   return entries.length > 0 ? `?${new URLSearchParams(entries)}` : ''
 }

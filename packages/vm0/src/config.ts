@@ -25,7 +25,12 @@ export function resolveEndpoint(options: ClientOptions): { url: string; apiKey: 
   if (!options.url && !VM0_API_URL) {
     try {
       local = JSON.parse(readFileSync(configPath(), 'utf8')) as typeof local
-    } catch { /* no `vm0 up` of this user */ }
+    } catch {
+      /* no `vm0 up` of this user */
+    }
   }
-  return { url: (options.url ?? (VM0_API_URL || local.url) ?? 'http://127.0.0.1:7300').replace(/\/+$/, ''), apiKey: options.apiKey ?? (VM0_API_KEY || local.apiKey) }
+  return {
+    url: (options.url ?? (VM0_API_URL || local.url) ?? 'http://127.0.0.1:7300').replace(/\/+$/, ''),
+    apiKey: options.apiKey ?? (VM0_API_KEY || local.apiKey),
+  }
 }

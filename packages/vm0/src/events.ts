@@ -3,12 +3,23 @@ import { EventSourceParserStream } from 'eventsource-parser/stream'
 import { pause, type Http } from './http.js'
 
 /** Events of a run from a cursor to its end. A stream that breaks goes on from the last event: none is lost or repeated. */
-export async function* followEvents(http: Http, runId: string, after?: string, signal?: AbortSignal): AsyncGenerator<Vm0Event, void> {
+export async function* followEvents(
+  http: Http,
+  runId: string,
+  after?: string,
+  signal?: AbortSignal,
+): AsyncGenerator<Vm0Event, void> {
   let cursor = after
   for (let failures = 0; ;) {
-    const response = await http.request(`/runs/${runId}/events${cursor ? `?after=${cursor}` : ''}`, { headers: { accept: 'text/event-stream' }, signal })
+    const response = await http.request(`/runs/${runId}/events${cursor ? `?after=${cursor}` : ''}`, {
+      headers: { accept: 'text/event-stream' },
+      signal,
+    })
     try {
-      const reader = response.body!.pipeThrough(new TextDecoderStream()).pipeThrough(new EventSourceParserStream()).getReader()
+      const reader = response
+        .body!.pipeThrough(new TextDecoderStream())
+        .pipeThrough(new EventSourceParserStream())
+        .getReader()
       try {
         for (let next = await reader.read(); !next.done; next = await reader.read()) {
           const event = JSON.parse(next.value.data) as Vm0Event

@@ -32,12 +32,18 @@ export class Http {
       } catch (thrown) {
         const error = thrown as Vm0Error
         if (attempt >= tries || options.signal?.aborted || !passing(error)) throw error
-        await pause(Number(error.details.retryAfterMs ?? Math.min(4000, 100 * 2 ** attempt) * (0.5 + Math.random() / 2)), options.signal)
+        await pause(
+          Number(error.details.retryAfterMs ?? Math.min(4000, 100 * 2 ** attempt) * (0.5 + Math.random() / 2)),
+          options.signal,
+        )
       }
     }
   }
 
-  private async once(path: string, { method = 'GET', json, body, headers = {}, signal }: RequestOptions): Promise<Response> {
+  private async once(
+    path: string,
+    { method = 'GET', json, body, headers = {}, signal }: RequestOptions,
+  ): Promise<Response> {
     const { url, apiKey } = resolveEndpoint(this.options)
     const head = new AbortController()
     const timer = setTimeout(() => head.abort(new Error('no answer in time')), this.options.timeoutMs ?? 60_000)
@@ -45,13 +51,19 @@ export class Http {
     try {
       response = await (this.options.fetch ?? fetch)(`${url}/v1${path}`, {
         method,
-        headers: { ...(apiKey ? { authorization: `Bearer ${apiKey}` } : {}), ...(json === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
+        headers: {
+          ...(apiKey ? { authorization: `Bearer ${apiKey}` } : {}),
+          ...(json === undefined ? {} : { 'content-type': 'application/json' }),
+          ...headers,
+        },
         ...(json !== undefined ? { body: JSON.stringify(json) } : body ? { body: body(), duplex: 'half' } : {}),
         signal: signal ? AbortSignal.any([signal, head.signal]) : head.signal,
       } as RequestInit)
     } catch (cause) {
       if (signal?.aborted) throw new Vm0Error('CANCELLED', 'the request was aborted by its signal', { cause })
-      throw new Vm0Error('SERVER_UNREACHABLE', `the VM0 server at ${url} could not be reached: ${reason(cause)}`, { cause })
+      throw new Vm0Error('SERVER_UNREACHABLE', `the VM0 server at ${url} could not be reached: ${reason(cause)}`, {
+        cause,
+      })
     } finally {
       clearTimeout(timer)
     }
@@ -67,10 +79,22 @@ async function problem(response: Response): Promise<Vm0Error> {
   try {
     const document = JSON.parse(text) as ProblemDocument
     if (isErrorCode(document.code)) {
-      return new Vm0Error(document.code, document.detail, { hint: document.hint, retryable: document.retryable, status: document.status, details: { ...document.details, ...extra }, ...(document.requestId ? { requestId: document.requestId } : {}) })
+      return new Vm0Error(document.code, document.detail, {
+        hint: document.hint,
+        retryable: document.retryable,
+        status: document.status,
+        details: { ...document.details, ...extra },
+        ...(document.requestId ? { requestId: document.requestId } : {}),
+      })
     }
-  } catch { /* not ours: a proxy's page, say */ }
-  return new Vm0Error(response.status === 401 ? 'UNAUTHENTICATED' : 'INTERNAL', `the server answered with status ${response.status}: ${text.slice(0, 200)}`, { status: response.status, retryable: response.status >= 500, details: extra })
+  } catch {
+    /* not ours: a proxy's page, say */
+  }
+  return new Vm0Error(
+    response.status === 401 ? 'UNAUTHENTICATED' : 'INTERNAL',
+    `the server answered with status ${response.status}: ${text.slice(0, 200)}`,
+    { status: response.status, retryable: response.status >= 500, details: extra },
+  )
 }
 
 function passing({ code, retryable }: Vm0Error): boolean {
@@ -85,6 +109,13 @@ function reason(cause: unknown): string {
 export function pause(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const timer = setTimeout(resolve, ms)
-    signal?.addEventListener('abort', () => { clearTimeout(timer); resolve() }, { once: true })
+    signal?.addEventListener(
+      'abort',
+      () => {
+        clearTimeout(timer)
+        resolve()
+      },
+      { once: true },
+    )
   })
 }

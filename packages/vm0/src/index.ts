@@ -1,7 +1,20 @@
 import { createClient } from './client.js'
 
 export { Vm0Error } from '@vm0/contract'
-export type { ErrorCode, ExecOutput, FileEntry, FrameworkView, KeyView, Outcome, Resources, RunView, SessionView, Timings, Usage, Vm0Event } from '@vm0/contract'
+export type {
+  ErrorCode,
+  ExecOutput,
+  FileEntry,
+  FrameworkView,
+  KeyView,
+  Outcome,
+  Resources,
+  RunView,
+  SessionView,
+  Timings,
+  Usage,
+  Vm0Event,
+} from '@vm0/contract'
 export { createClient, Vm0, type Page, type PageOptions } from './client.js'
 export type { ClientOptions } from './config.js'
 export { Run, RunError, type RunResult } from './run.js'

@@ -1,4 +1,14 @@
-import { isEnded, Vm0Error, type ErrorCode, type Outcome, type RunView, type Timings, type Usage, type Vm0Event, isErrorCode } from '@vm0/contract'
+import {
+  isEnded,
+  Vm0Error,
+  type ErrorCode,
+  type Outcome,
+  type RunView,
+  type Timings,
+  type Usage,
+  type Vm0Event,
+  isErrorCode,
+} from '@vm0/contract'
 import { followEvents } from './events.js'
 import type { Http } from './http.js'
 import { Session } from './session.js'
@@ -17,11 +27,21 @@ export interface RunResult {
 /** A run that didn't succeed; `result` holds what there is. */
 export class RunError extends Vm0Error {
   override readonly name = 'RunError'
-  constructor(code: ErrorCode, message: string, hint: string, readonly result: RunResult, details: Record<string, unknown> = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    hint: string,
+    readonly result: RunResult,
+    details: Record<string, unknown> = {},
+  ) {
     super(code, message, { hint, details })
   }
-  get outcome(): Outcome { return this.result.outcome }
-  get reason(): string | null { return this.result.reason }
+  get outcome(): Outcome {
+    return this.result.outcome
+  }
+  get reason(): string | null {
+    return this.result.reason
+  }
 }
 
 /**
@@ -36,7 +56,13 @@ export class Run implements PromiseLike<RunResult>, AsyncIterable<Vm0Event> {
   private finished: Promise<RunView> | undefined
   private known: Session | undefined
 
-  constructor(private readonly http: Http, readonly id: string, session: Session | undefined, private readonly accepted: Promise<unknown>, private readonly signal?: AbortSignal) {
+  constructor(
+    private readonly http: Http,
+    readonly id: string,
+    session: Session | undefined,
+    private readonly accepted: Promise<unknown>,
+    private readonly signal?: AbortSignal,
+  ) {
     this.known = session
     accepted.catch(() => undefined) // told to whoever awaits or iterates
     const cancel = (): void => void this.cancel().catch(() => undefined)
@@ -46,7 +72,11 @@ export class Run implements PromiseLike<RunResult>, AsyncIterable<Vm0Event> {
 
   /** The run's session. Of a run that was picked up by its id it is known after `get()`, `result()` or an await. */
   get session(): Session {
-    if (!this.known) throw new Vm0Error('NOT_READY', `the session of run ${this.id} is not known yet; expected \`await run.get()\` before`)
+    if (!this.known)
+      throw new Vm0Error(
+        'NOT_READY',
+        `the session of run ${this.id} is not known yet; expected \`await run.get()\` before`,
+      )
     return this.known
   }
 
@@ -68,7 +98,10 @@ export class Run implements PromiseLike<RunResult>, AsyncIterable<Vm0Event> {
   }
 
   // oxlint-disable-next-line unicorn/no-thenable -- awaiting a run is the public face
-  then<A = RunResult, B = never>(onFulfilled?: ((result: RunResult) => A | PromiseLike<A>) | null, onRejected?: ((error: unknown) => B | PromiseLike<B>) | null): Promise<A | B> {
+  then<A = RunResult, B = never>(
+    onFulfilled?: ((result: RunResult) => A | PromiseLike<A>) | null,
+    onRejected?: ((error: unknown) => B | PromiseLike<B>) | null,
+  ): Promise<A | B> {
     return this.succeeded().then(onFulfilled, onRejected)
   }
 
@@ -88,7 +121,9 @@ export class Run implements PromiseLike<RunResult>, AsyncIterable<Vm0Event> {
   /** Ends the run; one that has ended already is left as it is. */
   async cancel(): Promise<void> {
     await this.accepted
-    await this.http.json(`/runs/${this.id}/cancel`, { method: 'POST' }).catch((error: Vm0Error) => { if (error.code !== 'RUN_ENDED') throw error })
+    await this.http.json(`/runs/${this.id}/cancel`, { method: 'POST' }).catch((error: Vm0Error) => {
+      if (error.code !== 'RUN_ENDED') throw error
+    })
   }
 
   /** Hands text to the agent in the middle of its work. */
@@ -117,6 +152,15 @@ export class Run implements PromiseLike<RunResult>, AsyncIterable<Vm0Event> {
   }
 
   private toResult({ state, reason, text, usage, costUsd, timings, checkpoint }: RunView): RunResult {
-    return { outcome: state as Outcome, reason, text: text ?? '', usage, costUsd, timings, checkpoint, session: this.session }
+    return {
+      outcome: state as Outcome,
+      reason,
+      text: text ?? '',
+      usage,
+      costUsd,
+      timings,
+      checkpoint,
+      session: this.session,
+    }
   }
 }

@@ -3,8 +3,26 @@ import type { EventOf } from '@vm0/contract'
 type ToolKind = EventOf<'tool.started'>['kind']
 
 const kinds: Record<string, ToolKind> = {
-  Bash: 'shell', BashOutput: 'shell', KillShell: 'shell', Read: 'read', NotebookRead: 'read', Write: 'edit', Edit: 'edit', MultiEdit: 'edit', NotebookEdit: 'edit',
-  Glob: 'search', Grep: 'search', LS: 'search', WebSearch: 'fetch', WebFetch: 'fetch', Task: 'subagent', Agent: 'subagent', TodoWrite: 'plan', TaskCreate: 'plan', TaskUpdate: 'plan', ExitPlanMode: 'plan',
+  Bash: 'shell',
+  BashOutput: 'shell',
+  KillShell: 'shell',
+  Read: 'read',
+  NotebookRead: 'read',
+  Write: 'edit',
+  Edit: 'edit',
+  MultiEdit: 'edit',
+  NotebookEdit: 'edit',
+  Glob: 'search',
+  Grep: 'search',
+  LS: 'search',
+  WebSearch: 'fetch',
+  WebFetch: 'fetch',
+  Task: 'subagent',
+  Agent: 'subagent',
+  TodoWrite: 'plan',
+  TaskCreate: 'plan',
+  TaskUpdate: 'plan',
+  ExitPlanMode: 'plan',
 }
 
 export function toolKind(name: string): ToolKind {
@@ -15,7 +33,17 @@ export function toolKind(name: string): ToolKind {
 export function toolTitle(input: unknown): string {
   if (!input || typeof input !== 'object') return ''
   const fields = input as Record<string, unknown>
-  for (const name of ['command', 'file_path', 'notebook_path', 'pattern', 'url', 'query', 'description', 'prompt', 'path']) {
+  for (const name of [
+    'command',
+    'file_path',
+    'notebook_path',
+    'pattern',
+    'url',
+    'query',
+    'description',
+    'prompt',
+    'path',
+  ]) {
     if (typeof fields[name] === 'string') return fields[name].split('\n')[0]!.slice(0, 200)
   }
   return ''
@@ -24,7 +52,11 @@ export function toolTitle(input: unknown): string {
 export function resultText(content: unknown): string {
   if (typeof content === 'string') return content
   if (!Array.isArray(content)) return ''
-  return content.map((part: { type?: string; text?: string }) => (part.type === 'text' ? (part.text ?? '') : `[${part.type ?? 'content'}]`)).join('\n')
+  return content
+    .map((part: { type?: string; text?: string }) =>
+      part.type === 'text' ? (part.text ?? '') : `[${part.type ?? 'content'}]`,
+    )
+    .join('\n')
 }
 
 /** Claude Code tells a command's status in the text of the result. */

@@ -3,7 +3,13 @@ import { readFile, readdir, rm, rmdir, statfs, writeFile } from 'node:fs/promise
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 
-export interface CgroupStats { memoryBytes: number; memoryPeakBytes: number; oomKills: number; processes: number; cpuMs: number }
+export interface CgroupStats {
+  memoryBytes: number
+  memoryPeakBytes: number
+  oomKills: number
+  processes: number
+  cpuMs: number
+}
 
 /** What VM0 asks of a control group, the same on both versions. */
 export interface Cgroup {
@@ -25,7 +31,9 @@ export function cgroupAt(path: string): Cgroup {
 
 class CgroupV1 implements Cgroup {
   constructor(private readonly path: string) {}
-  private file(controller: string, name: string): string { return join(root, controller, this.path, name) }
+  private file(controller: string, name: string): string {
+    return join(root, controller, this.path, name)
+  }
 
   async freeze(): Promise<void> {
     await writeFile(this.file('freezer', 'freezer.state'), 'FROZEN')
@@ -37,7 +45,9 @@ class CgroupV1 implements Cgroup {
     }, 'frozen')
   }
 
-  thaw(): Promise<void> { return writeFile(this.file('freezer', 'freezer.state'), 'THAWED') }
+  thaw(): Promise<void> {
+    return writeFile(this.file('freezer', 'freezer.state'), 'THAWED')
+  }
 
   async stats(): Promise<CgroupStats> {
     const [usage, peak, oom, pids, cpu] = await Promise.all([
@@ -59,7 +69,9 @@ class CgroupV2 implements Cgroup {
     await until(async () => (await field(join(this.directory, 'cgroup.events'), 'frozen')) === 1, 'frozen')
   }
 
-  thaw(): Promise<void> { return writeFile(join(this.directory, 'cgroup.freeze'), '0') }
+  thaw(): Promise<void> {
+    return writeFile(join(this.directory, 'cgroup.freeze'), '0')
+  }
 
   async stats(): Promise<CgroupStats> {
     const file = (name: string): string => join(this.directory, name)
@@ -70,19 +82,31 @@ class CgroupV2 implements Cgroup {
       numberIn(file('pids.current')),
       field(file('cpu.stat'), 'usage_usec'),
     ])
-    return { memoryBytes: current, memoryPeakBytes: Math.max(peak, current), oomKills: oom, processes: pids, cpuMs: cpu / 1e3 }
+    return {
+      memoryBytes: current,
+      memoryPeakBytes: Math.max(peak, current),
+      oomKills: oom,
+      processes: pids,
+      cpuMs: cpu / 1e3,
+    }
   }
 }
 
 /** Ends what runs in the groups under `path` and removes them. Groups that don't exist are fine. */
 export async function removeCgroups(path: string): Promise<void> {
-  const roots = isCgroup2() ? [root] : (await readdir(root, { withFileTypes: true })).filter((entry) => entry.isDirectory()).map((entry) => join(root, entry.name))
-  await Promise.all(roots.map(async (each) => {
-    // Where a controller's file system isn't mounted, crun leaves plain folders behind.
-    const { type } = await statfs(each)
-    if (type === cgroup1Magic || type === cgroup2Magic) await removeTree(join(each, path))
-    else await rm(join(each, path), { recursive: true, force: true })
-  }))
+  const roots = isCgroup2()
+    ? [root]
+    : (await readdir(root, { withFileTypes: true }))
+        .filter((entry) => entry.isDirectory())
+        .map((entry) => join(root, entry.name))
+  await Promise.all(
+    roots.map(async (each) => {
+      // Where a controller's file system isn't mounted, crun leaves plain folders behind.
+      const { type } = await statfs(each)
+      if (type === cgroup1Magic || type === cgroup2Magic) await removeTree(join(each, path))
+      else await rm(join(each, path), { recursive: true, force: true })
+    }),
+  )
 }
 
 async function removeTree(directory: string): Promise<void> {
@@ -93,9 +117,16 @@ async function removeTree(directory: string): Promise<void> {
   await until(async () => {
     const pids = (await readFile(join(directory, 'cgroup.procs'), 'utf8').catch(() => '')).split('\n').filter(Boolean)
     for (const pid of pids) {
-      try { process.kill(Number(pid), 'SIGKILL') } catch { /* it has ended already */ }
+      try {
+        process.kill(Number(pid), 'SIGKILL')
+      } catch {
+        /* it has ended already */
+      }
     }
-    return rmdir(directory).then(() => true, (error: NodeJS.ErrnoException) => error.code === 'ENOENT')
+    return rmdir(directory).then(
+      () => true,
+      (error: NodeJS.ErrnoException) => error.code === 'ENOENT',
+    )
   }, 'removed').catch(() => undefined)
 }
 

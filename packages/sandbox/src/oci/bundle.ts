@@ -3,17 +3,48 @@ import { availableParallelism } from 'node:os'
 import type { SandboxSpec } from '../engine.js'
 import type { Slot } from './slots.js'
 
-const capabilities = ['CHOWN', 'DAC_OVERRIDE', 'FSETID', 'FOWNER', 'SETGID', 'SETUID', 'SETPCAP', 'KILL', 'SYS_CHROOT', 'SETFCAP', 'NET_BIND_SERVICE', 'AUDIT_WRITE'].map((name) => `CAP_${name}`)
-const devices: [string, number, number?][] = [['c', 1, 3], ['c', 1, 5], ['c', 1, 7], ['c', 1, 8], ['c', 1, 9], ['c', 5, 0], ['c', 5, 2], ['c', 136]]
+const capabilities = [
+  'CHOWN',
+  'DAC_OVERRIDE',
+  'FSETID',
+  'FOWNER',
+  'SETGID',
+  'SETUID',
+  'SETPCAP',
+  'KILL',
+  'SYS_CHROOT',
+  'SETFCAP',
+  'NET_BIND_SERVICE',
+  'AUDIT_WRITE',
+].map((name) => `CAP_${name}`)
+const devices: [string, number, number?][] = [
+  ['c', 1, 3],
+  ['c', 1, 5],
+  ['c', 1, 7],
+  ['c', 1, 8],
+  ['c', 1, 9],
+  ['c', 5, 0],
+  ['c', 5, 2],
+  ['c', 136],
+]
 export const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
-const seccomp = JSON.parse(readFileSync(new URL('../../seccomp/default.json', import.meta.url), 'utf8')) as { archMap: Record<string, string[]> }
+const seccomp = JSON.parse(readFileSync(new URL('../../seccomp/default.json', import.meta.url), 'utf8')) as {
+  archMap: Record<string, string[]>
+}
 /** A limit above this process's own can't be set inside a user namespace. */
-const openFiles = Math.min(1_048_576, Number(/^Max open files\s+\d+\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1] ?? 4096))
+const openFiles = Math.min(
+  1_048_576,
+  Number(/^Max open files\s+\d+\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1] ?? 4096),
+)
 
 /** The process block of OCI for something that runs as root inside. */
 export function processBlock(args: readonly string[], env: Readonly<Record<string, string>>, cwd: string) {
-  const { bounding, effective, permitted } = { bounding: capabilities, effective: capabilities, permitted: capabilities }
+  const { bounding, effective, permitted } = {
+    bounding: capabilities,
+    effective: capabilities,
+    permitted: capabilities,
+  }
   return {
     terminal: false,
     user: { uid: 0, gid: 0 },
@@ -21,19 +52,33 @@ export function processBlock(args: readonly string[], env: Readonly<Record<strin
     args,
     env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
     capabilities: { bounding, effective, permitted, inheritable: [], ambient: [] },
-    rlimits: [{ type: 'RLIMIT_NOFILE', soft: openFiles, hard: openFiles }, { type: 'RLIMIT_CORE', soft: 0, hard: 0 }],
+    rlimits: [
+      { type: 'RLIMIT_NOFILE', soft: openFiles, hard: openFiles },
+      { type: 'RLIMIT_CORE', soft: 0, hard: 0 },
+    ],
     noNewPrivileges: true,
     oomScoreAdj: 500,
   }
 }
 
-export interface BundleFiles { root: string; resolvConf: string; init: string; cgroupsPath: string; swapAccounting: boolean }
+export interface BundleFiles {
+  root: string
+  resolvConf: string
+  init: string
+  cgroupsPath: string
+  swapAccounting: boolean
+}
 
 /** The OCI configuration of a sandbox; its network namespace gets its link once it runs. */
 export function ociConfig(spec: SandboxSpec, slot: Slot, files: BundleFiles, env: Readonly<Record<string, string>>) {
   const { memoryMiB, cpus, processes } = spec.resources
   const memory = memoryMiB * 1024 ** 2
-  const bind = (source: string, destination: string) => ({ destination, type: 'bind', source, options: ['bind', 'ro', 'nosuid', 'nodev'] })
+  const bind = (source: string, destination: string) => ({
+    destination,
+    type: 'bind',
+    source,
+    options: ['bind', 'ro', 'nosuid', 'nodev'],
+  })
   const { archMap, ...filter } = seccomp
   return {
     ociVersion: '1.0.2',
@@ -42,12 +87,32 @@ export function ociConfig(spec: SandboxSpec, slot: Slot, files: BundleFiles, env
     hostname: 'vm0',
     mounts: [
       { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
-      { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'strictatime', 'mode=755', 'size=65536k'] },
-      { destination: '/dev/pts', type: 'devpts', source: 'devpts', options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620'] },
-      { destination: '/dev/shm', type: 'tmpfs', source: 'shm', options: ['nosuid', 'noexec', 'nodev', 'mode=1777', 'size=256m'] },
+      {
+        destination: '/dev',
+        type: 'tmpfs',
+        source: 'tmpfs',
+        options: ['nosuid', 'strictatime', 'mode=755', 'size=65536k'],
+      },
+      {
+        destination: '/dev/pts',
+        type: 'devpts',
+        source: 'devpts',
+        options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620'],
+      },
+      {
+        destination: '/dev/shm',
+        type: 'tmpfs',
+        source: 'shm',
+        options: ['nosuid', 'noexec', 'nodev', 'mode=1777', 'size=256m'],
+      },
       { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: ['nosuid', 'noexec', 'nodev'] },
       { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['nosuid', 'noexec', 'nodev', 'ro'] },
-      { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: ['nosuid', 'noexec', 'nodev', 'relatime', 'ro'] },
+      {
+        destination: '/sys/fs/cgroup',
+        type: 'cgroup',
+        source: 'cgroup',
+        options: ['nosuid', 'noexec', 'nodev', 'relatime', 'ro'],
+      },
       { destination: '/run', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'nodev', 'mode=755', 'size=65536k'] },
       bind(files.resolvConf, '/etc/resolv.conf'),
       bind('/etc/ssl/certs/ca-certificates.crt', '/etc/ssl/certs/ca-certificates.crt'),
@@ -65,11 +130,29 @@ export function ociConfig(spec: SandboxSpec, slot: Slot, files: BundleFiles, env
         cpu: { shares: 1024, quota: Math.round(Math.min(cpus, availableParallelism()) * 100_000), period: 100_000 },
         devices: [
           { allow: false, access: 'rwm' },
-          ...devices.map(([type, major, minor]) => ({ allow: true, type, major, ...(minor === undefined ? {} : { minor }), access: 'rwm' })),
+          ...devices.map(([type, major, minor]) => ({
+            allow: true,
+            type,
+            major,
+            ...(minor === undefined ? {} : { minor }),
+            access: 'rwm',
+          })),
         ],
       },
       seccomp: { ...filter, architectures: archMap[process.arch] ?? [] },
-      maskedPaths: ['/proc/acpi', '/proc/asound', '/proc/kcore', '/proc/keys', '/proc/latency_stats', '/proc/timer_list', '/proc/timer_stats', '/proc/sched_debug', '/proc/scsi', '/sys/firmware', '/sys/kernel/debug'],
+      maskedPaths: [
+        '/proc/acpi',
+        '/proc/asound',
+        '/proc/kcore',
+        '/proc/keys',
+        '/proc/latency_stats',
+        '/proc/timer_list',
+        '/proc/timer_stats',
+        '/proc/sched_debug',
+        '/proc/scsi',
+        '/sys/firmware',
+        '/sys/kernel/debug',
+      ],
       readonlyPaths: ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'],
     },
   }

@@ -1,7 +1,11 @@
 import { spawn } from 'node:child_process'
 
 export class CommandFailed extends Error {
-  constructor(readonly command: string, readonly exitCode: number | null, readonly stderr: string) {
+  constructor(
+    readonly command: string,
+    readonly exitCode: number | null,
+    readonly stderr: string,
+  ) {
     super(`${command} ended with ${exitCode ?? 'a signal'}: ${stderr.trim().slice(-2000) || 'it said nothing'}`)
   }
 }
@@ -12,11 +16,19 @@ export function run(command: string, args: readonly string[], stdin?: string): P
     const child = spawn(command, args, { stdio: [stdin === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'] })
     let stdout = ''
     let stderr = ''
-    child.stdout?.setEncoding('utf8').on('data', (text: string) => { stdout += text })
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => { if (stderr.length < 65_536) stderr += text })
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+      stdout += text
+    })
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      if (stderr.length < 65_536) stderr += text
+    })
     child.stdin?.on('error', () => undefined)
     child.stdin?.end(stdin)
     child.once('error', reject)
-    child.once('close', (code) => (code === 0 ? resolve(stdout) : reject(new CommandFailed(`${command} ${args.slice(0, 6).join(' ')}`, code, stderr))))
+    child.once('close', (code) =>
+      code === 0
+        ? resolve(stdout)
+        : reject(new CommandFailed(`${command} ${args.slice(0, 6).join(' ')}`, code, stderr)),
+    )
   })
 }

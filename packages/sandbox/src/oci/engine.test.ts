@@ -21,7 +21,9 @@ let serial = 0
 
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'vm0-engine-'))
-  templateImage = (await ensureTemplate({ cacheDir: join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'vm0') })).image
+  templateImage = (
+    await ensureTemplate({ cacheDir: join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'vm0') })
+  ).image
   engine = await openOciEngine({ installation, dataDir: directory, gatewayPort })
   gateway = createServer((request, response) => response.end(`gateway sees ${request.socket.remoteAddress}`))
   await new Promise<void>((resolve) => gateway.listen(gatewayPort, engine.gatewayAddress, resolve))
@@ -35,7 +37,13 @@ afterAll(async () => {
 
 async function withSandbox<T>(use: (sandbox: Sandbox) => Promise<T>, layers: string[] = []): Promise<T> {
   serial += 1
-  const sandbox = await engine.create({ id: `${installation}x${serial}`, templateImage, layers, resources, platformMounts: [] })
+  const sandbox = await engine.create({
+    id: `${installation}x${serial}`,
+    templateImage,
+    layers,
+    resources,
+    platformMounts: [],
+  })
   try {
     return await use(sandbox)
   } finally {
@@ -58,9 +66,18 @@ test('nothing of the host is in a sandbox: neither files, environment, processes
   try {
     await Promise.all(planted.map((path) => writeFile(path, canary)))
     await withSandbox(async (sandbox) => {
-      expect((await sh(sandbox, `find / -xdev -name '${canary}' 2>/dev/null; grep -rl '${canary.slice(0, 12)}''${canary.slice(12)}' /etc /root /tmp /var /opt /run 2>/dev/null; cat /proc/*/environ 2>/dev/null | tr '\\0' '\\n' | grep '^VM0_TEST'; true`)).out).toBe('')
+      expect(
+        (
+          await sh(
+            sandbox,
+            `find / -xdev -name '${canary}' 2>/dev/null; grep -rl '${canary.slice(0, 12)}''${canary.slice(12)}' /etc /root /tmp /var /opt /run 2>/dev/null; cat /proc/*/environ 2>/dev/null | tr '\\0' '\\n' | grep '^VM0_TEST'; true`,
+          )
+        ).out,
+      ).toBe('')
       expect(Number((await sh(sandbox, 'ls -d /proc/[0-9]* | wc -l')).out)).toBeLessThan(8)
-      expect((await sh(sandbox, 'ls /dev/sd* /dev/vd* /dev/loop* /dev/kvm /dev/mem /dev/kmsg 2>/dev/null; true')).out).toBe('')
+      expect(
+        (await sh(sandbox, 'ls /dev/sd* /dev/vd* /dev/loop* /dev/kvm /dev/mem /dev/kmsg 2>/dev/null; true')).out,
+      ).toBe('')
       expect((await sh(sandbox, 'hostname')).out.trim()).toBe('vm0')
     })
   } finally {
@@ -75,11 +92,28 @@ test('a process in it is confined: seccomp, no new privileges, no mounts, no ker
     expect(out).toMatch(/NoNewPrivs:\s+1/)
     expect(out).toMatch(/Seccomp:\s+2/)
     expect(out).toMatch(/CapBnd:\s+00000000a00405fb/)
-    for (const forbidden of ['mount -t tmpfs x /mnt', 'echo 1 > /proc/sys/vm/drop_caches', 'mknod /tmp/sda b 8 0', 'echo b > /proc/sysrq-trigger', 'rmdir /sys/fs/cgroup/memory/x 2>&1; mkdir /sys/fs/cgroup/memory/x', 'chroot / mount --bind / /mnt', 'dmesg', 'ip link set lo down']) {
-      expect([forbidden, (await sh(sandbox, `(${forbidden}) >/dev/null 2>&1`)).status === 0]).toEqual([forbidden, false])
+    for (const forbidden of [
+      'mount -t tmpfs x /mnt',
+      'echo 1 > /proc/sys/vm/drop_caches',
+      'mknod /tmp/sda b 8 0',
+      'echo b > /proc/sysrq-trigger',
+      'rmdir /sys/fs/cgroup/memory/x 2>&1; mkdir /sys/fs/cgroup/memory/x',
+      'chroot / mount --bind / /mnt',
+      'dmesg',
+      'ip link set lo down',
+    ]) {
+      expect([forbidden, (await sh(sandbox, `(${forbidden}) >/dev/null 2>&1`)).status === 0]).toEqual([
+        forbidden,
+        false,
+      ])
     }
-    const { out: pid } = await exec('sh', ['-c', `cat /sys/fs/cgroup/pids/vm0/${installation}/${sandbox.id}/cgroup.procs /sys/fs/cgroup/vm0/${installation}/${sandbox.id}/cgroup.procs 2>/dev/null | head -1`]).then(({ stdout }) => ({ out: stdout.trim() }))
-    expect(Number(/^Uid:\s+(\d+)/m.exec(await readFile(`/proc/${pid}/status`, 'utf8'))?.[1])).toBeGreaterThanOrEqual(300_000)
+    const { out: pid } = await exec('sh', [
+      '-c',
+      `cat /sys/fs/cgroup/pids/vm0/${installation}/${sandbox.id}/cgroup.procs /sys/fs/cgroup/vm0/${installation}/${sandbox.id}/cgroup.procs 2>/dev/null | head -1`,
+    ]).then(({ stdout }) => ({ out: stdout.trim() }))
+    expect(Number(/^Uid:\s+(\d+)/m.exec(await readFile(`/proc/${pid}/status`, 'utf8'))?.[1])).toBeGreaterThanOrEqual(
+      300_000,
+    )
   })
 })
 
@@ -87,7 +121,10 @@ test('limits hold: memory, processes, disk; the sandbox lives on', async () => {
   await withSandbox(async (sandbox) => {
     expect((await sh(sandbox, 'python3 -c "x = bytearray(900 * 1024 * 1024)"')).status).toBe(137)
     expect((await sandbox.stats()).oomKills).toBeGreaterThan(0)
-    const forks = await sh(sandbox, 'for i in $(seq 200); do sleep 30 & done 2>/dev/null; jobs -p | wc -l; kill $(jobs -p) 2>/dev/null; true')
+    const forks = await sh(
+      sandbox,
+      'for i in $(seq 200); do sleep 30 & done 2>/dev/null; jobs -p | wc -l; kill $(jobs -p) 2>/dev/null; true',
+    )
     expect(Number(forks.out.trim() || 0)).toBeLessThan(64)
     expect((await sh(sandbox, 'dd if=/dev/zero of=/workspace/big bs=1M count=500 2>&1')).out).toContain('No space left')
     const { diskTotalBytes } = await sandbox.stats()
@@ -97,20 +134,40 @@ test('limits hold: memory, processes, disk; the sandbox lives on', async () => {
 })
 
 test('the network leads to the gateway and out, not to the host, metadata or another sandbox', async () => {
-  await withSandbox(async (one) => withSandbox(async (two) => {
-    expect((await sh(one, 'curl -sS -m 5 http://169.254.77.1/')).out).toBe(`gateway sees ${one.address}`)
-    const server = two.exec({ args: ['python3', '-m', 'http.server', '8000'], cwd: '/workspace' })
-    const reading = server[Symbol.asyncIterator]()
-    void reading.next()
-    expect((await sh(two, 'for i in $(seq 50); do curl -s -m 1 -o /dev/null http://127.0.0.1:8000/ && break; sleep 0.1; done; echo up')).out.trim()).toBe('up')
-    const hostAddress = one.address.replace(/\d+$/, (last) => String(Number(last) - 1))
-    const { stdout } = await exec('ip', ['-4', '-j', 'addr', 'show', 'up'])
-    const hostAddresses = (JSON.parse(stdout) as { addr_info: { local: string }[] }[]).flatMap(({ addr_info: list }) => list.map(({ local }) => local)).filter((address) => !address.startsWith('127.'))
-    for (const target of [`${two.address}:8000`, `${hostAddress}:22`, `${engine.gatewayAddress}:${gatewayPort}`, '169.254.169.254:80', ...hostAddresses.map((address) => `${address}:22`)]) {
-      expect([target, (await sh(one, `curl -s -m 1 -o /dev/null http://${target}/; echo $?`)).out.trim()]).toEqual([target, '28'])
-    }
-    expect((await sh(one, 'cat /proc/net/if_inet6 | grep -v " lo" | grep -v ^fe80; true')).out).toBe('')
-  }))
+  await withSandbox(async (one) =>
+    withSandbox(async (two) => {
+      expect((await sh(one, 'curl -sS -m 5 http://169.254.77.1/')).out).toBe(`gateway sees ${one.address}`)
+      const server = two.exec({ args: ['python3', '-m', 'http.server', '8000'], cwd: '/workspace' })
+      const reading = server[Symbol.asyncIterator]()
+      void reading.next()
+      expect(
+        (
+          await sh(
+            two,
+            'for i in $(seq 50); do curl -s -m 1 -o /dev/null http://127.0.0.1:8000/ && break; sleep 0.1; done; echo up',
+          )
+        ).out.trim(),
+      ).toBe('up')
+      const hostAddress = one.address.replace(/\d+$/, (last) => String(Number(last) - 1))
+      const { stdout } = await exec('ip', ['-4', '-j', 'addr', 'show', 'up'])
+      const hostAddresses = (JSON.parse(stdout) as { addr_info: { local: string }[] }[])
+        .flatMap(({ addr_info: list }) => list.map(({ local }) => local))
+        .filter((address) => !address.startsWith('127.'))
+      for (const target of [
+        `${two.address}:8000`,
+        `${hostAddress}:22`,
+        `${engine.gatewayAddress}:${gatewayPort}`,
+        '169.254.169.254:80',
+        ...hostAddresses.map((address) => `${address}:22`),
+      ]) {
+        expect([target, (await sh(one, `curl -s -m 1 -o /dev/null http://${target}/; echo $?`)).out.trim()]).toEqual([
+          target,
+          '28',
+        ])
+      }
+      expect((await sh(one, 'cat /proc/net/if_inet6 | grep -v " lo" | grep -v ^fe80; true')).out).toBe('')
+    }),
+  )
 })
 
 test('the upper of one sandbox, packed, is the same tree under another uid range', async () => {
@@ -128,13 +185,23 @@ test('the upper of one sandbox, packed, is the same tree under another uid range
     })
     await first.thaw()
     // A second one at the same time holds the first slot's successor: another range.
-    return withSandbox(async (second) => {
-      expect(second.address).not.toBe(first.address)
-      const restored = await sh(second, inspect)
-      expect(bare(restored.out)).toBe(bare(out))
-      expect((await sh(second, 'ls -d /usr/share/python3 2>&1; echo changed >> /workspace/a && apt-get --version >/dev/null && cat /workspace/a')).out).toMatch(/No such file[^]*data\nchanged/)
-      return out
-    }, [image])
+    return withSandbox(
+      async (second) => {
+        expect(second.address).not.toBe(first.address)
+        const restored = await sh(second, inspect)
+        expect(bare(restored.out)).toBe(bare(out))
+        expect(
+          (
+            await sh(
+              second,
+              'ls -d /usr/share/python3 2>&1; echo changed >> /workspace/a && apt-get --version >/dev/null && cat /workspace/a',
+            )
+          ).out,
+        ).toMatch(/No such file[^]*data\nchanged/)
+        return out
+      },
+      [image],
+    )
   })
   expect(before).toContain('4751 0:0')
   expect(before).toContain('1000:1000')
@@ -142,10 +209,23 @@ test('the upper of one sandbox, packed, is the same tree under another uid range
 
 test('a monitored process: lines of several megabytes, both streams, status, stdin; and an end at the output limit', async () => {
   await withSandbox(async (sandbox) => {
-    const process = await sandbox.spawn({ id: 'p1', args: ['python3', '-c', 'import sys; n = sys.stdin.readline().strip(); print("x" * int(n)); print("err", file=sys.stderr); sys.exit(7)'], env: {}, cwd: '/', maxOutputBytes: 64 * 1024 ** 2 })
+    const process = await sandbox.spawn({
+      id: 'p1',
+      args: [
+        'python3',
+        '-c',
+        'import sys; n = sys.stdin.readline().strip(); print("x" * int(n)); print("err", file=sys.stderr); sys.exit(7)',
+      ],
+      env: {},
+      cwd: '/',
+      maxOutputBytes: 64 * 1024 ** 2,
+    })
     await process.write('5000000')
     const lines = await all(process.output())
-    expect(lines.map(({ stream, text }) => [stream, text.length]).toSorted()).toEqual([['stderr', 3], ['stdout', 5_000_000]])
+    expect(lines.map(({ stream, text }) => [stream, text.length]).toSorted()).toEqual([
+      ['stderr', 3],
+      ['stdout', 5_000_000],
+    ])
     expect(Math.abs(lines[0]!.timeMs - Date.now())).toBeLessThan(60_000)
     expect(await process.exited).toEqual({ exitCode: 7, reason: 'exit' })
     const endless = await sandbox.spawn({ id: 'p2', args: ['yes'], env: {}, cwd: '/', maxOutputBytes: 1024 ** 2 })
@@ -159,7 +239,9 @@ test('a monitored process: lines of several megabytes, both streams, status, std
 test('what it took is given back', async () => {
   const before = await exec('sh', ['-c', 'losetup -a | wc -l; ls /run/vm0/slots'])
   const ids: string[] = []
-  await withSandbox(async (sandbox) => { ids.push(sandbox.id) })
+  await withSandbox(async (sandbox) => {
+    ids.push(sandbox.id)
+  })
   const { stdout: mounts } = await exec('cat', ['/proc/self/mounts'])
   expect(mounts).not.toContain(ids[0])
   expect((await exec('sh', ['-c', 'find /sys/fs/cgroup -name "$0"', ids[0]!])).stdout).toBe('')

@@ -25,7 +25,8 @@ export async function readHostAccess(): Promise<HostAccess> {
     environment[name.toUpperCase()] = value
     if (name !== 'no_proxy') urls.push(value)
   }
-  if (npmRegistry && !/^https:\/\/registry\.npmjs\.org\/?$/.test(npmRegistry)) environment.npm_config_registry = withoutUser(npmRegistry)
+  if (npmRegistry && !/^https:\/\/registry\.npmjs\.org\/?$/.test(npmRegistry))
+    environment.npm_config_registry = withoutUser(npmRegistry)
   const allowed = (await Promise.all(urls.map(resolve))).flat()
   return { nameServers, allowed, environment }
 }
@@ -33,18 +34,24 @@ export async function readHostAccess(): Promise<HostAccess> {
 async function readNameServers(): Promise<string[]> {
   for (const path of ['/etc/resolv.conf', '/run/systemd/resolve/resolv.conf']) {
     const text = await readFile(path, 'utf8').catch(() => '')
-    const found = [...text.matchAll(/^nameserver\s+(\d+\.\d+\.\d+\.\d+)\s*$/gm)].map((match) => match[1] as string).filter((address) => !address.startsWith('127.'))
+    const found = [...text.matchAll(/^nameserver\s+(\d+\.\d+\.\d+\.\d+)\s*$/gm)]
+      .map((match) => match[1] as string)
+      .filter((address) => !address.startsWith('127.'))
     if (found.length > 0) return found
   }
   return []
 }
 
 async function npmRegistryUrl(): Promise<string> {
-  return (await exec('npm', ['config', 'get', 'registry'], { timeout: 10_000 }).catch(() => ({ stdout: '' }))).stdout.trim()
+  return (
+    await exec('npm', ['config', 'get', 'registry'], { timeout: 10_000 }).catch(() => ({ stdout: '' }))
+  ).stdout.trim()
 }
 
 async function aptUrls(): Promise<string[]> {
-  const { stdout } = await exec('apt-get', ['--print-uris', 'update'], { timeout: 10_000 }).catch(() => ({ stdout: '' }))
+  const { stdout } = await exec('apt-get', ['--print-uris', 'update'], { timeout: 10_000 }).catch(() => ({
+    stdout: '',
+  }))
   return [...new Set([...stdout.matchAll(/^'(https?:\/\/[^/']+)/gm)].map((match) => match[1] as string))]
 }
 
@@ -54,7 +61,9 @@ async function resolve(text: string): Promise<{ address: string; port: number }[
     const port = Number(url.port) || (url.protocol === 'https:' ? 443 : 80)
     const ports = url.port ? [port] : [80, 443]
     const addresses = await lookup(url.hostname, { all: true, family: 4 })
-    return addresses.filter(({ address }) => !address.startsWith('127.')).flatMap(({ address }) => ports.map((each) => ({ address, port: each })))
+    return addresses
+      .filter(({ address }) => !address.startsWith('127.'))
+      .flatMap(({ address }) => ports.map((each) => ({ address, port: each })))
   } catch {
     return []
   }

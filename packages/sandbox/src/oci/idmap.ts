@@ -20,20 +20,33 @@ const syscall = libc.func('long syscall(long number, ...)')
 const closeFd = libc.func('int close(int fd)')
 
 /** An id mapping as the kernel's uid_map has it: ids in the file system, ids they show as, how many. */
-export interface IdMapping { from: number; to: number; count: number }
+export interface IdMapping {
+  from: number
+  to: number
+  count: number
+}
 
 /** Binds `source` read-only at `target` so that ids in it show as `mapping` says. */
 export async function bindIdmapped(source: string, target: string, mapping: IdMapping): Promise<void> {
   await mkdir(target, { recursive: true })
   const namespace = await userNamespace(mapping)
   try {
-    const tree = check(syscall(sysOpenTree, 'int', atFdCwd, 'str', source, 'uint', openTreeCloneCloexec), `open_tree ${source}`)
+    const tree = check(
+      syscall(sysOpenTree, 'int', atFdCwd, 'str', source, 'uint', openTreeCloneCloexec),
+      `open_tree ${source}`,
+    )
     try {
       const attributes = Buffer.alloc(32)
       attributes.writeBigUInt64LE(mountAttrIdmap | mountAttrReadOnly, 0)
       attributes.writeBigUInt64LE(BigInt(namespace.fd), 24)
-      check(syscall(sysMountSetattr, 'int', tree, 'str', '', 'uint', atEmptyPath, 'void *', attributes, 'size_t', 32), `mount_setattr ${source}`)
-      check(syscall(sysMoveMount, 'int', tree, 'str', '', 'int', atFdCwd, 'str', target, 'uint', moveMountFromEmptyPath), `move_mount ${target}`)
+      check(
+        syscall(sysMountSetattr, 'int', tree, 'str', '', 'uint', atEmptyPath, 'void *', attributes, 'size_t', 32),
+        `mount_setattr ${source}`,
+      )
+      check(
+        syscall(sysMoveMount, 'int', tree, 'str', '', 'int', atFdCwd, 'str', target, 'uint', moveMountFromEmptyPath),
+        `move_mount ${target}`,
+      )
     } finally {
       closeFd(tree)
     }
@@ -56,7 +69,12 @@ async function userNamespace({ from, to, count }: IdMapping) {
   const child = spawn('unshare', ['--user', 'sh', '-c', 'echo; exec cat'], { stdio: ['pipe', 'pipe', 'ignore'] })
   child.stdin.on('error', () => undefined)
   try {
-    await Promise.race([once(child.stdout, 'data'), once(child, 'close').then(() => { throw new Error('unshare --user failed: expected user namespaces to be allowed') })])
+    await Promise.race([
+      once(child.stdout, 'data'),
+      once(child, 'close').then(() => {
+        throw new Error('unshare --user failed: expected user namespaces to be allowed')
+      }),
+    ])
     const map = `${from} ${to} ${count}\n`
     await writeFile(`/proc/${child.pid}/uid_map`, map)
     await writeFile(`/proc/${child.pid}/gid_map`, map)

@@ -36,7 +36,10 @@ export class ImageMounts {
   private serial = 0
   private async mount(image: string): Promise<string> {
     this.serial += 1
-    const directory = join(this.directory, `${createHash('sha256').update(image).digest('hex').slice(0, 8)}-${this.serial}`)
+    const directory = join(
+      this.directory,
+      `${createHash('sha256').update(image).digest('hex').slice(0, 8)}-${this.serial}`,
+    )
     await mkdir(directory, { recursive: true })
     await run('mount', ['-t', 'erofs', '-o', 'ro,nodev,loop', image, directory])
     return directory

@@ -21,18 +21,34 @@ exec 0<>in
 { { "$@" 2>&3 3>&-; echo $? >exit.tmp; mv exit.tmp exit; } | svlogd -tt -b 65536 out; } 3>&1 | svlogd -tt -b 65536 err
 `
 
-export interface StartOptions { directory: string; spec: ProcessSpec; command: readonly string[]; pidFile: string }
+export interface StartOptions {
+  directory: string
+  spec: ProcessSpec
+  command: readonly string[]
+  pidFile: string
+}
 
-export async function startMonitored({ directory, spec, command, pidFile }: StartOptions): Promise<MonitoredProcess & { dispose(): Promise<void> }> {
+export async function startMonitored({
+  directory,
+  spec,
+  command,
+  pidFile,
+}: StartOptions): Promise<MonitoredProcess & { dispose(): Promise<void> }> {
   for (const stream of ['out', 'err']) {
     await mkdir(join(directory, stream), { recursive: true, mode: 0o700 })
     await writeFile(join(directory, stream, 'config'), 's0\n') // no rotation: the cap is ours
     await writeFile(join(directory, stream, 'current'), '', { mode: 0o600 })
   }
   await run('mkfifo', ['-m', '600', join(directory, 'in')])
-  const monitor = spawn('sh', ['-c', monitorScript, 'vm0-monitor', ...command], { cwd: directory, stdio: 'ignore', detached: true })
+  const monitor = spawn('sh', ['-c', monitorScript, 'vm0-monitor', ...command], {
+    cwd: directory,
+    stdio: 'ignore',
+    detached: true,
+  })
   await once(monitor, 'spawn').catch((cause: unknown) => {
-    throw new Vm0Error('RUNTIME_MISSING', 'the monitor could not be started: expected sh and svlogd (package runit)', { cause })
+    throw new Vm0Error('RUNTIME_MISSING', 'the monitor could not be started: expected sh and svlogd (package runit)', {
+      cause,
+    })
   })
   return new Monitored(directory, spec, pidFile, once(monitor, 'close'), await open(join(directory, 'in'), 'r+'))
 }
@@ -48,7 +64,13 @@ class Monitored implements MonitoredProcess {
   private readonly tails: Tail[] = []
   private readonly recordClosed: Promise<void>
 
-  constructor(private readonly directory: string, private readonly spec: ProcessSpec, private readonly pidFile: string, monitorClosed: Promise<unknown>, private readonly stdin: FileHandle) {
+  constructor(
+    private readonly directory: string,
+    private readonly spec: ProcessSpec,
+    private readonly pidFile: string,
+    monitorClosed: Promise<unknown>,
+    private readonly stdin: FileHandle,
+  ) {
     this.id = spec.id
     const exitWritten = waitForFile(directory, 'exit', monitorClosed)
     this.exited = exitWritten.then(async () => {
@@ -58,7 +80,12 @@ class Monitored implements MonitoredProcess {
     })
     this.recordClosed = exitWritten.then(async () => {
       let timer: NodeJS.Timeout | undefined
-      await Promise.race([monitorClosed, new Promise((resolve) => { timer = setTimeout(resolve, drainMs) })])
+      await Promise.race([
+        monitorClosed,
+        new Promise((resolve) => {
+          timer = setTimeout(resolve, drainMs)
+        }),
+      ])
       clearTimeout(timer)
     })
   }
@@ -75,15 +102,22 @@ class Monitored implements MonitoredProcess {
   async *output(): AsyncGenerator<OutputLine> {
     const streams = ['stdout', 'stderr'] as const
     const { wake } = this
-    const tails = streams.map((stream) => new Tail(join(this.directory, stream === 'stdout' ? 'out' : 'err', 'current'), stream))
+    const tails = streams.map(
+      (stream) => new Tail(join(this.directory, stream === 'stdout' ? 'out' : 'err', 'current'), stream),
+    )
     this.tails.push(...tails)
     const watchers = tails.map((tail) => watch(tail.path, () => wake.ring()))
     let ended = false
-    void this.recordClosed.then(() => { ended = true; wake.ring() })
+    void this.recordClosed.then(() => {
+      ended = true
+      wake.ring()
+    })
     try {
       while (!this.disposed) {
         const last = ended
-        const lines = (await Promise.all(tails.map((tail) => tail.read()))).flat().toSorted((a, b) => a.timeMs - b.timeMs)
+        const lines = (await Promise.all(tails.map((tail) => tail.read())))
+          .flat()
+          .toSorted((a, b) => a.timeMs - b.timeMs)
         if (!this.overLimit && tails.some((tail) => tail.bytes > this.spec.maxOutputBytes)) {
           this.overLimit = true
           await this.kill()
@@ -116,7 +150,11 @@ class Monitored implements MonitoredProcess {
     await waitForFile(this.directory, 'pid', this.exited)
     const pid = Number(await readFile(this.pidFile, 'utf8').catch(() => '0'))
     if (pid > 1) {
-      try { process.kill(pid, signal) } catch { /* it has ended already */ }
+      try {
+        process.kill(pid, signal)
+      } catch {
+        /* it has ended already */
+      }
     }
   }
 }
@@ -129,7 +167,10 @@ class Tail {
   private closed = false
   private readonly chunk = Buffer.allocUnsafe(256 * 1024)
 
-  constructor(readonly path: string, private readonly stream: 'stdout' | 'stderr') {}
+  constructor(
+    readonly path: string,
+    private readonly stream: 'stdout' | 'stderr',
+  ) {}
 
   async read(): Promise<OutputLine[]> {
     if (this.closed) return []
@@ -142,7 +183,11 @@ class Tail {
       if (bytesRead === 0) return lines
       this.bytes += bytesRead
       let start = 0
-      for (let newline = this.chunk.indexOf(10); newline >= 0 && newline < bytesRead; newline = this.chunk.indexOf(10, start)) {
+      for (
+        let newline = this.chunk.indexOf(10);
+        newline >= 0 && newline < bytesRead;
+        newline = this.chunk.indexOf(10, start)
+      ) {
         const line = Buffer.concat([...this.parts, this.chunk.subarray(start, newline)]).toString('utf8')
         this.parts = []
         start = newline + 1
@@ -182,7 +227,9 @@ async function waitForFile(directory: string, name: string, otherwise: Promise<u
   const watcher = watch(directory)
   try {
     await new Promise<void>((resolve, reject) => {
-      const check = (): void => { if (existsSync(join(directory, name))) resolve() }
+      const check = (): void => {
+        if (existsSync(join(directory, name))) resolve()
+      }
       watcher.on('change', check)
       watcher.on('error', reject)
       void otherwise.then(() => resolve())

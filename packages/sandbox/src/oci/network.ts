@@ -7,7 +7,8 @@ import type { Slot } from './slots.js'
 export const gatewayInside = '169.254.77.1'
 
 /** RFC 1918, 6598, 5737, 2544, 1122, 3927, multicast and the rest that isn't public. */
-const notPublic = '0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, 172.16.0.0/12, 192.0.0.0/24, 192.0.2.0/24, 192.168.0.0/16, 198.18.0.0/15, 198.51.100.0/24, 203.0.113.0/24, 224.0.0.0/3'
+const notPublic =
+  '0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, 172.16.0.0/12, 192.0.0.0/24, 192.0.2.0/24, 192.168.0.0/16, 198.18.0.0/15, 198.51.100.0/24, 203.0.113.0/24, 224.0.0.0/3'
 
 /** The installation's table, gateway address and the links of its sandboxes. */
 export class Network {
@@ -16,34 +17,69 @@ export class Network {
   private readonly gatewayLink: string
   private mtu = 1500
 
-  constructor(private readonly installation: string, private readonly gatewaySlot: Slot) {
+  constructor(
+    private readonly installation: string,
+    private readonly gatewaySlot: Slot,
+  ) {
     this.table = `vm0_${installation}`
     this.linkPrefix = `v${installation}`
     this.gatewayLink = `g${installation}`
   }
 
-  get gatewayAddress(): string { return this.gatewaySlot.hostAddress }
+  get gatewayAddress(): string {
+    return this.gatewaySlot.hostAddress
+  }
 
   async open(gatewayPort: number, access: HostAccess): Promise<void> {
     await writeFile('/proc/sys/net/ipv4/ip_forward', '1')
-    await run('ip', ['-batch', '-'], `link add ${this.gatewayLink} type veth peer name h${this.installation}\naddr add ${this.gatewayAddress}/32 dev ${this.gatewayLink}\nlink set ${this.gatewayLink} up\n`)
+    await run(
+      'ip',
+      ['-batch', '-'],
+      `link add ${this.gatewayLink} type veth peer name h${this.installation}\naddr add ${this.gatewayAddress}/32 dev ${this.gatewayLink}\nlink set ${this.gatewayLink} up\n`,
+    )
     this.mtu = await uplinkMtu()
     const links = `"${this.linkPrefix}*"`
     const rules = [
       `table inet ${this.table} {`,
-      'set links {', 'type ifname . ipv4_addr', '}',
-      'set allowed {', 'type ipv4_addr . inet_service', ...elements(access.allowed.map(({ address, port }) => `${address} . ${port}`)), '}',
-      'set resolvers {', 'type ipv4_addr', ...elements(access.nameServers), '}',
+      'set links {',
+      'type ifname . ipv4_addr',
+      '}',
+      'set allowed {',
+      'type ipv4_addr . inet_service',
+      ...elements(access.allowed.map(({ address, port }) => `${address} . ${port}`)),
+      '}',
+      'set resolvers {',
+      'type ipv4_addr',
+      ...elements(access.nameServers),
+      '}',
       // No sandbox speaks IPv6 or for another address than its own.
-      'chain verify {', 'type filter hook prerouting priority raw', `iifname ${links} meta nfproto != ipv4 drop`, `iifname ${links} iifname . ip saddr != @links drop`, '}',
-      'chain to_gateway {', 'type nat hook prerouting priority dstnat', `iifname ${links} ip daddr ${gatewayInside} tcp dport 80 dnat ip to ${this.gatewayAddress}:${gatewayPort}`, '}',
-      'chain to_world {', 'type nat hook postrouting priority srcnat', `ip saddr 198.18.0.0/15 oifname != ${links} oifname != "lo" masquerade`, '}',
-      'chain to_host {', 'type filter hook input priority filter', `iifname ${links} ip daddr ${this.gatewayAddress} tcp dport ${gatewayPort} ct status dnat accept`, `iifname ${links} drop`, `iifname != "lo" ip daddr ${this.gatewayAddress} drop`, '}',
-      'chain through_host {', 'type filter hook forward priority filter',
-      `oifname ${links} ct state established,related accept`, `oifname ${links} drop`,
+      'chain verify {',
+      'type filter hook prerouting priority raw',
+      `iifname ${links} meta nfproto != ipv4 drop`,
+      `iifname ${links} iifname . ip saddr != @links drop`,
+      '}',
+      'chain to_gateway {',
+      'type nat hook prerouting priority dstnat',
+      `iifname ${links} ip daddr ${gatewayInside} tcp dport 80 dnat ip to ${this.gatewayAddress}:${gatewayPort}`,
+      '}',
+      'chain to_world {',
+      'type nat hook postrouting priority srcnat',
+      `ip saddr 198.18.0.0/15 oifname != ${links} oifname != "lo" masquerade`,
+      '}',
+      'chain to_host {',
+      'type filter hook input priority filter',
+      `iifname ${links} ip daddr ${this.gatewayAddress} tcp dport ${gatewayPort} ct status dnat accept`,
+      `iifname ${links} drop`,
+      `iifname != "lo" ip daddr ${this.gatewayAddress} drop`,
+      '}',
+      'chain through_host {',
+      'type filter hook forward priority filter',
+      `oifname ${links} ct state established,related accept`,
+      `oifname ${links} drop`,
       `iifname ${links} ct state established,related accept`,
       `iifname ${links} ip daddr . tcp dport @allowed accept`,
-      `iifname ${links} ip daddr @resolvers udp dport 53 accept`, `iifname ${links} ip daddr @resolvers tcp dport 53 accept`,
+      `iifname ${links} ip daddr @resolvers udp dport 53 accept`,
+      `iifname ${links} ip daddr @resolvers tcp dport 53 accept`,
       `iifname ${links} ip daddr { ${notPublic} } drop`,
       '}',
       '}',
@@ -56,20 +92,40 @@ export class Network {
     const link = `${this.linkPrefix}${slot.number.toString(36)}`
     await Promise.all([
       run('nft', ['add', 'element', 'inet', this.table, 'links', `{ "${link}" . ${slot.sandboxAddress} }`]),
-      run('ip', ['-batch', '-'], [
-        `link add ${link} mtu ${this.mtu} type veth peer name eth0 mtu ${this.mtu} netns ${pid}`,
-        `addr add ${slot.hostAddress}/30 dev ${link}`,
-        `link set ${link} up`, '',
-      ].join('\n')),
+      run(
+        'ip',
+        ['-batch', '-'],
+        [
+          `link add ${link} mtu ${this.mtu} type veth peer name eth0 mtu ${this.mtu} netns ${pid}`,
+          `addr add ${slot.hostAddress}/30 dev ${link}`,
+          `link set ${link} up`,
+          '',
+        ].join('\n'),
+      ),
     ])
-    await run('nsenter', [`--net=/proc/${pid}/ns/net`, 'ip', '-batch', '-'], [
-      `addr add ${slot.sandboxAddress}/30 dev eth0`, 'link set lo up', 'link set eth0 up', `route add default via ${slot.hostAddress}`, '',
-    ].join('\n'))
+    await run(
+      'nsenter',
+      [`--net=/proc/${pid}/ns/net`, 'ip', '-batch', '-'],
+      [
+        `addr add ${slot.sandboxAddress}/30 dev eth0`,
+        'link set lo up',
+        'link set eth0 up',
+        `route add default via ${slot.hostAddress}`,
+        '',
+      ].join('\n'),
+    )
   }
 
   async detach(slot: Slot): Promise<void> {
     const link = `${this.linkPrefix}${slot.number.toString(36)}`
-    await run('nft', ['delete', 'element', 'inet', this.table, 'links', `{ "${link}" . ${slot.sandboxAddress} }`]).catch(() => undefined)
+    await run('nft', [
+      'delete',
+      'element',
+      'inet',
+      this.table,
+      'links',
+      `{ "${link}" . ${slot.sandboxAddress} }`,
+    ]).catch(() => undefined)
     await run('ip', ['link', 'delete', link]).catch(() => undefined)
   }
 
@@ -83,12 +139,16 @@ export async function removeNetworkOf(installation: string): Promise<void> {
   await run('nft', ['delete', 'table', 'inet', `vm0_${installation}`]).catch(() => undefined)
   const links = JSON.parse(await run('ip', ['-j', 'link'])) as { ifname: string }[]
   for (const { ifname } of links) {
-    if (ifname === `g${installation}` || new RegExp(`^v${installation}[0-9a-z]{1,4}$`).test(ifname)) await run('ip', ['link', 'delete', ifname]).catch(() => undefined)
+    if (ifname === `g${installation}` || new RegExp(`^v${installation}[0-9a-z]{1,4}$`).test(ifname))
+      await run('ip', ['link', 'delete', ifname]).catch(() => undefined)
   }
 }
 
 async function uplinkMtu(): Promise<number> {
-  const [route] = JSON.parse((await run('ip', ['-4', '-j', 'route', 'show', 'default'])) || '[]') as { dev?: string; metrics?: { mtu?: number }[] }[]
+  const [route] = JSON.parse((await run('ip', ['-4', '-j', 'route', 'show', 'default'])) || '[]') as {
+    dev?: string
+    metrics?: { mtu?: number }[]
+  }[]
   if (!route?.dev) return 1500
   const [link] = JSON.parse(await run('ip', ['-j', 'link', 'show', 'dev', route.dev])) as { mtu?: number }[]
   return Math.min(link?.mtu ?? 1500, 1500)

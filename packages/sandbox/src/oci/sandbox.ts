@@ -57,11 +57,16 @@ export class OciSandbox implements Sandbox {
     const failed = new Promise<never>((_, reject) => child.once('error', reject))
     failed.catch(() => undefined)
     const closed = new Promise<number>((resolve) => child.once('close', (code) => resolve(code ?? 137)))
-    const stop = (): void => { void killByFile(pidFile).finally(() => child.kill('SIGKILL')) }
+    const stop = (): void => {
+      void killByFile(pidFile).finally(() => child.kill('SIGKILL'))
+    }
     signal?.addEventListener('abort', stop, { once: true })
     child.stdin.on('error', () => undefined) // a command may end without reading all of it
     if (stdin === undefined) child.stdin.end()
-    else Readable.from(stdin instanceof Uint8Array ? [stdin] : stdin).on('error', () => child.stdin.destroy()).pipe(child.stdin)
+    else
+      Readable.from(stdin instanceof Uint8Array ? [stdin] : stdin)
+        .on('error', () => child.stdin.destroy())
+        .pipe(child.stdin)
     let finished = false
     try {
       for await (const chunk of merged(child.stdout, child.stderr)) yield chunk
@@ -75,17 +80,29 @@ export class OciSandbox implements Sandbox {
     }
   }
 
-  freeze(): Promise<void> { return this.parts.cgroup.freeze() }
-  thaw(): Promise<void> { return this.parts.cgroup.thaw() }
+  freeze(): Promise<void> {
+    return this.parts.cgroup.freeze()
+  }
+  thaw(): Promise<void> {
+    return this.parts.cgroup.thaw()
+  }
 
   async stats(): Promise<SandboxStats> {
     const [group, disk] = await Promise.all([this.parts.cgroup.stats(), statfs(join(this.parts.runDirectory, 'u'))])
-    return { ...group, diskTotalBytes: disk.blocks * disk.bsize, diskUsedBytes: (disk.blocks - disk.bfree) * disk.bsize }
+    return {
+      ...group,
+      diskTotalBytes: disk.blocks * disk.bsize,
+      diskUsedBytes: (disk.blocks - disk.bfree) * disk.bsize,
+    }
   }
 
   async withUpperView<T>(use: (directory: string) => Promise<T>): Promise<T> {
     const view = join(this.parts.runDirectory, `view-${randomBytes(4).toString('hex')}`)
-    await bindIdmapped(join(this.parts.runDirectory, 'u', 'upper'), view, { from: this.parts.slot.uidBase, to: 0, count: 65_536 })
+    await bindIdmapped(join(this.parts.runDirectory, 'u', 'upper'), view, {
+      from: this.parts.slot.uidBase,
+      to: 0,
+      count: 65_536,
+    })
     try {
       return await use(view)
     } finally {
@@ -103,8 +120,20 @@ export class OciSandbox implements Sandbox {
     return [...this.parts.crun, 'exec', '--pid-file', pidFile, '--process', processFile, this.id]
   }
 
-  private async writeProcess(file: string, args: readonly string[], env: Readonly<Record<string, string>>, cwd: string): Promise<void> {
-    const environment = { PATH: defaultPath, HOME: '/root', LANG: 'C.UTF-8', TERM: 'dumb', ...this.parts.environment, ...env }
+  private async writeProcess(
+    file: string,
+    args: readonly string[],
+    env: Readonly<Record<string, string>>,
+    cwd: string,
+  ): Promise<void> {
+    const environment = {
+      PATH: defaultPath,
+      HOME: '/root',
+      LANG: 'C.UTF-8',
+      TERM: 'dumb',
+      ...this.parts.environment,
+      ...env,
+    }
     await writeFile(file, JSON.stringify(processBlock(args, environment, cwd)), { mode: 0o600 })
   }
 }
@@ -112,15 +141,25 @@ export class OciSandbox implements Sandbox {
 async function killByFile(pidFile: string): Promise<void> {
   const pid = Number(await readFile(pidFile, 'utf8').catch(() => '0'))
   if (pid > 1) {
-    try { process.kill(pid, 'SIGKILL') } catch { /* it has ended already */ }
+    try {
+      process.kill(pid, 'SIGKILL')
+    } catch {
+      /* it has ended already */
+    }
   }
 }
 
 /** Both streams in the order in which they arrive, with their back-pressure. */
-async function* merged(stdout: Readable, stderr: Readable): AsyncGenerator<{ stream: 'stdout' | 'stderr'; data: Uint8Array }> {
+async function* merged(
+  stdout: Readable,
+  stderr: Readable,
+): AsyncGenerator<{ stream: 'stdout' | 'stderr'; data: Uint8Array }> {
   const iterators = { stdout: stdout[Symbol.asyncIterator](), stderr: stderr[Symbol.asyncIterator]() }
   const next = (stream: 'stdout' | 'stderr') => iterators[stream].next().then((result) => ({ stream, result }))
-  const pending = new Map([['stdout', next('stdout')], ['stderr', next('stderr')]] as const)
+  const pending = new Map([
+    ['stdout', next('stdout')],
+    ['stderr', next('stderr')],
+  ] as const)
   while (pending.size > 0) {
     const { stream, result } = await Promise.race(pending.values())
     if (result.done) pending.delete(stream)

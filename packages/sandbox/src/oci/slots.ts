@@ -12,14 +12,22 @@ const count = 32_000
 export class Slot {
   constructor(readonly number: number) {}
   /** First id of the 65536 that belong to the slot. */
-  get uidBase(): number { return 300_000 + this.number * 65_536 }
-  get hostAddress(): string { return this.addressAt(1) }
-  get sandboxAddress(): string { return this.addressAt(2) }
+  get uidBase(): number {
+    return 300_000 + this.number * 65_536
+  }
+  get hostAddress(): string {
+    return this.addressAt(1)
+  }
+  get sandboxAddress(): string {
+    return this.addressAt(2)
+  }
   private addressAt(offset: number): string {
     const value = this.number * 4 + offset
     return `198.${18 + (value >> 16)}.${(value >> 8) & 255}.${value & 255}`
   }
-  release(): Promise<void> { return rm(join(directory, String(this.number)), { force: true }) }
+  release(): Promise<void> {
+    return rm(join(directory, String(this.number)), { force: true })
+  }
 }
 
 export async function takeSlot(installation: string): Promise<Slot> {
@@ -36,7 +44,10 @@ export async function takeSlot(installation: string): Promise<Slot> {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
     }
   }
-  throw new Vm0Error('SANDBOX_START_FAILED', `all ${count} sandbox slots of this host are taken; expected a free one in ${directory}`)
+  throw new Vm0Error(
+    'SANDBOX_START_FAILED',
+    `all ${count} sandbox slots of this host are taken; expected a free one in ${directory}`,
+  )
 }
 
 export async function releaseSlotsOf(installation: string): Promise<void> {

@@ -7,7 +7,9 @@ import { Vm0Error } from '@vm0/contract'
  * process ends in whatever way, the lock is free at once, so nobody has to find out whether a holder is alive.
  */
 export async function lockFile(path: string, onWait: () => void): Promise<AsyncDisposable> {
-  const child = spawn('flock', ['--exclusive', path, 'sh', '-c', 'echo locked; exec cat >/dev/null'], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const child = spawn('flock', ['--exclusive', path, 'sh', '-c', 'echo locked; exec cat >/dev/null'], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
   child.stdin.on('error', () => undefined)
   const closed = new Promise<void>((resolve) => child.once('close', () => resolve()))
   const waiting = setTimeout(onWait, 500)
@@ -18,7 +20,11 @@ export async function lockFile(path: string, onWait: () => void): Promise<AsyncD
   } catch (cause) {
     child.kill('SIGKILL')
     if (cause instanceof Vm0Error) throw cause
-    throw new Vm0Error('RUNTIME_MISSING', 'The command flock could not be started: expected it from the package util-linux.', { cause })
+    throw new Vm0Error(
+      'RUNTIME_MISSING',
+      'The command flock could not be started: expected it from the package util-linux.',
+      { cause },
+    )
   } finally {
     clearTimeout(waiting)
   }

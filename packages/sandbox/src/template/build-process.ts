@@ -10,7 +10,17 @@ const progressLine = /^I: (?:fetching|running apt-get update|downloading|extract
 
 /** The namespaces of a build; `--pdeathsig` and `--kill-child` end all of it when this process dies. */
 const inNamespaces = [
-  '--pdeathsig', 'KILL', '--', 'unshare', '--mount', '--propagation', 'private', '--pid', '--fork', '--kill-child', '--mount-proc',
+  '--pdeathsig',
+  'KILL',
+  '--',
+  'unshare',
+  '--mount',
+  '--propagation',
+  'private',
+  '--pid',
+  '--fork',
+  '--kill-child',
+  '--mount-proc',
 ]
 
 export interface BuildRun {
@@ -23,7 +33,10 @@ export interface BuildRun {
 /** Runs the build to its end. Fails with TEMPLATE_BUILD_FAILED and the build's last words in `details.output`. */
 export async function runBuild({ args, env, timeoutMs, onProgress }: BuildRun): Promise<void> {
   const child = spawn('setpriv', [...inNamespaces, 'bash', '-c', buildScript, 'build', ...args], {
-    env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'], signal: AbortSignal.timeout(timeoutMs), killSignal: 'SIGKILL',
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    signal: AbortSignal.timeout(timeoutMs),
+    killSignal: 'SIGKILL',
   })
   const lastLines: string[] = []
   const keep = (line: string): void => {
@@ -33,12 +46,20 @@ export async function runBuild({ args, env, timeoutMs, onProgress }: BuildRun): 
   }
   for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on('line', keep)
   const failure = await new Promise<{ reason: string; cause?: unknown } | undefined>((resolve) => {
-    child.once('error', (cause) => resolve({ reason: cause.name === 'AbortError' ? `took longer than ${timeoutMs} ms` : `could not start: ${cause.message}`, cause }))
-    child.once('close', (code, signal) => resolve(code === 0 ? undefined : { reason: signal ? `was ended by ${signal}` : `ended with status ${code}` }))
+    child.once('error', (cause) =>
+      resolve({
+        reason: cause.name === 'AbortError' ? `took longer than ${timeoutMs} ms` : `could not start: ${cause.message}`,
+        cause,
+      }),
+    )
+    child.once('close', (code, signal) =>
+      resolve(code === 0 ? undefined : { reason: signal ? `was ended by ${signal}` : `ended with status ${code}` }),
+    )
   })
   if (!failure) return
   const lastError = lastLines.findLast((line) => line.startsWith('E: ')) ?? lastLines.at(-1) ?? 'it said nothing'
   throw new Vm0Error('TEMPLATE_BUILD_FAILED', `The build of the standard template ${failure.reason}: ${lastError}`, {
-    details: { output: lastLines.join('\n') }, cause: failure.cause,
+    details: { output: lastLines.join('\n') },
+    cause: failure.cause,
   })
 }

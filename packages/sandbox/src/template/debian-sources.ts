@@ -12,11 +12,19 @@ const keyring = '/usr/share/keyrings/debian-archive-keyring.gpg'
  */
 export async function bootstrapArguments(suite: string, target: string): Promise<string[]> {
   if (!existsSync(keyring)) {
-    throw new Vm0Error('TEMPLATE_BUILD_FAILED', `${keyring} is missing: packages from Debian can't be verified without it.`, {
-      hint: 'Install the package debian-archive-keyring.', retryable: false,
-    })
+    throw new Vm0Error(
+      'TEMPLATE_BUILD_FAILED',
+      `${keyring} is missing: packages from Debian can't be verified without it.`,
+      {
+        hint: 'Install the package debian-archive-keyring.',
+        retryable: false,
+      },
+    )
   }
-  const [uris, settings] = await Promise.all([aptOutput('apt-get', ['--print-uris', 'update']), aptOutput('apt-config', ['dump', 'Acquire'])])
+  const [uris, settings] = await Promise.all([
+    aptOutput('apt-get', ['--print-uris', 'update']),
+    aptOutput('apt-config', ['dump', 'Acquire']),
+  ])
   return [...aptOptions(settings), `--keyring=${keyring}`, suite, target, ...mirrorLines(uris, suite)]
 }
 
@@ -34,14 +42,22 @@ export function mirrorLines(printedUris: string, suite: string): string[] {
 
 /** The settings that decide whether and how a mirror is reached; nothing of what is fetched. */
 export function aptOptions(dumped: string): string[] {
-  const wanted = /^Acquire::(?:https?::(?:\S+::)?(?:Proxy|Proxy-Auto-Detect|CAInfo|Verify-Peer|Verify-Host|SslCert|SslKey|Timeout)|(?:Check-Valid-Until|Check-Date|Retries|ForceIPv[46])) ".+";$/i
-  return dumped.split('\n').filter((line) => wanted.test(line)).map((line) => `--aptopt=${line}`)
+  const wanted =
+    /^Acquire::(?:https?::(?:\S+::)?(?:Proxy|Proxy-Auto-Detect|CAInfo|Verify-Peer|Verify-Host|SslCert|SslKey|Timeout)|(?:Check-Valid-Until|Check-Date|Retries|ForceIPv[46])) ".+";$/i
+  return dumped
+    .split('\n')
+    .filter((line) => wanted.test(line))
+    .map((line) => `--aptopt=${line}`)
 }
 
 async function aptOutput(command: string, args: string[]): Promise<string> {
   try {
     return (await run(command, args, { maxBuffer: 8 * 1024 * 1024, env: { ...process.env, LC_ALL: 'C' } })).stdout
   } catch (cause) {
-    throw new Vm0Error('TEMPLATE_BUILD_FAILED', `${command} ${args.join(' ')} failed: expected a Debian or Ubuntu host with apt.`, { cause })
+    throw new Vm0Error(
+      'TEMPLATE_BUILD_FAILED',
+      `${command} ${args.join(' ')} failed: expected a Debian or Ubuntu host with apt.`,
+      { cause },
+    )
   }
 }

@@ -27,7 +27,12 @@ export interface Template {
 const buildTimeoutMs = 15 * 60_000
 const buildPrefix = '.build-'
 const requiredTools = {
-  mmdebstrap: 'mmdebstrap', 'mkfs.erofs': 'erofs-utils', setpriv: 'util-linux', unshare: 'util-linux', flock: 'util-linux', npm: 'npm',
+  mmdebstrap: 'mmdebstrap',
+  'mkfs.erofs': 'erofs-utils',
+  setpriv: 'util-linux',
+  unshare: 'util-linux',
+  flock: 'util-linux',
+  npm: 'npm',
 } as const
 
 /**
@@ -43,7 +48,9 @@ export async function ensureTemplate({ cacheDir, onProgress = () => undefined }:
   if (present) return asTemplate(directory, present)
   await checkHost()
   await mkdir(directory, { recursive: true })
-  await using _lock = await lockFile(join(directory, '.lock'), () => onProgress('waiting for another build of the template'))
+  await using _lock = await lockFile(join(directory, '.lock'), () =>
+    onProgress('waiting for another build of the template'),
+  )
   const builtMeanwhile = await readIndex(directory, hash)
   if (builtMeanwhile) return asTemplate(directory, builtMeanwhile)
   await removeLeftovers(directory)
@@ -52,21 +59,36 @@ export async function ensureTemplate({ cacheDir, onProgress = () => undefined }:
     return asTemplate(directory, await buildInto(directory, build, recipe, hash, onProgress))
   } catch (thrown) {
     if (thrown instanceof Vm0Error) throw thrown
-    throw new Vm0Error('TEMPLATE_BUILD_FAILED', `The standard template could not be stored in ${directory}: ${(thrown as Error).message}`, { cause: thrown })
+    throw new Vm0Error(
+      'TEMPLATE_BUILD_FAILED',
+      `The standard template could not be stored in ${directory}: ${(thrown as Error).message}`,
+      { cause: thrown },
+    )
   } finally {
     await rm(build, { recursive: true, force: true })
   }
 }
 
-async function buildInto(directory: string, build: string, recipe: Recipe, hash: string, onProgress: (message: string) => void): Promise<TemplateIndex> {
+async function buildInto(
+  directory: string,
+  build: string,
+  recipe: Recipe,
+  hash: string,
+  onProgress: (message: string) => void,
+): Promise<TemplateIndex> {
   const startedAtMs = performance.now()
   // Package tools drop to a user of their own and must be able to reach the new root.
   await chmod(build, 0o755)
-  onProgress(`building the standard template: Debian ${recipe.suite} with ${recipe.debianPackages.join(', ')}, ${recipe.nodePackage}, ${recipe.npmPackage}`)
+  onProgress(
+    `building the standard template: Debian ${recipe.suite} with ${recipe.debianPackages.join(', ')}, ${recipe.nodePackage}, ${recipe.npmPackage}`,
+  )
   await runBuild({
     args: await bootstrapArguments(recipe.suite, join(build, 'root')),
     env: {
-      BUILD: build, PACKAGES: recipe.debianPackages.join(','), NODE_PACKAGE: recipe.nodePackage, NPM_PACKAGE: recipe.npmPackage,
+      BUILD: build,
+      PACKAGES: recipe.debianPackages.join(','),
+      NODE_PACKAGE: recipe.nodePackage,
+      NPM_PACKAGE: recipe.npmPackage,
       UUID: uuidOf(hash),
     },
     timeoutMs: buildTimeoutMs,
@@ -78,7 +100,9 @@ async function buildInto(directory: string, build: string, recipe: Recipe, hash:
   await rename(packed, imagePath(directory, digest))
   const index = { recipeHash: hash, digest, sizeBytes, builtAt: new Date().toISOString() }
   await writeIndex(directory, index, join(build, 'standard.json'))
-  onProgress(`built the standard template in ${Math.round((performance.now() - startedAtMs) / 1000)} s: ${Math.round(sizeBytes / 1024 ** 2)} MiB, ${digest}`)
+  onProgress(
+    `built the standard template in ${Math.round((performance.now() - startedAtMs) / 1000)} s: ${Math.round(sizeBytes / 1024 ** 2)} MiB, ${digest}`,
+  )
   return index
 }
 
@@ -90,12 +114,20 @@ async function removeLeftovers(directory: string): Promise<void> {
 }
 
 async function checkHost(): Promise<void> {
-  if (process.getuid?.() !== 0) throw new Vm0Error('ROOT_REQUIRED', 'Building the standard template needs root: this process runs as another user.')
+  if (process.getuid?.() !== 0)
+    throw new Vm0Error('ROOT_REQUIRED', 'Building the standard template needs root: this process runs as another user.')
   const folders = (process.env.PATH ?? '').split(delimiter).filter(Boolean)
   for (const [tool, packageName] of Object.entries(requiredTools)) {
-    const found = await Promise.any(folders.map((folder) => access(join(folder, tool), constants.X_OK))).then(() => true, () => false)
+    const found = await Promise.any(folders.map((folder) => access(join(folder, tool), constants.X_OK))).then(
+      () => true,
+      () => false,
+    )
     if (!found) {
-      throw new Vm0Error('RUNTIME_MISSING', `The command ${tool} is not on PATH: expected it from the package ${packageName}.`, { details: { package: packageName } })
+      throw new Vm0Error(
+        'RUNTIME_MISSING',
+        `The command ${tool} is not on PATH: expected it from the package ${packageName}.`,
+        { details: { package: packageName } },
+      )
     }
   }
 }

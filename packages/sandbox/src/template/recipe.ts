@@ -13,15 +13,36 @@ export interface Recipe {
 }
 
 const debianPackages = [
-  'build-essential', 'ca-certificates', 'curl', 'git', 'jq', 'less', 'openssh-client', 'procps', 'python3', 'python3-pip',
-  'python3-venv', 'ripgrep', 'unzip', 'xz-utils', 'zstd',
+  'build-essential',
+  'ca-certificates',
+  'curl',
+  'git',
+  'jq',
+  'less',
+  'openssh-client',
+  'procps',
+  'python3',
+  'python3-pip',
+  'python3-venv',
+  'ripgrep',
+  'unzip',
+  'xz-utils',
+  'zstd',
 ]
 
 export function standardRecipe(arch: string = process.arch): Recipe {
   if (arch !== 'x64' && arch !== 'arm64') {
-    throw new Vm0Error('TEMPLATE_BUILD_FAILED', `No template can be built on ${arch}: expected an x64 or arm64 host.`, { retryable: false })
+    throw new Vm0Error('TEMPLATE_BUILD_FAILED', `No template can be built on ${arch}: expected an x64 or arm64 host.`, {
+      retryable: false,
+    })
   }
-  return { suite: 'bookworm', debianPackages, nodePackage: `node-linux-${arch}@24`, npmPackage: 'npm@11', script: buildScript }
+  return {
+    suite: 'bookworm',
+    debianPackages,
+    nodePackage: `node-linux-${arch}@24`,
+    npmPackage: 'npm@11',
+    script: buildScript,
+  }
 }
 
 /** Hex sha256 over the recipe. */

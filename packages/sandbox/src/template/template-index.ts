@@ -39,8 +39,11 @@ export async function writeIndex(directory: string, index: TemplateIndex, tempor
 function parse(text: string): TemplateIndex | undefined {
   try {
     const value = JSON.parse(text) as Partial<TemplateIndex> | null
-    return typeof value?.recipeHash === 'string' && /^sha256:[0-9a-f]{64}$/.test(value.digest ?? '') && typeof value.sizeBytes === 'number'
-      ? (value as TemplateIndex) : undefined
+    return typeof value?.recipeHash === 'string' &&
+      /^sha256:[0-9a-f]{64}$/.test(value.digest ?? '') &&
+      typeof value.sizeBytes === 'number'
+      ? (value as TemplateIndex)
+      : undefined
   } catch {
     return undefined
   }

@@ -1,5 +1,15 @@
 import { Readable } from 'node:stream'
-import { createSessionSchema, execRequestSchema, fileEntrySchema, idSchema, pageOf, pageQuerySchema, sessionSchema, toVm0Error, type ExecOutput } from '@vm0/contract'
+import {
+  createSessionSchema,
+  execRequestSchema,
+  fileEntrySchema,
+  idSchema,
+  pageOf,
+  pageQuerySchema,
+  sessionSchema,
+  toVm0Error,
+  type ExecOutput,
+} from '@vm0/contract'
 import { z } from 'zod'
 import type { App, Parts } from '../create-server.js'
 
@@ -13,12 +23,22 @@ export function sandboxRoutes(app: App, { options: { runner }, sessions }: Parts
     await sessions.row(projectId, sessionId)
     return { projectId, sessionId }
   }
-  app.post('/sessions', { schema: { body: createSessionSchema, response: { 201: sessionSchema } } }, async (request, reply) => {
-    const id = await sessions.create(request.projectId, request.body)
-    return reply.code(201).send(await sessions.get(request.projectId, id))
-  })
-  app.get('/sessions', { schema: { querystring: pageQuerySchema, response: { 200: pageOf(sessionSchema) } } }, (request) => sessions.list(request.projectId, request.query))
-  app.get('/sessions/:id', { schema: { params, response: { 200: sessionSchema } } }, (request) => sessions.get(request.projectId, request.params.id))
+  app.post(
+    '/sessions',
+    { schema: { body: createSessionSchema, response: { 201: sessionSchema } } },
+    async (request, reply) => {
+      const id = await sessions.create(request.projectId, request.body)
+      return reply.code(201).send(await sessions.get(request.projectId, id))
+    },
+  )
+  app.get(
+    '/sessions',
+    { schema: { querystring: pageQuerySchema, response: { 200: pageOf(sessionSchema) } } },
+    (request) => sessions.list(request.projectId, request.query),
+  )
+  app.get('/sessions/:id', { schema: { params, response: { 200: sessionSchema } } }, (request) =>
+    sessions.get(request.projectId, request.params.id),
+  )
   app.delete('/sessions/:id', { schema: { params } }, async (request, reply) => {
     await sessions.remove(request.projectId, request.params.id)
     return reply.code(204).send()
@@ -28,14 +48,26 @@ export function sandboxRoutes(app: App, { options: { runner }, sessions }: Parts
     return sessions.get(request.projectId, request.params.id)
   })
 
-  app.post('/sessions/:id/exec', { schema: { params, body: execRequestSchema }, bodyLimit: 16 * 1024 ** 2 }, async (request, reply) => {
-    const ref = await open(request.projectId, request.params.id)
-    const gone = new AbortController()
-    reply.raw.once('close', () => gone.abort())
-    return reply.type('application/x-ndjson').send(Readable.from(execLines(runner.exec(ref, request.body, gone.signal))))
-  })
+  app.post(
+    '/sessions/:id/exec',
+    { schema: { params, body: execRequestSchema }, bodyLimit: 16 * 1024 ** 2 },
+    async (request, reply) => {
+      const ref = await open(request.projectId, request.params.id)
+      const gone = new AbortController()
+      reply.raw.once('close', () => gone.abort())
+      return reply
+        .type('application/x-ndjson')
+        .send(Readable.from(execLines(runner.exec(ref, request.body, gone.signal))))
+    },
+  )
 
-  app.get('/sessions/:id/entries/*', { schema: { params: fileParams, response: { 200: z.object({ items: z.array(fileEntrySchema) }) } } }, async (request) => ({ items: await runner.listFiles(await open(request.projectId, request.params.id), `/${request.params['*']}`) }))
+  app.get(
+    '/sessions/:id/entries/*',
+    { schema: { params: fileParams, response: { 200: z.object({ items: z.array(fileEntrySchema) }) } } },
+    async (request) => ({
+      items: await runner.listFiles(await open(request.projectId, request.params.id), `/${request.params['*']}`),
+    }),
+  )
   app.get('/sessions/:id/files/*', { schema: { params: fileParams } }, async (request, reply) => {
     const content = await runner.readFile(await open(request.projectId, request.params.id), `/${request.params['*']}`)
     return reply.type('application/octet-stream').send(Readable.from(content, { objectMode: false }))
@@ -43,10 +75,14 @@ export function sandboxRoutes(app: App, { options: { runner }, sessions }: Parts
   void app.register(async (scope) => {
     scope.removeAllContentTypeParsers()
     scope.addContentTypeParser('*', (_request, payload, done) => done(null, payload))
-    ;(scope as unknown as App).put('/sessions/:id/files/*', { schema: { params: fileParams }, bodyLimit: maxFileBytes }, async (request, reply) => {
-      await runner.writeFile(await open(request.projectId, request.params.id), `/${request.params['*']}`, request.raw)
-      return reply.code(204).send()
-    })
+    ;(scope as unknown as App).put(
+      '/sessions/:id/files/*',
+      { schema: { params: fileParams }, bodyLimit: maxFileBytes },
+      async (request, reply) => {
+        await runner.writeFile(await open(request.projectId, request.params.id), `/${request.params['*']}`, request.raw)
+        return reply.code(204).send()
+      },
+    )
   })
   app.delete('/sessions/:id/files/*', { schema: { params: fileParams } }, async (request, reply) => {
     await runner.removeFile(await open(request.projectId, request.params.id), `/${request.params['*']}`)

@@ -7,5 +7,8 @@ export async function findId(client: Vm0, kind: 'runs' | 'sessions', given: stri
   const { items } = await client[kind].list({ limit: given ? 200 : 1 })
   const found = given ? items.filter(({ id }) => id.endsWith(given)) : items
   if (found.length === 1) return found[0]!.id
-  throw new Vm0Error('NOT_FOUND', given ? `${found.length} of the latest 200 ${kind} end in ${given}; expected one` : `there are no ${kind} yet`)
+  throw new Vm0Error(
+    'NOT_FOUND',
+    given ? `${found.length} of the latest 200 ${kind} end in ${given}; expected one` : `there are no ${kind} yet`,
+  )
 }

@@ -18,8 +18,15 @@ function tell(thrown: unknown): string {
 }
 
 const application = buildApplication(
-  buildRouteMap({ docs: { brief: 'VM0: serverless infrastructure for coding agents' }, routes: { up, run, sessions, runs, logs, exec, close, cancel, rm: remove, keys, frameworks } }),
-  { name: 'vm0', scanner: { caseStyle: 'allow-kebab-for-camel', allowArgumentEscapeSequence: true }, localization: { text: { ...text_en, exceptionWhileRunningCommand: tell, commandErrorResult: tell } } },
+  buildRouteMap({
+    docs: { brief: 'VM0: serverless infrastructure for coding agents' },
+    routes: { up, run, sessions, runs, logs, exec, close, cancel, rm: remove, keys, frameworks },
+  }),
+  {
+    name: 'vm0',
+    scanner: { caseStyle: 'allow-kebab-for-camel', allowArgumentEscapeSequence: true },
+    localization: { text: { ...text_en, exceptionWhileRunningCommand: tell, commandErrorResult: tell } },
+  },
 )
 
 await runApplication(application, process.argv.slice(2), { process })

@@ -8,10 +8,18 @@ const limit = { kind: 'parsed', parse: numberParser, default: '20', brief: 'How 
 
 function table(rows: string[][]): void {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)))
-  for (const row of rows) process.stdout.write(`${row.map((cell, column) => cell.padEnd(widths[column]!)).join('  ').trimEnd()}\n`)
+  for (const row of rows)
+    process.stdout.write(
+      `${row
+        .map((cell, column) => cell.padEnd(widths[column]!))
+        .join('  ')
+        .trimEnd()}\n`,
+    )
 }
 
-const each = (items: readonly object[]): void => { for (const item of items) process.stdout.write(`${JSON.stringify(item)}\n`) }
+const each = (items: readonly object[]): void => {
+  for (const item of items) process.stdout.write(`${JSON.stringify(item)}\n`)
+}
 
 export const sessions = buildCommand({
   docs: { brief: 'List sessions, the newest first' },
@@ -19,7 +27,16 @@ export const sessions = buildCommand({
   async func(this: CommandContext, flags: { json: boolean; limit: number }) {
     const { items } = await createClient().sessions.list({ limit: flags.limit })
     if (flags.json) return each(items)
-    table([['SESSION', 'STATE', 'RUNS', 'HEAD', 'UPDATED'], ...items.map((item) => [shortId(item.id), item.state, String(item.runs), shortId(item.head ?? '-'), item.updatedAt])])
+    table([
+      ['SESSION', 'STATE', 'RUNS', 'HEAD', 'UPDATED'],
+      ...items.map((item) => [
+        shortId(item.id),
+        item.state,
+        String(item.runs),
+        shortId(item.head ?? '-'),
+        item.updatedAt,
+      ]),
+    ])
   },
 })
 
@@ -29,12 +46,26 @@ export const runs = buildCommand({
   async func(this: CommandContext, flags: { json: boolean; limit: number }) {
     const { items } = await createClient().runs.list({ limit: flags.limit })
     if (flags.json) return each(items)
-    table([['RUN', 'SESSION', 'STATE', 'REASON', 'TOTAL', 'COST', 'CREATED'], ...items.map((item) => [shortId(item.id), shortId(item.sessionId), item.state, item.reason ?? '', duration(item.timings.totalMs), `$${item.costUsd.toFixed(2)}`, item.createdAt])])
+    table([
+      ['RUN', 'SESSION', 'STATE', 'REASON', 'TOTAL', 'COST', 'CREATED'],
+      ...items.map((item) => [
+        shortId(item.id),
+        shortId(item.sessionId),
+        item.state,
+        item.reason ?? '',
+        duration(item.timings.totalMs),
+        `$${item.costUsd.toFixed(2)}`,
+        item.createdAt,
+      ]),
+    ])
   },
 })
 
 export const logs = buildCommand({
-  docs: { brief: 'Show what an agent did', fullDescription: 'Without an id: the latest run. Examples:\n  vm0 logs\n  vm0 logs -f 4be2a911' },
+  docs: {
+    brief: 'Show what an agent did',
+    fullDescription: 'Without an id: the latest run. Examples:\n  vm0 logs\n  vm0 logs -f 4be2a911',
+  },
   parameters: {
     flags: { json, follow: { kind: 'boolean', default: false, withNegated: false, brief: 'Go on until the run ends' } },
     aliases: { f: 'follow' },
@@ -59,6 +90,9 @@ export const frameworks = buildCommand({
   async func(this: CommandContext, flags: { json: boolean }) {
     const items = await createClient().frameworks.list()
     if (flags.json) return each(items)
-    table([['FRAMEWORK', 'DEFAULT', 'INSTALLED'], ...items.map((item) => [item.name, item.default ?? '-', item.versions.join(' ')])])
+    table([
+      ['FRAMEWORK', 'DEFAULT', 'INSTALLED'],
+      ...items.map((item) => [item.name, item.default ?? '-', item.versions.join(' ')]),
+    ])
   },
 })

@@ -3,12 +3,22 @@ import { createClient } from '../../client.js'
 import { findId } from '../find-id.js'
 import { exitStatus, LiveView } from '../render.js'
 
-interface Flags { framework: string; session?: string; workspace?: string; model?: string; memory?: number; timeout?: number; detach: boolean; json: boolean }
+interface Flags {
+  framework: string
+  session?: string
+  workspace?: string
+  model?: string
+  memory?: number
+  timeout?: number
+  detach: boolean
+  json: boolean
+}
 
 export const run = buildCommand({
   docs: {
     brief: 'Give an agent a task',
-    fullDescription: 'Examples:\n  vm0 run "make the tests pass" -w .\n  vm0 run -s 9f3c1e70 "and now the linter"\n  vm0 run --json "say hello" | jq .type',
+    fullDescription:
+      'Examples:\n  vm0 run "make the tests pass" -w .\n  vm0 run -s 9f3c1e70 "and now the linter"\n  vm0 run --json "say hello" | jq .type',
   },
   parameters: {
     flags: {
@@ -17,7 +27,13 @@ export const run = buildCommand({
       workspace: { kind: 'parsed', parse: String, optional: true, brief: 'Local folder to put into /workspace' },
       model: { kind: 'parsed', parse: String, optional: true, brief: 'Model to use' },
       memory: { kind: 'parsed', parse: numberParser, optional: true, brief: 'Memory in MiB', placeholder: 'MiB' },
-      timeout: { kind: 'parsed', parse: numberParser, optional: true, brief: 'Time limit in seconds', placeholder: 'seconds' },
+      timeout: {
+        kind: 'parsed',
+        parse: numberParser,
+        optional: true,
+        brief: 'Time limit in seconds',
+        placeholder: 'seconds',
+      },
       detach: { kind: 'boolean', default: false, withNegated: false, brief: 'Print the ids and leave it running' },
       json: { kind: 'boolean', default: false, withNegated: false, brief: 'One event a line' },
     },
@@ -29,13 +45,22 @@ export const run = buildCommand({
     const session = flags.session === undefined ? undefined : await findId(client, 'sessions', flags.session)
     const stop = new AbortController()
     const run = client.run({
-      prompt: words.join(' '), framework: flags.framework, signal: stop.signal,
-      ...(session ? { session } : {}), ...(flags.workspace ? { workspace: flags.workspace } : {}), ...(flags.model ? { model: flags.model } : {}),
-      ...(flags.memory ? { resources: { memoryMiB: flags.memory } } : {}), ...(flags.timeout ? { limits: { timeoutMs: flags.timeout * 1000 } } : {}),
+      prompt: words.join(' '),
+      framework: flags.framework,
+      signal: stop.signal,
+      ...(session ? { session } : {}),
+      ...(flags.workspace ? { workspace: flags.workspace } : {}),
+      ...(flags.model ? { model: flags.model } : {}),
+      ...(flags.memory ? { resources: { memoryMiB: flags.memory } } : {}),
+      ...(flags.timeout ? { limits: { timeoutMs: flags.timeout * 1000 } } : {}),
     })
     if (flags.detach) {
       await run.get()
-      process.stdout.write(flags.json ? `${JSON.stringify({ runId: run.id, sessionId: run.session.id })}\n` : `run ${run.id}\nsession ${run.session.id}\n`)
+      process.stdout.write(
+        flags.json
+          ? `${JSON.stringify({ runId: run.id, sessionId: run.session.id })}\n`
+          : `run ${run.id}\nsession ${run.session.id}\n`,
+      )
       return
     }
     // The first Ctrl-C cancels the run, a second one ends this command.
