@@ -60,7 +60,9 @@ say "\$ vm0 run -s $session \"Is our work still there?\"        # a new sandbox"
 node "$vm0" run -s "$session" 'Is our work still there? Look at the files, run the program, and check the package.'
 
 say '$ vm0 exec -- python3 count.py sample.txt'
-[ "$(node "$vm0" exec -- python3 count.py sample.txt | tee /dev/stderr)" = 4 ] || [ -n "${ANTHROPIC_API_KEY:-}" ]
+answer=$(node "$vm0" exec -- python3 count.py sample.txt)
+echo "$answer"
+[ "$answer" = 4 ] || [ -n "${ANTHROPIC_API_KEY:-}" ]
 
 say 'What to type next'
 cat <<'NEXT'

@@ -1,7 +1,7 @@
-import { mkdir, readFile, readdir } from 'node:fs/promises'
-import { PGlite } from '@electric-sql/pglite'
+import { readFile, readdir } from 'node:fs/promises'
 import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
+import { openCluster } from './pglite-cluster.js'
 import { PGliteDialect } from './pglite-dialect.js'
 import type { Schema } from './schema.js'
 
@@ -11,7 +11,13 @@ export interface Database {
   close(): Promise<void>
 }
 
-export type DatabaseOptions = { url: string } | { directory: string }
+export type DatabaseOptions =
+  | { url: string }
+  | {
+      directory: string
+      /** Where an empty cluster is kept for the next new database. */
+      cacheDir?: string
+    }
 
 /** Opens PostgreSQL by URL, or the embedded PGlite in a folder, and brings its schema up to date. */
 export async function openDatabase(options: DatabaseOptions): Promise<Database> {
@@ -27,8 +33,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) })
     return { db, kind: 'postgres', close: () => db.destroy() }
   }
-  await mkdir(options.directory, { recursive: true, mode: 0o700 })
-  const pglite = await PGlite.create(options.directory)
+  const pglite = await openCluster(options.directory, options.cacheDir)
   await migrate((text) => pglite.exec(text).then((results) => results.at(-1)?.rows ?? []))
   const db = new Kysely<Schema>({ dialect: new PGliteDialect(pglite) })
   return { db, kind: 'pglite', close: () => db.destroy() }

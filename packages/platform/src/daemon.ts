@@ -56,7 +56,7 @@ export async function startDaemon({
     }
 
     const database = await openDatabase(
-      process.env.DATABASE_URL ? { url: process.env.DATABASE_URL } : { directory: join(dataDir, 'db') },
+      process.env.DATABASE_URL ? { url: process.env.DATABASE_URL } : { directory: join(dataDir, 'db'), cacheDir },
     )
     undo.push(() => database.close())
     const secrets = await openSecrets(join(dataDir, 'keys', 'master.json'))
