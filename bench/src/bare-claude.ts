@@ -1,0 +1,57 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { homedir, tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+/** The newest installed Claude Code of this machine, as `vm0 up` uses it. */
+export async function claudeBinary(): Promise<string> {
+  const releases = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'vm0/agents/claude-code')
+  const versions = (await readdir(releases)).filter((name) => /^\d/.test(name))
+  const newest = versions.toSorted((a, b) => a.localeCompare(b, 'en', { numeric: true })).at(-1)
+  if (!newest) throw new Error(`no release of claude-code in ${releases}: expected one that \`vm0 up\` installed`)
+  return join(releases, newest, 'claude')
+}
+
+/** The CLI on the host, without VM0: the same flags that a run has, in a folder and home of its own. */
+export class BareClaude {
+  private constructor(
+    private readonly child: ChildProcess,
+    private readonly folder: string,
+  ) {}
+
+  static async spawn(binary: string, modelUrl: string): Promise<BareClaude> {
+    const folder = await mkdtemp(join(tmpdir(), 'vm0-bench-'))
+    const flags = ['--input-format', 'stream-json', '--output-format', 'stream-json', '--verbose']
+    const child = spawn(binary, ['-p', ...flags, '--include-partial-messages', '--permission-mode', 'bypassPermissions', '--allow-dangerously-skip-permissions'], {
+      cwd: folder,
+      stdio: ['pipe', 'pipe', 'ignore'],
+      env: {
+        PATH: process.env.PATH,
+        HOME: folder,
+        LANG: 'C.UTF-8',
+        IS_SANDBOX: '1',
+        DISABLE_AUTOUPDATER: '1',
+        CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1',
+        CLAUDE_CODE_DISABLE_BACKGROUND_TASKS: '1',
+        ANTHROPIC_BASE_URL: modelUrl,
+        ANTHROPIC_API_KEY: 'bench',
+      },
+    })
+    child.stdout?.resume()
+    return new BareClaude(child, folder)
+  }
+
+  prompt(text: string): void {
+    this.child.stdin?.write(`${JSON.stringify({ type: 'user', message: { role: 'user', content: text } })}\n`)
+  }
+
+  async close(): Promise<void> {
+    if (this.child.exitCode === null && this.child.signalCode === null) {
+      const closed = once(this.child, 'close')
+      this.child.kill('SIGKILL')
+      await closed
+    }
+    await rm(this.folder, { recursive: true, force: true, maxRetries: 3 })
+  }
+}

@@ -1,0 +1,46 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { createClient, type Vm0 } from 'vm0'
+
+const command = fileURLToPath(new URL('../../packages/vm0/dist/cli/main.js', import.meta.url))
+
+export interface LocalPlatform {
+  client: Vm0
+  close(): Promise<void>
+}
+
+/** A `vm0 up` of the bench's own, with its model requests sent to `modelUrl`. */
+export async function startPlatform(modelUrl: string, args: readonly string[] = []): Promise<LocalPlatform> {
+  const directory = await mkdtemp(join(tmpdir(), 'vm0-bench-'))
+  const config = join(directory, 'config.json')
+  const child = spawn(process.execPath, [command, 'up', '--port', '0', '--data', join(directory, 'data'), ...args], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, VM0_CONFIG: config, ANTHROPIC_BASE_URL: modelUrl, ANTHROPIC_API_KEY: 'bench' },
+  })
+  const close = async (): Promise<void> => {
+    if (child.exitCode === null && child.signalCode === null) {
+      const closed = once(child, 'close')
+      child.kill('SIGTERM')
+      await closed
+    }
+    await rm(directory, { recursive: true, force: true })
+  }
+  try {
+    let ready = false
+    for await (const line of createInterface({ input: child.stdout })) {
+      ready = line.includes('ready at')
+      if (ready) break
+    }
+    if (!ready) throw new Error('`vm0 up` ended before it was ready: its words are above')
+    child.stdout.resume()
+    return { client: createClient(JSON.parse(await readFile(config, 'utf8')) as { url: string; apiKey: string }), close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
