@@ -20,30 +20,40 @@ export class TestPlatform {
     readonly directory: string,
     readonly model: ScriptedModel,
     private readonly env: Record<string, string>,
+    private readonly args: readonly string[],
   ) {}
 
-  static async start(scripts: Script[], env: Record<string, string> = {}): Promise<TestPlatform> {
+  static async start(
+    scripts: Script[],
+    env: Record<string, string> = {},
+    args: readonly string[] = [],
+  ): Promise<TestPlatform> {
     const platform = new TestPlatform(
       await mkdtemp(join(tmpdir(), 'vm0-test-')),
       await startScriptedModel(scripts),
       env,
+      args,
     )
     await platform.up()
     return platform
   }
 
   async up(): Promise<void> {
-    const child = spawn(process.execPath, [command, 'up', '--port', '0', '--data', join(this.directory, 'data')], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: {
-        ...process.env,
-        VM0_CONFIG: join(this.directory, 'config.json'),
-        ANTHROPIC_BASE_URL: this.model.url,
-        ANTHROPIC_API_KEY: 'the-provider-key',
-        NODE_OPTIONS: '',
-        ...this.env,
+    const child = spawn(
+      process.execPath,
+      [command, 'up', '--port', '0', '--data', join(this.directory, 'data'), ...this.args],
+      {
+        stdio: ['ignore', 'pipe', 'pipe'],
+        env: {
+          ...process.env,
+          VM0_CONFIG: join(this.directory, 'config.json'),
+          ANTHROPIC_BASE_URL: this.model.url,
+          ANTHROPIC_API_KEY: 'the-provider-key',
+          NODE_OPTIONS: '',
+          ...this.env,
+        },
       },
-    })
+    )
     this.child = child
     let words = ''
     child.stderr.setEncoding('utf8').on('data', (text: string) => {

@@ -1,3 +1,4 @@
+import { z } from 'zod'
 import type { ExecOutput, ExecRequestParsed, FileEntry } from './runs.js'
 
 /** Names a run inside its project. */
@@ -11,11 +12,23 @@ export interface SessionRef {
   sessionId: string
 }
 
+/** What a runner has at this moment. */
+export const runnerStatusSchema = z.object({
+  id: z.string(),
+  /** Sessions that hold a sandbox. */
+  sessions: z.int(),
+  /** Sandboxes that wait warm for a new session. */
+  warm: z.int(),
+  maxSandboxes: z.int(),
+})
+export type RunnerStatus = z.infer<typeof runnerStatusSchema>
+
 /**
  * What a server asks of a runner. In `vm0 up` both live in one process and this is a call; on a fleet it crosses the bus
  * (start, cancel, input, close) and the tunnel (exec and files).
  */
 export interface RunnerPort {
+  status(): Promise<RunnerStatus>
   /** Takes the run (the row is `queued`) or says that there is no room; returns before the agent has finished. */
   start(run: RunRef): Promise<'accepted' | 'full'>
   /** Ends the run as `cancelled`; false when this runner does not have it. */

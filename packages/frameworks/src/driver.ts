@@ -1,5 +1,8 @@
 import type { EventBody, RunSpec, Usage } from '@vm0/contract'
 
+/** What of a run decides how its agent process is started or bound. */
+export type LaunchSpec = Pick<RunSpec, 'model' | 'systemPrompt' | 'tools' | 'env'> & { maxTurns?: number | undefined }
+
 export interface LaunchOptions {
   /** Where the release is mounted inside the sandbox. */
   releaseDir: string
@@ -7,7 +10,7 @@ export interface LaunchOptions {
   gatewayUrl: string
   /** The agent's own session id to go on with. */
   resume: string | null
-  spec: Pick<RunSpec, 'model' | 'systemPrompt' | 'tools' | 'env'> & { maxTurns?: number | undefined }
+  spec: LaunchSpec
 }
 
 export interface Launch {
@@ -48,12 +51,54 @@ export interface AgentProtocol {
   /** Text for the agent in the middle of a turn. */
   input(text: string): string[]
   interrupt(): string[]
+  /**
+   * Lines that have an agent that has no conversation yet read its instruction files (CLAUDE.md and the like) again:
+   * files came after it had started. What it prints about it is told as no event.
+   */
+  reload(): string[]
   translate(line: string, timeMs: number): Translated
+}
+
+/** A model request of an agent that warms up, and the answer that it gets from the platform itself. */
+export interface WarmRequest {
+  method: string
+  path: string
+  body: string
+}
+export interface WarmAnswer {
+  status: number
+  contentType: string
+  body: string
+}
+
+/** What a warm-up wants done next: lines for the agent's stdin, a shell script in the sandbox, or nothing any more. */
+export type WarmStep = { write: string[] } | { run: string } | 'wait' | 'ready'
+
+/**
+ * How an agent process is made ready before anybody knows what for: it goes once through what a turn needs, with answers
+ * of the platform's own (no tokens, no upstream), forgets it, and waits for its first prompt. State of one process, used
+ * once. Its methods throw when the warm-up has failed.
+ */
+export interface WarmUp {
+  /** Answers the agent's model requests meanwhile. */
+  answer(request: WarmRequest): WarmAnswer
+  start(): WarmStep
+  /** Takes the agent's lines of stdout one by one. */
+  line(text: string): WarmStep
+  /** Called when the script that `run` asked for has ended well. */
+  output(): WarmStep
 }
 
 export interface FrameworkDriver {
   readonly name: string
   launch(options: LaunchOptions): Launch
+  /** Absent where a started process can't be kept for a session that comes later. */
+  warmUp?(): WarmUp
+  /**
+   * Lines that bind a live process that runs with `from` to `to`; none where both are the same; undefined where only a
+   * new process will do.
+   */
+  rebind(from: LaunchSpec, to: LaunchSpec): string[] | undefined
   /** `resumed`: the process goes on with an old conversation, whose cost some agents count in their totals. */
   open(state: { resumed: boolean; previousCostUsd: number }): AgentProtocol
 }
@@ -68,6 +113,8 @@ export interface ReleaseStore {
   /** Installs an exact version from the npm registry, verified by its integrity; installed ones return at once. */
   install(framework: string, version: string, onProgress?: (message: string) => void): Promise<AgentRelease>
   list(framework: string): Promise<AgentRelease[]>
+  /** Every installed release. */
+  all(): Promise<AgentRelease[]>
   /** The newest installed, or AGENT_RELEASE_MISSING. */
   newest(framework: string): Promise<AgentRelease>
 }

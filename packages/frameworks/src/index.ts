@@ -18,3 +18,4 @@ export function findDriver(name: string): FrameworkDriver {
     )
   return driver
 }
+export { warmUpMark } from './claude-code/warm-up.js'

@@ -24,6 +24,7 @@ export function openReleaseStore(directory: string): ReleaseStore {
   }
   return {
     list,
+    all: async () => (await Promise.all(Object.keys(packages).map(list))).flat(),
     async newest(framework) {
       const release = (await list(framework)).at(-1)
       if (!release)

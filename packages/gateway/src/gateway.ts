@@ -13,11 +13,16 @@ export interface ModelTraffic {
   onEnd(response: { path: string; status: number; timeMs: number; durationMs: number }): void
 }
 
+/** A sandbox that no session has yet: its requests are answered here and go nowhere. */
+export interface LocalAnswers {
+  answer(request: { method: string; path: string; body: string }): { status: number; contentType: string; body: string }
+}
+
 export interface Gateway {
   readonly address: string
   readonly port: number
   /** Requests from `sourceAddress` belong to this sandbox from now on; others get 403. Returns the way to end it. */
-  register(sourceAddress: string, traffic: ModelTraffic): () => void
+  register(sourceAddress: string, traffic: ModelTraffic | LocalAnswers): () => void
   close(): Promise<void>
 }
 

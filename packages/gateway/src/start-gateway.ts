@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { Agent, request } from 'undici'
-import type { Gateway, GatewayOptions, ModelTraffic } from './gateway.js'
+import type { Gateway, GatewayOptions, LocalAnswers, ModelTraffic } from './gateway.js'
 
 /** Headers of one connection, and those that carry a key: the sandbox's are never passed on. */
 const dropped = new Set([
@@ -32,7 +32,7 @@ export async function startGateway({
   maxRequestBytes = 64 * 1024 ** 2,
   headersTimeoutMs = 600_000,
 }: GatewayOptions): Promise<Gateway> {
-  const registered = new Map<string, ModelTraffic>()
+  const registered = new Map<string, ModelTraffic | LocalAnswers>()
   const dispatcher = new Agent({ headersTimeout: headersTimeoutMs, bodyTimeout: headersTimeoutMs, connections: 256 })
   const base = upstream.baseUrl.replace(/\/+$/, '')
 
@@ -42,7 +42,8 @@ export async function startGateway({
     if (!incoming.url?.startsWith('/')) return refuse(response, 400, 'invalid_request_error', 'expected a path')
     if (Number(incoming.headers['content-length'] ?? 0) > maxRequestBytes)
       return refuse(response, 413, 'request_too_large', `expected at most ${maxRequestBytes} bytes`)
-    forward(incoming, response, traffic).catch((error: Error) => {
+    const handled = 'answer' in traffic ? answerHere(incoming, response, traffic) : forward(incoming, response, traffic)
+    handled.catch((error: Error) => {
       if (response.headersSent) response.destroy()
       else if (error.message === tooLarge)
         refuse(response, 413, 'request_too_large', `expected at most ${maxRequestBytes} bytes`)
@@ -56,6 +57,8 @@ export async function startGateway({
     })
   })
   server.requestTimeout = headersTimeoutMs
+  // An agent that waits warm keeps its connection for its first request.
+  server.keepAliveTimeout = headersTimeoutMs
 
   async function forward(incoming: IncomingMessage, response: ServerResponse, traffic: ModelTraffic): Promise<void> {
     const startedMs = now()
@@ -87,6 +90,15 @@ export async function startGateway({
       const endedMs = now()
       traffic.onEnd({ path, status: answer.statusCode, timeMs: endedMs, durationMs: endedMs - startedMs })
     }
+  }
+
+  async function answerHere(incoming: IncomingMessage, response: ServerResponse, local: LocalAnswers): Promise<void> {
+    const chunks: Buffer[] = []
+    for await (const chunk of bounded(incoming, maxRequestBytes)) chunks.push(chunk)
+    const request = { method: incoming.method ?? 'GET', path: incoming.url as string }
+    const { status, contentType, body } = local.answer({ ...request, body: Buffer.concat(chunks).toString('utf8') })
+    response.writeHead(status, { 'content-type': contentType })
+    response.end(body)
   }
 
   server.listen(port, host)

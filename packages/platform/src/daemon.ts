@@ -7,7 +7,7 @@ import { openCheckpointStore } from '@vm0/checkpoints'
 import { toVm0Error, Vm0Error } from '@vm0/contract'
 import { defaultReleases, drivers, findDriver, openReleaseStore } from '@vm0/frameworks'
 import { startGateway } from '@vm0/gateway'
-import { Runner } from '@vm0/runner'
+import { defaultPoolLimits, Runner } from '@vm0/runner'
 import { ensureTemplate, openOciEngine } from '@vm0/sandbox'
 import { createServer, type Server } from '@vm0/server'
 import { quickstartScript, startScriptedModel } from '@vm0/testkit'
@@ -23,6 +23,8 @@ export interface DaemonOptions {
   host: string
   dataDir: string
   idleMs: number
+  /** The most sandboxes that are kept warm; 0 keeps none. */
+  warm: number
 }
 
 /** All parts of the platform in one process, on embedded defaults; returns the way to stop them. */
@@ -31,6 +33,7 @@ export async function startDaemon({
   host,
   dataDir,
   idleMs,
+  warm,
 }: DaemonOptions): Promise<{ url: string; apiKey: string; stop(): Promise<void> }> {
   const say = (text: string): void => {
     process.stderr.write(`${text}\n`)
@@ -45,7 +48,7 @@ export async function startDaemon({
     undo.push(await lockDataDir(dataDir))
     const installation = await once(join(dataDir, 'installation'), () => randomBytes(3).toString('hex'))
     const logger = pino(
-      { level: process.env.VM0_LOG_LEVEL ?? 'warn' },
+      { level: process.env.VM0_LOG_LEVEL ?? 'warn', serializers: { error: pino.stdSerializers.err } },
       pino.destination({ dest: join(dataDir, 'vm0.log'), mkdir: true, sync: true }),
     )
 
@@ -104,6 +107,14 @@ export async function startDaemon({
         })
         return image
       },
+      pool:
+        warm > 0
+          ? {
+              framework: 'claude-code',
+              template: template.digest,
+              limits: { ...defaultPoolLimits, min: Math.min(defaultPoolLimits.min, warm), max: warm },
+            }
+          : null,
       onRoom: () => server?.dispatch(),
     })
     const lost = await runner.recover()
@@ -146,6 +157,7 @@ export async function startDaemon({
     await writeConfig({ url, apiKey: localKey })
     undo.push(() => removeConfig(url))
     dispatch()
+    runner.warm()
     say(
       scripted
         ? "No ANTHROPIC_API_KEY is set: the model's answers are SCRIPTED (a stand-in that knows the quickstart only)."

@@ -11,6 +11,8 @@ export interface UpOptions {
   dataDir?: string
   /** An idle session's sandbox is saved and freed after this long. */
   idleMs?: number
+  /** The most sandboxes that are kept warm for new sessions. */
+  warm?: number
 }
 
 /**
@@ -23,6 +25,7 @@ export async function up({
   host = '127.0.0.1',
   dataDir = defaultDataDir,
   idleMs = 60_000,
+  warm = 4,
 }: UpOptions = {}): Promise<number> {
   if (process.getuid?.() !== 0)
     throw new Vm0Error('ROOT_REQUIRED', 'the platform needs root to make sandboxes; this process runs as another user')
@@ -43,7 +46,7 @@ export async function up({
       'sh',
       process.execPath,
       main,
-      JSON.stringify({ port, host, dataDir, idleMs }),
+      JSON.stringify({ port, host, dataDir, idleMs, warm }),
     ],
     { stdio: 'inherit', detached: true },
   )

@@ -1,2 +1,3 @@
 export { Runner } from './runner.js'
 export type { RunnerOptions } from './options.js'
+export { defaultPoolLimits, type PoolLimits } from './pool/pool-size.js'

@@ -1,24 +1,25 @@
 import { randomBytes } from 'node:crypto'
 import type { CheckpointManifest, SavedCheckpoint } from '@vm0/checkpoints'
-import { defaultResources, Vm0Error, type Resources, type RunSpec, type SessionRef } from '@vm0/contract'
-import type { AgentProtocol, FrameworkDriver } from '@vm0/frameworks'
+import { defaultResources, Vm0Error, type Resources, type SessionRef } from '@vm0/contract'
+import type { FrameworkDriver, LaunchSpec } from '@vm0/frameworks'
 import type { ModelTraffic } from '@vm0/gateway'
-import type { MonitoredProcess, OutputLine, Sandbox } from '@vm0/sandbox'
+import type { Sandbox } from '@vm0/sandbox'
 import type { RunnerOptions } from './options.js'
 import { readAll } from './exec-output.js'
-import type { RunnerStore, SessionState } from './store.js'
+import { agentOf, startAgent, type LiveAgent } from './live-agent.js'
+import { platformMounts } from './platform-mounts.js'
+import type { WarmSandbox } from './pool/warm-sandbox.js'
+import type { RunnerStore } from './store.js'
 
-/** Bytes of each stream that one agent process may print over its life. */
-const maxAgentOutputBytes = 2 * 1024 ** 3
-
-export interface LiveAgent {
-  process: MonitoredProcess
-  protocol: AgentProtocol
-  lines: AsyncIterator<OutputLine>
-  /** What it was started with: another set needs another process. */
-  launchKey: string
-  version: string
+export interface ReadySandbox {
+  sandbox: Sandbox
+  /** Made anew, taken from the pool, or the one that the session has. */
+  how: 'cold' | 'warm' | 'session'
+  durationMs: number
 }
+
+/** A warm sandbox of this template and size, where there is one. */
+export type TakeWarm = (template: string, resources: Required<Resources>) => WarmSandbox | undefined
 
 /** A session that is in use on this host: its sandbox, its agent process, and what its next checkpoint stands on. */
 export class LiveSession {
@@ -29,9 +30,11 @@ export class LiveSession {
   traffic: ModelTraffic | undefined
   /** Something may have changed since the last checkpoint. */
   dirty = false
+  /** Files were put in since the agent started. */
+  private filesChanged = false
   users = 0
   lastUsedMs = Date.now()
-  private opening: Promise<{ sandbox: Sandbox; how: 'cold' | 'session'; durationMs: number }> | undefined
+  private opening: Promise<ReadySandbox> | undefined
   private baseLayers: CheckpointManifest['layers'] = []
   private head: string | null = null
   /** Digest of the top layer of the head. */
@@ -48,31 +51,23 @@ export class LiveSession {
   ) {}
 
   /** The session's sandbox: the one that lives, or a new one made of the head's layers. */
-  async ready(
-    resources: Resources | undefined,
-  ): Promise<{ sandbox: Sandbox; how: 'cold' | 'session'; durationMs: number }> {
+  async ready(resources: Resources | undefined, takeWarm?: TakeWarm): Promise<ReadySandbox> {
     if (this.sandbox) return { sandbox: this.sandbox, how: 'session', durationMs: 0 }
-    this.opening ??= this.open(resources).finally(() => (this.opening = undefined))
+    this.opening ??= this.open(resources, takeWarm).finally(() => (this.opening = undefined))
     return this.opening
   }
 
-  private async open(resources: Resources | undefined) {
+  private async open(resources: Resources | undefined, takeWarm?: TakeWarm): Promise<ReadySandbox> {
     const startedMs = performance.now()
     const state = await this.store.session(this.ref)
     if (!state) throw new Vm0Error('SESSION_DELETED', `session ${this.ref.sessionId} does not exist any more`)
+    const wanted = { ...defaultResources, ...state.resources, ...dropUndefined(resources) }
     const manifest = state.head ? await this.options.checkpoints.load(state.head) : undefined
-    const [templateImage, layers] = await Promise.all([
-      this.options.templateImage(state.template),
-      manifest ? this.options.checkpoints.layerImages(manifest) : [],
-    ])
-    const sandbox = await this.options.engine.create({
-      id: randomBytes(6).toString('hex'),
-      templateImage,
-      layers,
-      resources: { ...defaultResources, ...state.resources, ...dropUndefined(resources) },
-      platformMounts: await this.platformMounts(),
-    })
+    const warm = manifest ? undefined : takeWarm?.(state.template, wanted)
+    const sandbox = warm?.sandbox ?? (await this.create(state.template, manifest, wanted))
     try {
+      warm?.release()
+      if (warm) this.keep(agentOf(warm))
       this.unregister = this.options.gateway.register(sandbox.address, {
         onRequest: (request) => this.traffic?.onRequest(request),
         onFirstByte: (response) => this.traffic?.onFirstByte(response),
@@ -87,21 +82,26 @@ export class LiveSession {
       if (!state.head && state.workspaceUpload) await this.unpack(sandbox, state.workspaceUpload)
     } catch (error) {
       this.unregister?.()
+      this.agent = undefined
       await sandbox.close()
       throw error
     }
     this.sandbox = sandbox
-    return { sandbox, how: 'cold' as const, durationMs: performance.now() - startedMs }
+    return { sandbox, how: warm ? 'warm' : 'cold', durationMs: performance.now() - startedMs }
   }
 
-  private async platformMounts() {
-    const mounts: { source: string; target: string }[] = []
-    for (const framework of ['claude-code']) {
-      for (const release of await this.options.releases.list(framework)) {
-        mounts.push({ source: release.directory, target: releaseTarget(framework, release.version) })
-      }
-    }
-    return mounts
+  private async create(
+    template: string,
+    manifest: CheckpointManifest | undefined,
+    resources: Required<Resources>,
+  ): Promise<Sandbox> {
+    const [templateImage, layers, mounts] = await Promise.all([
+      this.options.templateImage(template),
+      manifest ? this.options.checkpoints.layerImages(manifest) : [],
+      platformMounts(this.options.releases),
+    ])
+    const id = randomBytes(6).toString('hex')
+    return this.options.engine.create({ id, templateImage, layers, resources, platformMounts: mounts })
   }
 
   /** Unpacks a tar that was uploaded before into /workspace, inside the sandbox: its names are not to be trusted. */
@@ -127,57 +127,39 @@ export class LiveSession {
         `the workspace upload could not be unpacked: ${result.stderr.trim() || `tar ended with ${result.exitCode}`}`,
       )
     this.dirty = true
+    this.filesChanged = true
   }
 
-  /** The agent process for this launch: the one that waits, or a new one that resumes the conversation. */
+  /** The agent process for this run: the one that waits, bound to what the run asks for, or a new one that resumes the conversation. */
   async agentFor(
     driver: FrameworkDriver,
-    spec: RunSpec,
-    session: SessionState,
-  ): Promise<{ agent: LiveAgent; started: boolean }> {
-    const { sandbox } = this
+    spec: LaunchSpec,
+    previousCostUsd: () => Promise<number>,
+  ): Promise<LiveAgent> {
+    const { sandbox, agent } = this
     if (!sandbox) throw new Vm0Error('INTERNAL', 'an agent was asked for before its sandbox')
-    const launchKey = JSON.stringify([
-      driver.name,
-      spec.model,
-      spec.systemPrompt,
-      spec.tools,
-      spec.env,
-      spec.limits?.turns,
-    ])
-    if (this.agent?.launchKey === launchKey) return { agent: this.agent, started: false }
-    await this.stopAgent()
-    const release = await this.options.releases.newest(driver.name)
-    const resume = this.conversation && this.conversation.framework !== driver.name ? null : this.agentSessionId
-    const launch = driver.launch({
-      releaseDir: releaseTarget(driver.name, release.version),
-      gatewayUrl: sandbox.gatewayUrl,
-      resume,
-      spec: {
-        model: spec.model,
-        systemPrompt: spec.systemPrompt,
-        tools: spec.tools,
-        env: spec.env,
-        maxTurns: spec.limits?.turns,
-      },
-    })
-    const process = await sandbox.spawn({
-      id: `agent-${randomBytes(4).toString('hex')}`,
-      ...launch,
-      maxOutputBytes: maxAgentOutputBytes,
-    })
-    this.agent = {
-      process,
-      protocol: driver.open({ resumed: resume !== null, previousCostUsd: session.costUsd }),
-      lines: process.output()[Symbol.asyncIterator](),
-      launchKey,
-      version: release.version,
+    const binding = agent?.framework === driver.name ? driver.rebind(agent.spec, spec) : undefined
+    if (agent && binding) {
+      const reload = this.filesChanged && this.agentSessionId === null ? agent.protocol.reload() : []
+      for (const line of [...reload, ...binding]) await agent.process.write(line)
+      this.filesChanged = false
+      agent.spec = spec
+      return agent
     }
-    void process.exited.then(() => {
+    await this.stopAgent()
+    const resume = this.conversation && this.conversation.framework !== driver.name ? null : this.agentSessionId
+    const request = { sandbox, driver, spec, resume, previousCostUsd: resume === null ? 0 : await previousCostUsd() }
+    this.filesChanged = false
+    return this.keep(await startAgent(this.options.releases, request))
+  }
+
+  private keep(agent: LiveAgent): LiveAgent {
+    this.agent = agent
+    void agent.process.exited.then(() => {
       // Between two runs nobody reads its output: the next run starts another one.
-      if (this.agent?.process === process && !this.traffic) this.agent = undefined
+      if (this.agent === agent && !this.traffic) this.agent = undefined
     })
-    return { agent: this.agent, started: true }
+    return agent
   }
 
   async stopAgent(): Promise<void> {
@@ -254,10 +236,6 @@ export class LiveSession {
     this.unregister = undefined
     await sandbox?.close()
   }
-}
-
-export function releaseTarget(framework: string, version: string): string {
-  return `/opt/vm0/agents/${framework}/${version}`
 }
 
 function dropUndefined(resources: Resources | undefined): Partial<Required<Resources>> {

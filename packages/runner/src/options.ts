@@ -4,6 +4,7 @@ import type { FrameworkDriver, ReleaseStore } from '@vm0/frameworks'
 import type { Gateway } from '@vm0/gateway'
 import type { SandboxEngine } from '@vm0/sandbox'
 import type { Logger } from 'pino'
+import type { PoolLimits } from './pool/pool-size.js'
 
 export interface RunnerOptions {
   /** The same across restarts of this installation: what it owned is found again by it. */
@@ -23,6 +24,8 @@ export interface RunnerOptions {
   /** A session's sandbox is saved and freed after this long without use. */
   idleMs: number
   maxSandboxes: number
+  /** Which warm sandboxes are kept; null keeps none. */
+  pool: { framework: string; template: string; limits: PoolLimits } | null
   /** Called when a run has ended and its room may be used again. */
   onRoom(): void
 }

@@ -1,26 +1,33 @@
 import type { EventWriter } from '@vm0/backends'
 import type { SavedCheckpoint } from '@vm0/checkpoints'
 import {
-  errorTable,
   noTimings,
   noUsage,
   toVm0Error,
   Vm0Error,
   type CreateRunParsed,
-  type ErrorCode,
   type EventBody,
   type RunRef,
   type Timings,
 } from '@vm0/contract'
 import type { FrameworkDriver, TurnEnd } from '@vm0/frameworks'
-import type { LiveAgent, LiveSession } from './live-session.js'
+import { launchSpecOf, type LiveAgent } from './live-agent.js'
+import type { LiveSession } from './live-session.js'
+import type { WarmPool } from './pool/pool.js'
 import type { RunnerOptions } from './options.js'
-import type { ClaimedRun, RunEnd, RunnerStore } from './store.js'
+import {
+  endingOfDeath,
+  endingOfError,
+  endingOfStop,
+  endingOfTurn,
+  failure,
+  type Ending,
+  type StopReason,
+} from './run-endings.js'
+import type { ClaimedRun, RunnerStore } from './store.js'
 
 /** How long an agent may take to end its turn after an interrupt. */
 const interruptGraceMs = 5_000
-
-type Ending = Pick<RunEnd, 'state' | 'reason' | 'error'>
 
 /** One run from its claim to its outcome. */
 export class RunLife {
@@ -28,11 +35,16 @@ export class RunLife {
   private log!: EventWriter
   private agent: LiveAgent | undefined
   private driver: FrameworkDriver | undefined
-  private stopping: 'cancel' | 'timeout' | 'unauthorized' | undefined
+  private stopping: StopReason | undefined
+  private timeoutMs: number | undefined
   private killTimer: NodeJS.Timeout | undefined
   private started = false
+  /** The agent comes from the pool and hasn't said anything yet. */
+  private unproven = false
   private lastStderr = ''
   private turn: TurnEnd | undefined
+  /** Lets the pool refill: the agent is at work, or the run has ended before. */
+  private resumeRefill: (() => void) | undefined
 
   constructor(
     private readonly options: RunnerOptions,
@@ -40,34 +52,38 @@ export class RunLife {
     private readonly session: LiveSession,
     readonly ref: RunRef,
     private readonly claimed: ClaimedRun,
+    private readonly pool: WarmPool | undefined,
   ) {}
 
   async run(): Promise<void> {
     this.timings.queuedMs = this.sinceCreated()
+    this.resumeRefill = this.pool?.pause()
     this.log = await this.options.eventLog.open(this.ref, this.claimed.epoch)
     let timer: NodeJS.Timeout | undefined
     let ending: Ending
     try {
       const spec = JSON.parse(this.options.secrets.open(this.claimed.spec)) as CreateRunParsed
-      if (spec.limits?.timeoutMs)
-        timer = setTimeout(() => this.stop('timeout'), Math.max(1, spec.limits.timeoutMs - this.sinceCreated()))
+      this.timeoutMs = spec.limits?.timeoutMs
+      if (this.timeoutMs)
+        timer = setTimeout(() => this.stop('timeout'), Math.max(1, this.timeoutMs - this.sinceCreated()))
       this.driver = this.options.findDriver(spec.framework)
       await this.prepare(spec, this.driver)
       ending = await this.turns(spec)
     } catch (error) {
-      ending = this.endingOf(toVm0Error(error))
+      ending = endingOfError(toVm0Error(error))
       if (!this.session.sandbox)
         this.options.logger.warn({ runId: this.ref.runId, error }, 'run ended before its sandbox was ready')
     } finally {
       clearTimeout(timer)
       clearTimeout(this.killTimer)
+      this.resumeRefill?.()
       this.session.traffic = undefined
     }
     await this.finish(ending)
   }
 
   /** Asks the agent to end its turn; kills it when it doesn't within the grace time. */
-  stop(why: 'cancel' | 'timeout' | 'unauthorized'): void {
+  stop(why: StopReason): void {
     if (this.stopping) return
     this.stopping = why
     const { agent } = this
@@ -85,13 +101,13 @@ export class RunLife {
 
   private async prepare(spec: CreateRunParsed, driver: FrameworkDriver): Promise<void> {
     this.observeTraffic()
-    const { sandbox, how, durationMs } = await this.session.ready(spec.resources)
+    const { sandbox, how, durationMs } = await this.session.ready(spec.resources, (template, resources) =>
+      this.pool?.take({ driver, template, resources }),
+    )
     if (spec.workspaceUpload) await this.session.unpack(sandbox, spec.workspaceUpload)
-    const state = await this.store.session(this.ref)
-    if (!state) throw new Vm0Error('SESSION_DELETED', `session ${this.ref.sessionId} was deleted`)
     this.checkStopped()
-    const { agent } = await this.session.agentFor(driver, spec, state)
-    this.agent = agent
+    const agent = await this.takeAgent(driver, spec)
+    this.unproven = how === 'warm'
     this.timings.sandboxReadyMs = this.sinceCreated()
     this.log.append({
       type: 'sandbox.ready',
@@ -109,6 +125,11 @@ export class RunLife {
     this.timings.promptSentMs = this.sinceCreated()
   }
 
+  private async takeAgent(driver: FrameworkDriver, spec: CreateRunParsed): Promise<LiveAgent> {
+    this.agent = await this.session.agentFor(driver, launchSpecOf(spec), () => this.store.costOf(this.ref))
+    return this.agent
+  }
+
   private checkStopped(): void {
     if (this.stopping)
       throw new Vm0Error(
@@ -118,10 +139,14 @@ export class RunLife {
   }
 
   private async turns(spec: CreateRunParsed): Promise<Ending> {
-    const agent = this.agent as LiveAgent
+    let agent = this.agent as LiveAgent
     const killsBefore = (await this.session.sandbox?.stats())?.oomKills ?? 0
     for (;;) {
       const { value: line, done } = await agent.lines.next()
+      if (done && this.unproven && !this.started && !this.stopping) {
+        agent = await this.replaceAgent(spec)
+        continue
+      }
       if (done) return this.agentGone(agent, killsBefore)
       if (line.stream === 'stderr') {
         this.lastStderr = `${this.lastStderr}${line.text}\n`.slice(-4000)
@@ -135,8 +160,18 @@ export class RunLife {
       if (!turnEnd) continue
       this.turn = turnEnd
       this.timings.agentFinishedMs = this.sinceCreated(line.timeMs)
-      return this.endingOfTurn(turnEnd, spec)
+      return endingOfStop(this.stopping, this.timeoutMs) ?? endingOfTurn(turnEnd)
     }
+  }
+
+  /** One that died between the pool and its first word has done nothing yet: another gets the prompt. */
+  private async replaceAgent(spec: CreateRunParsed): Promise<LiveAgent> {
+    this.unproven = false
+    this.options.logger.warn({ runId: this.ref.runId }, 'a warm agent died before it began: another is started')
+    this.session.agent = undefined
+    const agent = await this.takeAgent(this.driver as FrameworkDriver, spec)
+    await this.writeAll(agent, agent.protocol.prompt(spec.prompt))
+    return agent
   }
 
   private record(event: EventBody, timeMs: number): void {
@@ -149,99 +184,20 @@ export class RunLife {
     this.log.append(event, timeMs)
   }
 
-  private endingOfTurn({ reason, error }: TurnEnd, spec: CreateRunParsed): Ending {
-    if (this.stopping === 'cancel') return this.failure('cancelled', 'cancelled', 'CANCELLED', 'the run was cancelled')
-    if (this.stopping === 'timeout')
-      return this.failure(
-        'failed',
-        'timed_out',
-        'TIMED_OUT',
-        `the run took longer than its limit of ${spec.limits?.timeoutMs} ms`,
-      )
-    if (this.stopping === 'unauthorized')
-      return this.failure(
-        'failed',
-        'model_unauthorized',
-        'MODEL_UNAUTHORIZED',
-        "the model endpoint refused the platform's key",
-      )
-    if (error)
-      return this.failure(
-        'failed',
-        reason === 'max_turns' ? 'max_turns' : error.code.toLowerCase(),
-        error.code,
-        error.message,
-        error.httpStatus ? { httpStatus: error.httpStatus } : undefined,
-      )
-    return { state: 'succeeded', reason: null, error: null }
-  }
-
   private async agentGone(agent: LiveAgent, killsBefore: number): Promise<Ending> {
     this.session.agent = undefined
     const { exitCode, reason } = await agent.process.exited
-    if (this.stopping)
-      return this.endingOfTurn(
-        { reason: 'interrupted', text: '', usage: noUsage, costUsd: 0, error: null },
-        {} as CreateRunParsed,
-      )
-    const details = { exitCode, stderr: this.lastStderr.trim() }
+    const stopped = endingOfStop(this.stopping, this.timeoutMs)
+    if (stopped) return stopped
     const stats = await this.session.sandbox?.stats().catch(() => undefined)
-    if (stats && stats.oomKills > killsBefore)
-      return this.failure(
-        'died',
-        'out_of_memory',
-        'OUT_OF_MEMORY',
-        `the agent was killed at the sandbox's memory limit (peak ${Math.round(stats.memoryPeakBytes / 1024 ** 2)} MiB)`,
-        details,
-      )
-    if (reason === 'output_limit')
-      return this.failure(
-        'died',
-        'output_limit',
-        'AGENT_CRASHED',
-        'the agent printed more than is kept of one process',
-        details,
-      )
-    if (!this.started)
-      return this.failure(
-        'died',
-        'agent_crashed',
-        'AGENT_START_FAILED',
-        `the agent ended with status ${exitCode} before its first message: ${this.lastStderr.trim().slice(-500) || 'it said nothing'}`,
-        details,
-      )
-    return this.failure(
-      'died',
-      'agent_crashed',
-      'AGENT_CRASHED',
-      `the agent ended with status ${exitCode} in the middle of its turn`,
-      details,
-    )
-  }
-
-  private endingOf(error: Vm0Error): Ending {
-    if (error.code === 'CANCELLED') return this.failure('cancelled', 'cancelled', error.code, error.message)
-    const died = error.code === 'SANDBOX_START_FAILED' || error.code === 'HOST_LOST' || error.code === 'INTERNAL'
-    return this.failure(died ? 'died' : 'failed', error.code.toLowerCase(), error.code, error.message, error.details)
-  }
-
-  private failure(
-    state: Ending['state'],
-    reason: string,
-    code: ErrorCode,
-    message: string,
-    details?: Record<string, unknown>,
-  ): Ending {
-    return {
-      state,
-      reason,
-      error: {
-        code,
-        message,
-        hint: errorTable[code].hint,
-        ...(details && Object.keys(details).length > 0 ? { details } : {}),
-      },
-    }
+    return endingOfDeath({
+      exitCode,
+      overOutputLimit: reason === 'output_limit',
+      stderr: this.lastStderr.trim(),
+      started: this.started,
+      outOfMemory: stats !== undefined && stats.oomKills > killsBefore,
+      peakMemoryBytes: stats?.memoryPeakBytes ?? 0,
+    })
   }
 
   /** Saves what there is, then writes outcome and head in one transaction, then tells. */
@@ -256,10 +212,9 @@ export class RunLife {
       try {
         saved = await this.session.save('run', this.ref.runId, ending.state, this.claimed.epoch, conversation)
       } catch (error) {
-        const failure = toVm0Error(error, 'CHECKPOINT_FAILED')
+        const { message } = toVm0Error(error, 'CHECKPOINT_FAILED')
         this.options.logger.error({ runId: this.ref.runId, error }, 'checkpoint failed')
-        if (ending.state === 'succeeded')
-          ending = this.failure('failed', 'checkpoint_failed', 'CHECKPOINT_FAILED', failure.message)
+        if (ending.state === 'succeeded') ending = failure('failed', 'checkpoint_failed', 'CHECKPOINT_FAILED', message)
       }
     }
     this.timings.totalMs = this.sinceCreated()
@@ -303,7 +258,10 @@ export class RunLife {
     this.session.traffic = {
       onRequest: ({ method, path, timeMs }) => {
         const first = this.timings.firstModelRequestMs === null && /^\/v1\/messages(\?|$)/.test(path)
-        if (first) this.timings.firstModelRequestMs = this.sinceCreated(timeMs)
+        if (first) {
+          this.timings.firstModelRequestMs = this.sinceCreated(timeMs)
+          this.resumeRefill?.()
+        }
         this.log.append({ type: 'model.request', method, path, first }, timeMs)
       },
       onFirstByte: () => undefined,

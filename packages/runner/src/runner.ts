@@ -1,10 +1,12 @@
 import {
+  defaultResources,
   noTimings,
   Vm0Error,
   type ExecOutput,
   type ExecRequestParsed,
   type FileEntry,
   type RunnerPort,
+  type RunnerStatus,
   type RunRef,
   type SessionRef,
 } from '@vm0/contract'
@@ -12,6 +14,8 @@ import type { Sandbox } from '@vm0/sandbox'
 import * as files from './files.js'
 import { LiveSession } from './live-session.js'
 import type { RunnerOptions } from './options.js'
+import { WarmPool } from './pool/pool.js'
+import { makeWarmSandbox } from './pool/warm-sandbox.js'
 import { RunLife } from './run-life.js'
 import { RunnerStore } from './store.js'
 
@@ -24,10 +28,34 @@ export class Runner implements RunnerPort {
   private readonly parking = new Map<string, Promise<void>>()
   private readonly idleTimers = new Map<string, NodeJS.Timeout>()
   private readonly lives = new Map<string, { life: RunLife; done: Promise<void> }>()
+  private readonly pool: WarmPool | undefined
   private stopped = false
 
   constructor(private readonly options: RunnerOptions) {
     this.store = new RunnerStore(options.database, options.runnerId)
+    const { pool, logger } = options
+    if (!pool) return
+    this.pool = new WarmPool({
+      kind: { driver: options.findDriver(pool.framework), template: pool.template, resources: defaultResources },
+      limits: pool.limits,
+      make: (kind) => makeWarmSandbox(options, kind),
+      hasRoom: () => this.used < options.maxSandboxes,
+      logger,
+    })
+  }
+
+  private get used(): number {
+    return this.sessions.size + (this.pool?.size ?? 0)
+  }
+
+  async status(): Promise<RunnerStatus> {
+    const { runnerId: id, maxSandboxes } = this.options
+    return { id, sessions: this.sessions.size, warm: this.pool?.size ?? 0, maxSandboxes }
+  }
+
+  /** Begins to keep sandboxes warm. */
+  warm(): void {
+    this.pool?.fill()
   }
 
   /** Ends, as `died`, what an earlier process of this runner had at work. */
@@ -61,7 +89,7 @@ export class Runner implements RunnerPort {
         this.release(session)
         return 'accepted' // cancelled or taken meanwhile: nothing is left to do
       }
-      const life = new RunLife(this.options, this.store, session, ref, claimed)
+      const life = new RunLife(this.options, this.store, session, ref, claimed, this.pool)
       const done = life
         .run()
         .catch((error: unknown) =>
@@ -171,7 +199,7 @@ export class Runner implements RunnerPort {
     for (const { life } of this.lives.values()) life.stop('cancel')
     await Promise.all([...this.lives.values()].map(({ done }) => done))
     await Promise.all([...this.sessions.values()].map((session) => this.park(session, 'close')))
-    await Promise.all(this.parking.values())
+    await Promise.all([...this.parking.values(), this.pool?.close()])
   }
 
   private async using<T>(ref: SessionRef, writes: boolean, use: (sandbox: Sandbox) => Promise<T>): Promise<T> {

@@ -15,7 +15,6 @@ export interface SessionState {
   template: string
   head: string | null
   agentSessionId: string | null
-  costUsd: number
   resources: Record<string, number>
   workspaceUpload: string | null
   epoch: number
@@ -99,21 +98,25 @@ export class RunnerStore {
       .where('state', '=', 'open')
       .executeTakeFirst()
     if (!row) return undefined
+    return {
+      template: row.template,
+      head: row.head,
+      agentSessionId: row.agent_session_id,
+      resources: row.resources as Record<string, number>,
+      workspaceUpload: row.workspace_upload,
+      epoch: Number(row.epoch),
+    }
+  }
+
+  /** What the session's runs have cost until now, in US dollars. */
+  async costOf(session: SessionRef): Promise<number> {
     const cost = await this.database.db
       .selectFrom('runs')
       .select((eb) => eb.fn.coalesce(eb.fn.sum<number>('cost_usd'), sql<number>`0`).as('total'))
       .where('project_id', '=', session.projectId)
       .where('session_id', '=', session.sessionId)
       .executeTakeFirst()
-    return {
-      template: row.template,
-      head: row.head,
-      agentSessionId: row.agent_session_id,
-      costUsd: Number(cost?.total ?? 0),
-      resources: row.resources as Record<string, number>,
-      workspaceUpload: row.workspace_upload,
-      epoch: Number(row.epoch),
-    }
+    return Number(cost?.total ?? 0)
   }
 
   /** `starting` → `running`, with the versions that are known only now. */

@@ -40,6 +40,8 @@ export interface MonitoredProcess {
   /** Resolves once with the exit status as a shell gives it (128 + signal). */
   readonly exited: Promise<{ exitCode: number; reason: 'exit' | 'output_limit' }>
   kill(signal?: 'SIGTERM' | 'SIGKILL'): Promise<void>
+  /** What the kernel says at this moment; `exited` follows a little later. */
+  isRunning(): boolean
 }
 
 export interface ExecOptions {

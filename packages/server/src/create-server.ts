@@ -12,6 +12,7 @@ import {
 import { Dispatcher } from './dispatcher.js'
 import { Keys } from './keys.js'
 import type { ServerOptions } from './options.js'
+import { runnerRoutes } from './routes/runners.js'
 import { runRoutes } from './routes/runs.js'
 import { sandboxRoutes } from './routes/sandbox.js'
 import { otherRoutes } from './routes/other.js'
@@ -114,6 +115,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
       runRoutes(scope as unknown as App, parts)
       sandboxRoutes(scope as unknown as App, parts)
       otherRoutes(scope as unknown as App, parts)
+      runnerRoutes(scope as unknown as App, parts)
     },
     { prefix: '/v1' },
   )

@@ -1,4 +1,4 @@
-import type { CreateSession, FrameworkView, KeyView, RunView, SessionView } from '@vm0/contract'
+import type { CreateSession, FrameworkView, KeyView, RunnerStatus, RunView, SessionView } from '@vm0/contract'
 import { uuidv7 } from 'uuidv7'
 import type { ClientOptions } from './config.js'
 import { Http } from './http.js'
@@ -69,6 +69,11 @@ export class Vm0 {
       this.http.json('/keys', { method: 'POST', json: { name }, retry: false }),
     list: async (): Promise<KeyView[]> => (await this.http.json<{ items: KeyView[] }>('/keys')).items,
     revoke: (id: string): Promise<void> => this.http.json(`/keys/${id}`, { method: 'DELETE' }),
+  }
+
+  readonly runners = {
+    /** The hosts that carry sandboxes, and what they have at this moment. */
+    list: async (): Promise<RunnerStatus[]> => (await this.http.json<{ items: RunnerStatus[] }>('/runners')).items,
   }
 
   readonly frameworks = {

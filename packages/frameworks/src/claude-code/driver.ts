@@ -1,5 +1,7 @@
 import type { FrameworkDriver, LaunchOptions } from '../driver.js'
+import { rebind } from './binding.js'
 import { ClaudeProtocol } from './protocol.js'
+import { ClaudeWarmUp } from './warm-up.js'
 
 /** Claude Code as a long-lived process that speaks stream-json. */
 export const claudeCode: FrameworkDriver = {
@@ -43,5 +45,7 @@ export const claudeCode: FrameworkDriver = {
     },
     cwd: '/workspace',
   }),
+  warmUp: () => new ClaudeWarmUp(),
+  rebind,
   open: (state) => new ClaudeProtocol(state),
 }

@@ -1,5 +1,6 @@
 import { noUsage, type EventBody, type Usage } from '@vm0/contract'
 import type { AgentProtocol, Translated, TurnEnd } from '../driver.js'
+import { userMessage } from './user-message.js'
 import { exitCodeOf, resultText, toolKind, toolTitle } from './tools.js'
 
 type Json = Record<string, any> // the CLI's messages: checked where a field is used
@@ -12,6 +13,8 @@ export class ClaudeProtocol implements AgentProtocol {
   private readonly messageIds = new Map<string, string>()
   private totalCostUsd: number
   private interrupted = false
+  /** From `/clear` to its result: nothing of it belongs to a turn. */
+  private reloading = false
   private requests = 0
 
   /** What the conversation cost before this process; undefined once it is known whether the process counts it. */
@@ -28,7 +31,12 @@ export class ClaudeProtocol implements AgentProtocol {
   }
 
   input(text: string): string[] {
-    return [JSON.stringify({ type: 'user', message: { role: 'user', content: text } })]
+    return [userMessage(text)]
+  }
+
+  reload(): string[] {
+    this.reloading = true
+    return [userMessage('/clear')]
   }
 
   interrupt(): string[] {
@@ -59,6 +67,10 @@ export class ClaudeProtocol implements AgentProtocol {
   }
 
   private handle(message: Json, timeMs: number): Translated | undefined {
+    if (this.reloading) {
+      if (message.type === 'result') this.reloading = false
+      return events()
+    }
     const nested = typeof message.parent_tool_use_id === 'string' ? { parentToolId: message.parent_tool_use_id } : {}
     switch (message.type) {
       case 'system':

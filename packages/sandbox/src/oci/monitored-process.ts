@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, watch } from 'node:fs'
+import { existsSync, readFileSync, watch } from 'node:fs'
 import { mkdir, open, readFile, writeFile, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Vm0Error } from '@vm0/contract'
@@ -143,6 +143,15 @@ class Monitored implements MonitoredProcess {
   private closeStdin(): Promise<void> {
     this.stdinClosed ??= this.stdin.close().catch(() => undefined)
     return this.stdinClosed
+  }
+
+  isRunning(): boolean {
+    try {
+      const stat = readFileSync(`/proc/${readFileSync(this.pidFile, 'utf8').trim()}/stat`, 'utf8')
+      return !/^[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 2))
+    } catch {
+      return false
+    }
   }
 
   async kill(signal: 'SIGTERM' | 'SIGKILL' = 'SIGKILL'): Promise<void> {

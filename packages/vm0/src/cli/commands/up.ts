@@ -3,7 +3,7 @@ import { buildCommand, numberParser, type CommandContext } from '@stricli/core'
 import { Vm0Error } from '@vm0/contract'
 
 interface Platform {
-  up(options: { port?: number; dataDir?: string; idleMs?: number }): Promise<number>
+  up(options: { port?: number; dataDir?: string; idleMs?: number; warm?: number }): Promise<number>
 }
 
 export const up = buildCommand({
@@ -22,9 +22,15 @@ export const up = buildCommand({
         default: '60',
         brief: "Seconds until an idle session's sandbox is saved and freed",
       },
+      warm: {
+        kind: 'parsed',
+        parse: numberParser,
+        default: '4',
+        brief: 'The most sandboxes that are kept warm for new sessions; 0 keeps none',
+      },
     },
   },
-  async func(this: CommandContext, flags: { port: number; data?: string; idle: number }) {
+  async func(this: CommandContext, flags: { port: number; data?: string; idle: number; warm: number }) {
     const name: string = '@vm0/platform' // not a dependency: an application that only calls VM0 stays light
     const platform = await (import(name) as Promise<Platform>).catch((cause: NodeJS.ErrnoException) => {
       if (cause.code !== 'ERR_MODULE_NOT_FOUND') throw cause
@@ -37,6 +43,7 @@ export const up = buildCommand({
     process.exitCode = await platform.up({
       port: flags.port,
       idleMs: flags.idle * 1000,
+      warm: flags.warm,
       ...(flags.data ? { dataDir: resolve(flags.data) } : {}),
     })
   },

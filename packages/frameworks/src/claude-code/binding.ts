@@ -1,0 +1,32 @@
+import { randomUUID } from 'node:crypto'
+import { isDeepStrictEqual } from 'node:util'
+import type { LaunchSpec } from '../driver.js'
+
+/** Variables that the CLI or its runtime read at their start: set later, they would come too late. */
+const readAtStart =
+  /^(HOME|PATH|SHELL|USER|LOGNAME|TMPDIR|TZ|LANG|IS_SANDBOX|DEBUG)$|^(CLAUDE|ANTHROPIC|AWS|GOOGLE|VERTEX|OTEL|DISABLE|NODE|BUN|LD|LC|XDG|GIT|SSL|MCP|BASH|MAX)_|_proxy$/i
+
+/**
+ * Environment and model bind late, by `apply_flag_settings`; system prompt, tools and turn limit are flags of the start.
+ * A variable can be added or changed but not taken back.
+ */
+export function rebind(from: LaunchSpec, to: LaunchSpec): string[] | undefined {
+  for (const flag of ['systemPrompt', 'tools', 'maxTurns'] as const) {
+    if (!isDeepStrictEqual(from[flag], to[flag])) return undefined
+  }
+  const settings: { env?: Record<string, string>; model?: string } = {}
+  if (from.model !== to.model) {
+    if (to.model === undefined) return undefined
+    settings.model = to.model
+  }
+  const before = from.env ?? {}
+  const after = to.env ?? {}
+  if (Object.keys(before).some((name) => !Object.hasOwn(after, name))) return undefined
+  const changed = Object.entries(after).filter(([name, value]) => before[name] !== value)
+  if (changed.some(([name]) => readAtStart.test(name))) return undefined
+  // The settings are replaced as a whole: what was bound before is sent again.
+  if (changed.length > 0) settings.env = after
+  if (Object.keys(settings).length === 0) return []
+  const request = { subtype: 'apply_flag_settings', settings }
+  return [JSON.stringify({ type: 'control_request', request_id: `vm0-bind-${randomUUID()}`, request })]
+}

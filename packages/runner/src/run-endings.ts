@@ -1,0 +1,86 @@
+import { errorTable, type ErrorCode, type Vm0Error } from '@vm0/contract'
+import type { TurnEnd } from '@vm0/frameworks'
+import type { RunEnd } from './store.js'
+
+/** How a run's outcome follows from what is known at its end: decisions only, nothing is done here. */
+export type Ending = Pick<RunEnd, 'state' | 'reason' | 'error'>
+
+/** Why VM0 itself ended the agent's turn. */
+export type StopReason = 'cancel' | 'timeout' | 'unauthorized'
+
+export function failure(
+  state: Ending['state'],
+  reason: string,
+  code: ErrorCode,
+  message: string,
+  details: Record<string, unknown> = {},
+): Ending {
+  const error = { code, message, hint: errorTable[code].hint }
+  return { state, reason, error: Object.keys(details).length > 0 ? { ...error, details } : error }
+}
+
+/** What VM0 did goes before what the agent says of it: an agent that was stopped may call that an error, or a success. */
+export function endingOfStop(stopping: StopReason | undefined, timeoutMs: number | undefined): Ending | undefined {
+  switch (stopping) {
+    case 'cancel':
+      return failure('cancelled', 'cancelled', 'CANCELLED', 'the run was cancelled')
+    case 'timeout':
+      return failure('failed', 'timed_out', 'TIMED_OUT', `the run took longer than its limit of ${timeoutMs} ms`)
+    case 'unauthorized':
+      return failure(
+        'failed',
+        'model_unauthorized',
+        'MODEL_UNAUTHORIZED',
+        "the model endpoint refused the platform's key",
+      )
+    case undefined:
+      return undefined
+  }
+}
+
+export function endingOfTurn({ reason, error }: TurnEnd): Ending {
+  if (!error) return { state: 'succeeded', reason: null, error: null }
+  const { code, message, httpStatus } = error
+  const details = httpStatus ? { httpStatus } : {}
+  return failure('failed', reason === 'max_turns' ? 'max_turns' : code.toLowerCase(), code, message, details)
+}
+
+export interface AgentDeath {
+  /** As a shell gives it: 128 + signal. */
+  exitCode: number
+  overOutputLimit: boolean
+  /** Its last words. */
+  stderr: string
+  /** Whether it had begun the turn. */
+  started: boolean
+  /** The kernel killed something at the sandbox's memory limit meanwhile. */
+  outOfMemory: boolean
+  peakMemoryBytes: number
+}
+
+export function endingOfDeath(death: AgentDeath): Ending {
+  const { exitCode, stderr, started } = death
+  const details = { exitCode, stderr }
+  if (death.outOfMemory) {
+    const peak = `peak ${Math.round(death.peakMemoryBytes / 1024 ** 2)} MiB`
+    const message = `the agent was killed at the sandbox's memory limit (${peak})`
+    return failure('died', 'out_of_memory', 'OUT_OF_MEMORY', message, details)
+  }
+  if (death.overOutputLimit) {
+    const message = 'the agent printed more than is kept of one process'
+    return failure('died', 'output_limit', 'AGENT_CRASHED', message, details)
+  }
+  if (!started) {
+    const message = `the agent ended with status ${exitCode} before its first message: ${stderr.slice(-500) || 'it said nothing'}`
+    return failure('died', 'agent_crashed', 'AGENT_START_FAILED', message, details)
+  }
+  const message = `the agent ended with status ${exitCode} in the middle of its turn`
+  return failure('died', 'agent_crashed', 'AGENT_CRASHED', message, details)
+}
+
+/** What was thrown before or during the turn. */
+export function endingOfError({ code, message, details }: Vm0Error): Ending {
+  if (code === 'CANCELLED') return failure('cancelled', 'cancelled', code, message)
+  const died = code === 'SANDBOX_START_FAILED' || code === 'HOST_LOST' || code === 'INTERNAL'
+  return failure(died ? 'died' : 'failed', code.toLowerCase(), code, message, details)
+}
