@@ -103,9 +103,9 @@ async function put(stage, path, text, inside) {
 }
 
 async function writeManifest(stage, manifest, dependencies, more = {}) {
-  const { name, version, description, keywords, license, type, engines, bin, exports } = manifest
+  const { name, version, description, license, type, engines, bin, exports } = manifest
   const { source: _, ...entry } = exports['.']
-  const published = { name, version, description, keywords, license, type, engines, bin, exports: { '.': entry } }
+  const published = { name, version, description, license, type, engines, bin, exports: { '.': entry } }
   await writeFile(join(stage, 'package.json'), `${JSON.stringify({ ...published, dependencies, ...more }, null, 2)}\n`)
   await cp('LICENSE', join(stage, 'LICENSE'))
 }

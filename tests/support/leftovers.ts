@@ -5,23 +5,21 @@ import { promisify } from 'node:util'
 
 const exec = promisify(execFile)
 
+// What `find` and `grep` meet may vanish meanwhile: other platforms are at work on the same host.
+const survey = `
+  find /sys/fs/cgroup -type d -path '*/vm0/*'
+  find /run/vm0 -maxdepth 1
+  grep -r '' /run/vm0/slots
+  cat /proc/self/mounts && ip -br link && nft list tables`
+
 /**
  * What a platform that has ended still holds on this host, one line each: processes, mounts, control groups, links,
  * firewall tables, slots. `directory` is the test platform's own folder.
  */
 export async function leftovers(directory: string): Promise<string[]> {
   const installation = (await readFile(join(directory, 'data/installation'), 'utf8')).trim()
-  const lines = async (command: string, ...args: string[]): Promise<string[]> =>
-    (await exec(command, args, { maxBuffer: 16 * 1024 ** 2 })).stdout.split('\n')
-  const found = [
-    ...(await processesOf(directory)),
-    ...(await lines('cat', '/proc/self/mounts')),
-    ...(await lines('find', '/sys/fs/cgroup', '-type', 'd', '-path', '*/vm0/*')),
-    ...(await lines('ip', '-br', 'link')),
-    ...(await lines('nft', 'list', 'tables')),
-    ...(await lines('find', '/run/vm0', '-maxdepth', '1')),
-    ...(await lines('grep', '-r', '', '/run/vm0/slots').catch(() => [])),
-  ]
+  const { stdout } = await exec('sh', ['-c', survey], { maxBuffer: 16 * 1024 ** 2 })
+  const found = [...(await processesOf(directory)), ...stdout.split('\n')]
   return found.filter((line) => line.includes(installation) || line.includes(directory))
 }
 
