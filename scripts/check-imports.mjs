@@ -5,7 +5,7 @@ import { join } from 'node:path'
 
 const allowed = {
   contract: [],
-  vm0: ['contract'],
+  vm0: ['contract/client'],
   backends: ['contract'],
   sandbox: ['contract'],
   frameworks: ['contract'],
@@ -28,7 +28,7 @@ for (const name of readdirSync('packages')) {
     const text = readFileSync(path, 'utf8')
     if (text.split('\n').length > maxLines) problems.push(`${path} has more than ${maxLines} lines`)
     if (file.endsWith('.test.ts')) continue
-    for (const [, imported] of text.matchAll(/from '@vm0\/([a-z]+)'/g)) {
+    for (const [, imported] of text.matchAll(/from '@vm0\/([a-z]+(?:\/[a-z]+)?)'/g)) {
       if (imported !== name && !allowed[name]?.includes(imported)) problems.push(`${path} imports @vm0/${imported}`)
     }
   }

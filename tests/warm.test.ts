@@ -31,7 +31,7 @@ const script = {
 
 let platform: TestPlatform
 beforeAll(async () => {
-  platform = await TestPlatform.start([script], {}, ['--warm', '2'])
+  platform = await TestPlatform.start([script], {}, { args: ['--warm', '2'] })
 })
 afterAll(() => platform.stop())
 

@@ -23,21 +23,32 @@ export class BareClaude {
   static async spawn(binary: string, modelUrl: string): Promise<BareClaude> {
     const folder = await mkdtemp(join(tmpdir(), 'vm0-bench-'))
     const flags = ['--input-format', 'stream-json', '--output-format', 'stream-json', '--verbose']
-    const child = spawn(binary, ['-p', ...flags, '--include-partial-messages', '--permission-mode', 'bypassPermissions', '--allow-dangerously-skip-permissions'], {
-      cwd: folder,
-      stdio: ['pipe', 'pipe', 'ignore'],
-      env: {
-        PATH: process.env.PATH,
-        HOME: folder,
-        LANG: 'C.UTF-8',
-        IS_SANDBOX: '1',
-        DISABLE_AUTOUPDATER: '1',
-        CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1',
-        CLAUDE_CODE_DISABLE_BACKGROUND_TASKS: '1',
-        ANTHROPIC_BASE_URL: modelUrl,
-        ANTHROPIC_API_KEY: 'bench',
+    const child = spawn(
+      binary,
+      [
+        '-p',
+        ...flags,
+        '--include-partial-messages',
+        '--permission-mode',
+        'bypassPermissions',
+        '--allow-dangerously-skip-permissions',
+      ],
+      {
+        cwd: folder,
+        stdio: ['pipe', 'pipe', 'ignore'],
+        env: {
+          PATH: process.env.PATH,
+          HOME: folder,
+          LANG: 'C.UTF-8',
+          IS_SANDBOX: '1',
+          DISABLE_AUTOUPDATER: '1',
+          CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1',
+          CLAUDE_CODE_DISABLE_BACKGROUND_TASKS: '1',
+          ANTHROPIC_BASE_URL: modelUrl,
+          ANTHROPIC_API_KEY: 'bench',
+        },
       },
-    })
+    )
     child.stdout?.resume()
     return new BareClaude(child, folder)
   }

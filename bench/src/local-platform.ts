@@ -38,7 +38,10 @@ export async function startPlatform(modelUrl: string, args: readonly string[] = 
     }
     if (!ready) throw new Error('`vm0 up` ended before it was ready: its words are above')
     child.stdout.resume()
-    return { client: createClient(JSON.parse(await readFile(config, 'utf8')) as { url: string; apiKey: string }), close }
+    return {
+      client: createClient(JSON.parse(await readFile(config, 'utf8')) as { url: string; apiKey: string }),
+      close,
+    }
   } catch (error) {
     await close()
     throw error

@@ -9,6 +9,19 @@ import { createClient, type Vm0 } from '../../packages/vm0/src/index.js'
 
 const command = join(import.meta.dirname, '../../packages/vm0/dist/cli/main.js')
 
+export interface Ended {
+  status: number
+  stdout: string
+  stderr: string
+}
+
+export interface HowToStart {
+  /** How the command is called: a program and its first arguments. */
+  vm0?: readonly string[]
+  /** Further arguments of `vm0 up`. */
+  args?: readonly string[]
+}
+
 /** A `vm0 up` of the test's own, with its own data folder and scripted model. */
 export class TestPlatform {
   private child: ChildProcess | undefined
@@ -20,40 +33,38 @@ export class TestPlatform {
     readonly directory: string,
     readonly model: ScriptedModel,
     private readonly env: Record<string, string>,
-    private readonly args: readonly string[],
+    private readonly how: HowToStart,
   ) {}
 
-  static async start(
-    scripts: Script[],
-    env: Record<string, string> = {},
-    args: readonly string[] = [],
-  ): Promise<TestPlatform> {
+  static async start(scripts: Script[], env: Record<string, string> = {}, how: HowToStart = {}): Promise<TestPlatform> {
     const platform = new TestPlatform(
       await mkdtemp(join(tmpdir(), 'vm0-test-')),
       await startScriptedModel(scripts),
       env,
-      args,
+      how,
     )
     await platform.up()
     return platform
   }
 
+  private get vm0(): readonly string[] {
+    return this.how.vm0 ?? [process.execPath, command]
+  }
+
   async up(): Promise<void> {
-    const child = spawn(
-      process.execPath,
-      [command, 'up', '--port', '0', '--data', join(this.directory, 'data'), ...this.args],
-      {
-        stdio: ['ignore', 'pipe', 'pipe'],
-        env: {
-          ...process.env,
-          VM0_CONFIG: join(this.directory, 'config.json'),
-          ANTHROPIC_BASE_URL: this.model.url,
-          ANTHROPIC_API_KEY: 'the-provider-key',
-          NODE_OPTIONS: '',
-          ...this.env,
-        },
+    const { args = [] } = this.how
+    const [program = '', ...first] = this.vm0
+    const child = spawn(program, [...first, 'up', '--port', '0', '--data', join(this.directory, 'data'), ...args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: {
+        ...process.env,
+        VM0_CONFIG: join(this.directory, 'config.json'),
+        ANTHROPIC_BASE_URL: this.model.url,
+        ANTHROPIC_API_KEY: 'the-provider-key',
+        NODE_OPTIONS: '',
+        ...this.env,
       },
-    )
+    })
     this.child = child
     let words = ''
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
@@ -75,8 +86,14 @@ export class TestPlatform {
   }
 
   /** Runs the `vm0` command against this platform. */
-  async cli(...args: string[]): Promise<{ status: number; stdout: string; stderr: string }> {
-    const child = spawn(process.execPath, [command, ...args], {
+  cli(...args: string[]): Promise<Ended> {
+    const [program = '', ...first] = this.vm0
+    return this.execute(program, ...first, ...args)
+  }
+
+  /** Runs a program that finds this platform as a user's program does. */
+  async execute(program: string, ...args: string[]): Promise<Ended> {
+    const child = spawn(program, args, {
       env: { ...process.env, VM0_CONFIG: join(this.directory, 'config.json') },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
@@ -114,13 +131,19 @@ export class TestPlatform {
     await closed
   }
 
-  async stop(): Promise<void> {
-    const child = this.child
-    if (child && child.exitCode === null && child.signalCode === null) {
+  /** Asks the platform to end, as an operator would; gives its exit status. */
+  async down(): Promise<number | null> {
+    const child = this.child as ChildProcess
+    if (child.exitCode === null && child.signalCode === null) {
       const closed = once(child, 'close')
       child.kill('SIGTERM')
       await closed
     }
+    return child.exitCode
+  }
+
+  async stop(): Promise<void> {
+    if (this.child) await this.down()
     await this.model.close()
     await rm(this.directory, { recursive: true, force: true })
   }

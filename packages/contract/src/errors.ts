@@ -235,9 +235,14 @@ export class Vm0Error extends Error {
 
 /** Whatever was thrown, as a Vm0Error: unknown things become INTERNAL with the cause kept. */
 export function toVm0Error(thrown: unknown, fallback: ErrorCode = 'INTERNAL'): Vm0Error {
-  if (thrown instanceof Vm0Error) return thrown
+  if (thrown instanceof Vm0Error || isFromOtherCopy(thrown)) return thrown
   const message = thrown instanceof Error ? thrown.message : String(thrown)
   return new Vm0Error(fallback, message, { cause: thrown })
+}
+
+/** The published `vm0` and `@vm0/platform` hold a copy of this class each: what one throws, the other catches. */
+function isFromOtherCopy(thrown: unknown): thrown is Vm0Error {
+  return thrown instanceof Error && thrown.name === 'Vm0Error' && isErrorCode((thrown as Partial<Vm0Error>).code)
 }
 
 /** RFC 9457 problem document with VM0's members. */

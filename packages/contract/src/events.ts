@@ -149,14 +149,3 @@ export type Vm0Event = z.infer<typeof envelopeSchema> & EventBody
 export type EventOf<T extends EventType> = Extract<Vm0Event, { type: T }>
 
 export const eventSchema = z.intersection(envelopeSchema, eventBodySchema)
-
-export function formatCursor(epoch: number, seq: number): string {
-  return `${epoch}.${seq}`
-}
-
-/** Order of two cursors: negative when `a` comes first. */
-export function compareCursors(a: string, b: string): number {
-  const [aEpoch = 0, aSeq = 0] = a.split('.').map(Number)
-  const [bEpoch = 0, bSeq = 0] = b.split('.').map(Number)
-  return aEpoch - bEpoch || aSeq - bSeq
-}

@@ -1,5 +1,7 @@
 export * from './canonical-json.js'
+export * from './cursor.js'
 export * from './errors.js'
 export * from './events.js'
+export * from './run-states.js'
 export * from './runner-port.js'
 export * from './runs.js'

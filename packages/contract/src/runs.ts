@@ -1,34 +1,11 @@
 import { z } from 'zod'
+import { activeStates, outcomes } from './run-states.js'
 
 /** Ids are UUIDs made by the client (version 7 recommended), unique per project. */
 export const idSchema = z.uuid()
 
-export const outcomes = ['succeeded', 'failed', 'cancelled', 'died'] as const
-export const activeStates = ['queued', 'starting', 'running', 'waiting'] as const
 export const outcomeSchema = z.enum(outcomes)
 export const runStateSchema = z.enum([...activeStates, ...outcomes])
-export type Outcome = z.infer<typeof outcomeSchema>
-export type RunState = z.infer<typeof runStateSchema>
-
-/**
- * The life of a run. A state that is not in this table cannot be written.
- *
- *   queued → starting → running ⇄ waiting → succeeded | failed | cancelled | died
- */
-export const runTransitions: Record<RunState, readonly RunState[]> = {
-  queued: ['starting', 'cancelled', 'died', 'failed'],
-  starting: ['running', 'cancelled', 'failed', 'died'],
-  running: ['waiting', 'succeeded', 'failed', 'cancelled', 'died'],
-  waiting: ['running', 'failed', 'cancelled', 'died'],
-  succeeded: [],
-  failed: [],
-  cancelled: [],
-  died: [],
-}
-
-export function isEnded(state: RunState): state is Outcome {
-  return runTransitions[state].length === 0
-}
 
 export const resourcesSchema = z.strictObject({
   memoryMiB: z.int().min(256).max(1_048_576).optional(),

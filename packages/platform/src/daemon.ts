@@ -10,7 +10,7 @@ import { startGateway } from '@vm0/gateway'
 import { defaultPoolLimits, Runner } from '@vm0/runner'
 import { ensureTemplate, openOciEngine } from '@vm0/sandbox'
 import { createServer, type Server } from '@vm0/server'
-import { quickstartScript, startScriptedModel } from '@vm0/testkit'
+import { examplesScript, quickstartScript, startScriptedModel } from '@vm0/testkit'
 import { pino } from 'pino'
 import { lockDataDir } from './data-lock.js'
 import { cacheDir, configFile } from './paths.js'
@@ -69,7 +69,7 @@ export async function startDaemon({
     const checkpoints = await openCheckpointStore({ blobs, scratch })
 
     const { ANTHROPIC_API_KEY: apiKey, ANTHROPIC_BASE_URL: baseUrl } = process.env
-    const scripted = apiKey ? undefined : await startScriptedModel([quickstartScript()])
+    const scripted = apiKey ? undefined : await startScriptedModel([quickstartScript(), examplesScript()])
     if (scripted) undo.push(() => scripted.close())
     const engine = await openOciEngine({ installation, dataDir, gatewayPort })
     undo.push(() => engine.close())
@@ -160,7 +160,7 @@ export async function startDaemon({
     runner.warm()
     say(
       scripted
-        ? "No ANTHROPIC_API_KEY is set: the model's answers are SCRIPTED (a stand-in that knows the quickstart only)."
+        ? "No ANTHROPIC_API_KEY is set: the model's answers are SCRIPTED (a stand-in that knows the quickstart and the examples only)."
         : `Model requests go to ${baseUrl || 'https://api.anthropic.com'}.`,
     )
     return { url, apiKey: localKey, stop }

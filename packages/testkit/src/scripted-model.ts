@@ -67,15 +67,19 @@ function findStep(
   for (const message of body.messages) {
     if (message.role !== 'user') continue
     const blocks = typeof message.content === 'string' ? [{ type: 'text', text: message.content }] : message.content
+    const texts = blocks
+      .map((block) => block.text ?? '')
+      .filter((text) => text !== '' && !text.startsWith('<system-reminder>'))
     const results = blocks.filter((block) => block.type === 'tool_result')
     if (results.length > 0) {
       answered += 1
       lastResult = results
         .map((block) => (typeof block.content === 'string' ? block.content : JSON.stringify(block.content)))
         .join('\n')
-      continue
+      // The result of a tool that was interrupted comes together with the next prompt.
+      if (!texts.some((text) => text.startsWith('[Request interrupted'))) continue
     }
-    prompts = blocks.map((block) => block.text ?? '').filter((text) => !text.startsWith('<system-reminder>'))
+    prompts = texts
     answered = 0
   }
   // An agent may join an interrupted prompt and the next one in one message: the last one counts.

@@ -1,10 +1,10 @@
-import type { CreateSession, FrameworkView, KeyView, RunnerStatus, RunView, SessionView } from '@vm0/contract'
+import type { CreateSession, FrameworkView, KeyView, RunnerStatus, RunView, SessionView } from '@vm0/contract/client'
 import { uuidv7 } from 'uuidv7'
 import type { ClientOptions } from './config.js'
 import { Http } from './http.js'
 import { Run } from './run.js'
 import { Session, type RunOptions } from './session.js'
-import { uploadWorkspace } from './workspace.js'
+import { sendWorkspace } from './send-workspace.js'
 
 export interface Page<T> {
   items: T[]
@@ -47,7 +47,7 @@ export class Vm0 {
       ...options
     }: Omit<CreateSession, 'id' | 'workspaceUpload'> & { workspace?: string } = {}): Promise<Session> => {
       const id = uuidv7()
-      const workspaceUpload = workspace === undefined ? undefined : await uploadWorkspace(this.http, workspace)
+      const workspaceUpload = await sendWorkspace(this.http, workspace)
       await this.http.json('/sessions', {
         method: 'POST',
         json: { ...options, id, ...(workspaceUpload ? { workspaceUpload } : {}) },

@@ -14,7 +14,7 @@ export interface ClientOptions {
   timeoutMs?: number
 }
 
-export function configPath(env: NodeJS.ProcessEnv = process.env): string {
+export function configPath(env: Record<string, string | undefined> = process.env): string {
   return env.VM0_CONFIG || join(env.XDG_CONFIG_HOME || join(homedir(), '.config'), 'vm0', 'config.json')
 }
 

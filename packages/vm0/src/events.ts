@@ -1,4 +1,4 @@
-import { compareCursors, type Vm0Event } from '@vm0/contract'
+import { compareCursors, type Vm0Event } from '@vm0/contract/client'
 import { EventSourceParserStream } from 'eventsource-parser/stream'
 import { pause, type Http } from './http.js'
 

@@ -1,4 +1,4 @@
-import { errorTable, isErrorCode, Vm0Error, type ProblemDocument } from '@vm0/contract'
+import { errorTable, isErrorCode, Vm0Error, type ProblemDocument } from '@vm0/contract/client'
 import { resolveEndpoint, type ClientOptions } from './config.js'
 
 export type RequestBody = NonNullable<RequestInit['body']>

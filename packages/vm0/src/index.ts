@@ -1,6 +1,6 @@
 import { createClient } from './client.js'
 
-export { Vm0Error } from '@vm0/contract'
+export { Vm0Error } from '@vm0/contract/client'
 export type {
   ErrorCode,
   ExecOutput,
@@ -14,7 +14,7 @@ export type {
   Timings,
   Usage,
   Vm0Event,
-} from '@vm0/contract'
+} from '@vm0/contract/client'
 export { createClient, Vm0, type Page, type PageOptions } from './client.js'
 export type { ClientOptions } from './config.js'
 export { Run, RunError, type RunResult } from './run.js'

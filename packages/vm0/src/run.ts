@@ -8,7 +8,7 @@ import {
   type Usage,
   type Vm0Event,
   isErrorCode,
-} from '@vm0/contract'
+} from '@vm0/contract/client'
 import { followEvents } from './events.js'
 import type { Http } from './http.js'
 import { Session } from './session.js'

@@ -5,10 +5,10 @@ import {
   type ExecRequest,
   type FileEntry,
   type SessionView,
-} from '@vm0/contract'
+} from '@vm0/contract/client'
 import type { Http, RequestBody } from './http.js'
 import { Run } from './run.js'
-import { uploadWorkspace } from './workspace.js'
+import { sendWorkspace } from './send-workspace.js'
 import { uuidv7 } from 'uuidv7'
 
 export interface RunOptions extends Omit<CreateRun, 'id' | 'sessionId' | 'newSession' | 'workspaceUpload'> {
@@ -49,7 +49,7 @@ export class Session {
     const newSession = this.isNew
     this.isNew = false
     const accepted = (async () => {
-      const workspaceUpload = workspace === undefined ? undefined : await uploadWorkspace(this.http, workspace, signal)
+      const workspaceUpload = await sendWorkspace(this.http, workspace, signal)
       const body: CreateRun = {
         ...options,
         id,

@@ -1,4 +1,4 @@
-import { Vm0Error } from '@vm0/contract'
+import { Vm0Error } from '@vm0/contract/client'
 import type { Vm0 } from '../client.js'
 
 /** A full id, its last eight characters, or (without one) the latest. */

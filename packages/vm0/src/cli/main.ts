@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { buildApplication, buildRouteMap, run as runApplication, text_en } from '@stricli/core'
-import { toVm0Error } from '@vm0/contract'
+import { toVm0Error } from '@vm0/contract/client'
 import { frameworks, logs, runs, sessions } from './commands/list.js'
 import { keys } from './commands/keys.js'
 import { run } from './commands/run.js'

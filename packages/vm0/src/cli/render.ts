@@ -1,4 +1,4 @@
-import { errorTable, isErrorCode, type RunView, type Timings, type Vm0Event } from '@vm0/contract'
+import { errorTable, isErrorCode, type RunView, type Timings, type Vm0Event } from '@vm0/contract/client'
 
 const paint =
   (code: string) =>

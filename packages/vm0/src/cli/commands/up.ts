@@ -1,6 +1,6 @@
 import { resolve } from 'node:path'
 import { buildCommand, numberParser, type CommandContext } from '@stricli/core'
-import { Vm0Error } from '@vm0/contract'
+import { Vm0Error } from '@vm0/contract/client'
 
 interface Platform {
   up(options: { port?: number; dataDir?: string; idleMs?: number; warm?: number }): Promise<number>

@@ -1,0 +1,9 @@
+/**
+ * What a client needs of the contract. Of the schemas only the types, so that a program that calls VM0 loads no zod.
+ */
+export * from './cursor.js'
+export * from './errors.js'
+export type * from './events.js'
+export * from './run-states.js'
+export type * from './runs.js'
+export type * from './runner-port.js'
