@@ -91,6 +91,8 @@ export interface WarmUp {
 
 export interface FrameworkDriver {
   readonly name: string
+  /** Shell script that succeeds in a sandbox where this conversation can be gone on with. */
+  conversationTest(agentSessionId: string): string
   launch(options: LaunchOptions): Launch
   /** Absent where a started process can't be kept for a session that comes later. */
   warmUp?(): WarmUp

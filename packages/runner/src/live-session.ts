@@ -162,6 +162,18 @@ export class LiveSession {
     return agent
   }
 
+  /**
+   * After a crash: an agent that died within its first moments may not have written its conversation yet. Then the one of
+   * the last checkpoint counts again.
+   */
+  async checkConversation(driver: FrameworkDriver): Promise<void> {
+    const { sandbox, agentSessionId } = this
+    if (!sandbox || !agentSessionId || !/^[\w-]+$/.test(agentSessionId)) return
+    const script = driver.conversationTest(agentSessionId)
+    const { exitCode } = await readAll(sandbox.exec({ args: ['sh', '-c', script], cwd: '/' }), 4096)
+    if (exitCode !== 0) this.agentSessionId = this.conversation?.agentSessionId ?? null
+  }
+
   async stopAgent(): Promise<void> {
     const agent = this.agent
     this.agent = undefined

@@ -187,6 +187,8 @@ export class RunLife {
   private async agentGone(agent: LiveAgent, killsBefore: number): Promise<Ending> {
     this.session.agent = undefined
     const { exitCode, reason } = await agent.process.exited
+    // A sandbox that is gone can't be asked; its conversation is then the last checkpoint's anyway.
+    if (this.driver) await this.session.checkConversation(this.driver).catch(() => undefined)
     const stopped = endingOfStop(this.stopping, this.timeoutMs)
     if (stopped) return stopped
     const stats = await this.session.sandbox?.stats().catch(() => undefined)

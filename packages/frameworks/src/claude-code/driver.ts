@@ -45,6 +45,7 @@ export const claudeCode: FrameworkDriver = {
     },
     cwd: '/workspace',
   }),
+  conversationTest: (agentSessionId) => `ls "$HOME"/.claude/projects/*/${agentSessionId}.jsonl`,
   warmUp: () => new ClaudeWarmUp(),
   rebind,
   open: (state) => new ClaudeProtocol(state),
