@@ -1,8 +1,12 @@
 import { spawn, type ChildProcess } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import type { Readable } from 'node:stream'
+import { setTimeout as wait } from 'node:timers/promises'
 
 /** The newest installed Claude Code of this machine, as `vm0 up` uses it. */
 export async function claudeBinary(): Promise<string> {
@@ -15,10 +19,14 @@ export async function claudeBinary(): Promise<string> {
 
 /** The CLI on the host, without VM0: the same flags that a run has, in a folder and home of its own. */
 export class BareClaude {
+  private readonly lines: AsyncIterator<string>
+
   private constructor(
     private readonly child: ChildProcess,
     private readonly folder: string,
-  ) {}
+  ) {
+    this.lines = createInterface({ input: child.stdout as Readable })[Symbol.asyncIterator]()
+  }
 
   static async spawn(binary: string, modelUrl: string): Promise<BareClaude> {
     const folder = await mkdtemp(join(tmpdir(), 'vm0-bench-'))
@@ -49,12 +57,35 @@ export class BareClaude {
         },
       },
     )
-    child.stdout?.resume()
     return new BareClaude(child, folder)
   }
 
   prompt(text: string): void {
-    this.child.stdin?.write(`${JSON.stringify({ type: 'user', message: { role: 'user', content: text } })}\n`)
+    this.send({ type: 'user', message: { role: 'user', content: text } })
+    // What it says from here on is nobody's business, but must not fill its pipe.
+    void (async () => {
+      for (;;) if ((await this.lines.next()).done) return
+    })()
+  }
+
+  /** One turn with a tool call, then back to before it: what VM0 does with a sandbox that waits in its pool. */
+  async warmUp(): Promise<void> {
+    const turn = randomUUID()
+    this.send({ type: 'user', uuid: turn, message: { role: 'user', content: 'bench-warmup' } })
+    await this.until('result')
+    const request = { subtype: 'rewind_conversation', target_message_uuid: turn }
+    this.send({ type: 'control_request', request_id: 'warm-up', request })
+    await this.until('control_response')
+    // As a sandbox in the pool, it has come to rest before its prompt.
+    await wait(300)
+  }
+
+  private send(message: object): void {
+    this.child.stdin?.write(`${JSON.stringify(message)}\n`)
+  }
+
+  private async until(type: string): Promise<void> {
+    while (((await this.lines.next()).value as string | undefined)?.includes(`"type":"${type}"`) === false);
   }
 
   async close(): Promise<void> {

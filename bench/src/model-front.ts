@@ -14,7 +14,16 @@ export interface ModelFront {
 /** Stamps at the head of a request, before its body is read, then hands it to the scripted model. */
 export async function startModelFront(): Promise<ModelFront> {
   const model = await startScriptedModel([
-    { name: 'bench', conversations: [{ when: 'bench-', steps: [{ text: 'done' }] }] },
+    {
+      name: 'bench',
+      conversations: [
+        {
+          when: 'bench-warmup',
+          steps: [{ tools: [{ name: 'Bash', input: { command: 'true', description: 'Warm up' } }] }, { text: 'ready' }],
+        },
+        { when: 'bench-', steps: [{ text: 'done' }] },
+      ],
+    },
   ])
   const upstream = new URL(model.url)
   const waiting = new Map<string, (at: number) => void>()
