@@ -16,13 +16,15 @@ export interface Launch {
   cwd: string
 }
 
-/** How a turn ended, as the agent tells it. */
+/** How a prompt's turns ended, as the agent tells it: the one that it opened, and those of what was said meanwhile. */
 export interface TurnEnd {
   reason: 'completed' | 'interrupted' | 'error' | 'max_turns'
   text: string
+  /** Of these turns alone, sub-agents included. */
   usage: Usage
-  /** Cost of this turn alone. */
   costUsd: number
+  /** Texts that the agent still holds and would go on to answer: its process must not be used for another prompt. */
+  unanswered: number
   error: {
     code: 'MODEL_UNAUTHORIZED' | 'MODEL_RATE_LIMITED' | 'MODEL_FAILED' | 'AGENT_FAILED'
     message: string
@@ -45,8 +47,9 @@ export interface Translated {
 export interface AgentProtocol {
   /** Lines that open a turn. */
   prompt(text: string): string[]
-  /** Text for the agent in the middle of a turn. */
+  /** Text for the agent in the middle of a turn. `turnEnd` comes only when it was answered too, or dropped. */
   input(text: string): string[]
+  /** Lines that end the turn, with what waits for the next one. */
   interrupt(): string[]
   translate(line: string, timeMs: number): Translated
 }
@@ -55,7 +58,7 @@ export interface FrameworkDriver {
   readonly name: string
   launch(options: LaunchOptions): Launch
   /** `resumed`: the process goes on with an old conversation, whose cost some agents count in their totals. */
-  open(state: { resumed: boolean; previousCostUsd: number }): AgentProtocol
+  open(state: { resumed: boolean }): AgentProtocol
 }
 
 export interface AgentRelease {

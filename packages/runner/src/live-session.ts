@@ -6,7 +6,7 @@ import type { ModelTraffic } from '@vm0/gateway'
 import type { MonitoredProcess, OutputLine, Sandbox } from '@vm0/sandbox'
 import type { RunnerOptions } from './options.js'
 import { readAll } from './exec-output.js'
-import type { RunnerStore, SessionState } from './store.js'
+import type { RunnerStore } from './store.js'
 
 /** Bytes of each stream that one agent process may print over its life. */
 const maxAgentOutputBytes = 2 * 1024 ** 3
@@ -130,11 +130,7 @@ export class LiveSession {
   }
 
   /** The agent process for this launch: the one that waits, or a new one that resumes the conversation. */
-  async agentFor(
-    driver: FrameworkDriver,
-    spec: RunSpec,
-    session: SessionState,
-  ): Promise<{ agent: LiveAgent; started: boolean }> {
+  async agentFor(driver: FrameworkDriver, spec: RunSpec): Promise<{ agent: LiveAgent; started: boolean }> {
     const { sandbox } = this
     if (!sandbox) throw new Vm0Error('INTERNAL', 'an agent was asked for before its sandbox')
     const launchKey = JSON.stringify([
@@ -168,7 +164,7 @@ export class LiveSession {
     })
     this.agent = {
       process,
-      protocol: driver.open({ resumed: resume !== null, previousCostUsd: session.costUsd }),
+      protocol: driver.open({ resumed: resume !== null }),
       lines: process.output()[Symbol.asyncIterator](),
       launchKey,
       version: release.version,

@@ -11,6 +11,7 @@ import {
   type EventBody,
   type RunRef,
   type Timings,
+  type Usage,
 } from '@vm0/contract'
 import type { FrameworkDriver, TurnEnd } from '@vm0/frameworks'
 import type { LiveAgent, LiveSession } from './live-session.js'
@@ -33,6 +34,10 @@ export class RunLife {
   private started = false
   private lastStderr = ''
   private turn: TurnEnd | undefined
+  /** What the requests so far have used: the account of a run whose agent doesn't come to tell its own. */
+  private spent = { usage: noUsage, costUsd: 0 }
+  /** The agent takes input from when its prompt was sent until its last turn has ended. */
+  private inputs: 'not yet' | 'taken' | 'no more' = 'not yet'
 
   constructor(
     private readonly options: RunnerOptions,
@@ -59,6 +64,7 @@ export class RunLife {
       if (!this.session.sandbox)
         this.options.logger.warn({ runId: this.ref.runId, error }, 'run ended before its sandbox was ready')
     } finally {
+      this.inputs = 'no more'
       clearTimeout(timer)
       clearTimeout(this.killTimer)
       this.session.traffic = undefined
@@ -68,16 +74,19 @@ export class RunLife {
 
   /** Asks the agent to end its turn; kills it when it doesn't within the grace time. */
   stop(why: 'cancel' | 'timeout' | 'unauthorized'): void {
-    if (this.stopping) return
+    if (this.stopping || this.inputs === 'no more') return
     this.stopping = why
     const { agent } = this
     if (!agent) return
-    void this.writeAll(agent, agent.protocol.interrupt())
+    this.tell(agent, agent.protocol.interrupt())
     this.killTimer = setTimeout(() => void agent.process.kill('SIGKILL'), interruptGraceMs)
   }
 
+  /** Hands the agent a text; once accepted, the run doesn't end before the agent has answered it or tells that it won't. */
   async input(text: string): Promise<void> {
-    if (!this.agent)
+    if (this.stopping || this.inputs === 'no more')
+      throw new Vm0Error('RUN_ENDED', `run ${this.ref.runId} is ending and takes no more input`)
+    if (!this.agent || this.inputs === 'not yet')
       throw new Vm0Error('NOT_READY', 'the agent has not started yet; expected input after the run.started event')
     this.log.append({ type: 'input.sent', text })
     await this.writeAll(this.agent, this.agent.protocol.input(text))
@@ -87,10 +96,10 @@ export class RunLife {
     this.observeTraffic()
     const { sandbox, how, durationMs } = await this.session.ready(spec.resources)
     if (spec.workspaceUpload) await this.session.unpack(sandbox, spec.workspaceUpload)
-    const state = await this.store.session(this.ref)
-    if (!state) throw new Vm0Error('SESSION_DELETED', `session ${this.ref.sessionId} was deleted`)
+    if (!(await this.store.session(this.ref)))
+      throw new Vm0Error('SESSION_DELETED', `session ${this.ref.sessionId} was deleted`)
     this.checkStopped()
-    const { agent } = await this.session.agentFor(driver, spec, state)
+    const { agent } = await this.session.agentFor(driver, spec)
     this.agent = agent
     this.timings.sandboxReadyMs = this.sinceCreated()
     this.log.append({
@@ -105,7 +114,9 @@ export class RunLife {
       throw new Vm0Error('HOST_LOST', 'another runner has taken the session over')
     this.checkStopped()
     this.session.dirty = true
-    await this.writeAll(agent, agent.protocol.prompt(spec.prompt))
+    const lines = agent.protocol.prompt(spec.prompt)
+    this.inputs = 'taken'
+    await this.writeAll(agent, lines)
     this.timings.promptSentMs = this.sinceCreated()
   }
 
@@ -122,7 +133,7 @@ export class RunLife {
     const killsBefore = (await this.session.sandbox?.stats())?.oomKills ?? 0
     for (;;) {
       const { value: line, done } = await agent.lines.next()
-      if (done) return this.agentGone(agent, killsBefore)
+      if (done) return this.agentGone(agent, killsBefore, spec)
       if (line.stream === 'stderr') {
         this.lastStderr = `${this.lastStderr}${line.text}\n`.slice(-4000)
         this.log.append({ type: 'stderr', text: line.text.slice(0, 16_384) }, line.timeMs)
@@ -130,10 +141,13 @@ export class RunLife {
       }
       const { events, replies, agentSessionId, turnEnd } = agent.protocol.translate(line.text, line.timeMs)
       for (const event of events) this.record(event, line.timeMs)
-      if (replies.length > 0) await this.writeAll(agent, replies)
       if (agentSessionId) this.session.agentSessionId = agentSessionId
+      this.tell(agent, replies)
       if (!turnEnd) continue
+      // Before anything is awaited: an input must not slip in between the last turn and the run's end.
+      this.inputs = 'no more'
       this.turn = turnEnd
+      if (turnEnd.unanswered > 0) await this.session.stopAgent()
       this.timings.agentFinishedMs = this.sinceCreated(line.timeMs)
       return this.endingOfTurn(turnEnd, spec)
     }
@@ -141,6 +155,7 @@ export class RunLife {
 
   private record(event: EventBody, timeMs: number): void {
     if (event.type === 'run.started') this.started = true
+    if (event.type === 'usage' && event.scope === 'step') this.spend(event)
     if (
       (event.type === 'message.delta' || event.type === 'message' || event.type === 'tool.started') &&
       this.timings.firstTokenMs === null
@@ -149,7 +164,13 @@ export class RunLife {
     this.log.append(event, timeMs)
   }
 
-  private endingOfTurn({ reason, error }: TurnEnd, spec: CreateRunParsed): Ending {
+  private spend({ usage, costUsd = 0 }: Extract<EventBody, { type: 'usage' }>): void {
+    const sum = { ...noUsage }
+    for (const kind of Object.keys(sum) as (keyof Usage)[]) sum[kind] = this.spent.usage[kind] + usage[kind]
+    this.spent = { usage: sum, costUsd: this.spent.costUsd + costUsd }
+  }
+
+  private endingOfTurn({ reason, error }: Pick<TurnEnd, 'reason' | 'error'>, spec: CreateRunParsed): Ending {
     if (this.stopping === 'cancel') return this.failure('cancelled', 'cancelled', 'CANCELLED', 'the run was cancelled')
     if (this.stopping === 'timeout')
       return this.failure(
@@ -176,14 +197,11 @@ export class RunLife {
     return { state: 'succeeded', reason: null, error: null }
   }
 
-  private async agentGone(agent: LiveAgent, killsBefore: number): Promise<Ending> {
+  private async agentGone(agent: LiveAgent, killsBefore: number, spec: CreateRunParsed): Promise<Ending> {
+    this.inputs = 'no more'
     this.session.agent = undefined
     const { exitCode, reason } = await agent.process.exited
-    if (this.stopping)
-      return this.endingOfTurn(
-        { reason: 'interrupted', text: '', usage: noUsage, costUsd: 0, error: null },
-        {} as CreateRunParsed,
-      )
+    if (this.stopping) return this.endingOfTurn({ reason: 'interrupted', error: null }, spec)
     const details = { exitCode, stderr: this.lastStderr.trim() }
     const stats = await this.session.sandbox?.stats().catch(() => undefined)
     if (stats && stats.oomKills > killsBefore)
@@ -264,10 +282,11 @@ export class RunLife {
     }
     this.timings.totalMs = this.sinceCreated()
     const text = this.turn ? this.options.secrets.seal(this.turn.text) : null
+    const { usage, costUsd } = this.turn ?? this.spent
     const committed = await this.store.endRun(
       this.ref,
       this.claimed.epoch,
-      { ...ending, text, usage: this.turn?.usage ?? noUsage, costUsd: this.turn?.costUsd ?? 0, timings: this.timings },
+      { ...ending, text, usage, costUsd, timings: this.timings },
       saved,
     )
     if (!committed) {
@@ -313,6 +332,11 @@ export class RunLife {
         if (status === 401) this.stop('unauthorized')
       },
     }
+  }
+
+  /** Not awaited: an agent that doesn't read must not keep its run from seeing its end, which tells why a write failed. */
+  private tell(agent: LiveAgent, lines: string[]): void {
+    void this.writeAll(agent, lines).catch(() => undefined)
   }
 
   private async writeAll(agent: LiveAgent, lines: string[]): Promise<void> {

@@ -15,7 +15,6 @@ export interface SessionState {
   template: string
   head: string | null
   agentSessionId: string | null
-  costUsd: number
   resources: Record<string, number>
   workspaceUpload: string | null
   epoch: number
@@ -99,17 +98,10 @@ export class RunnerStore {
       .where('state', '=', 'open')
       .executeTakeFirst()
     if (!row) return undefined
-    const cost = await this.database.db
-      .selectFrom('runs')
-      .select((eb) => eb.fn.coalesce(eb.fn.sum<number>('cost_usd'), sql<number>`0`).as('total'))
-      .where('project_id', '=', session.projectId)
-      .where('session_id', '=', session.sessionId)
-      .executeTakeFirst()
     return {
       template: row.template,
       head: row.head,
       agentSessionId: row.agent_session_id,
-      costUsd: Number(cost?.total ?? 0),
       resources: row.resources as Record<string, number>,
       workspaceUpload: row.workspace_upload,
       epoch: Number(row.epoch),

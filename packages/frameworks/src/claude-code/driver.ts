@@ -1,5 +1,6 @@
 import type { FrameworkDriver, LaunchOptions } from '../driver.js'
 import { ClaudeProtocol } from './protocol.js'
+import { toolFlags } from './tool-flags.js'
 
 /** Claude Code as a long-lived process that speaks stream-json. */
 export const claudeCode: FrameworkDriver = {
@@ -14,27 +15,25 @@ export const claudeCode: FrameworkDriver = {
       'stream-json',
       '--verbose',
       '--include-partial-messages',
+      '--include-hook-events',
       '--forward-subagent-text',
       '--allow-dangerously-skip-permissions',
-      '--permission-mode',
-      'bypassPermissions',
       '--permission-prompt-tool',
       'stdio',
+      // Otherwise the conversation's first system prompt stays, whatever a later run asks for.
+      '--system-prompt-snapshot',
+      'off',
+      ...toolFlags(spec.tools),
       ...(resume ? ['--resume', resume] : []),
       ...(spec.model ? ['--model', spec.model] : []),
       ...(spec.maxTurns ? ['--max-turns', String(spec.maxTurns)] : []),
-      ...(typeof spec.systemPrompt === 'string'
-        ? ['--system-prompt', spec.systemPrompt]
-        : spec.systemPrompt
-          ? ['--append-system-prompt', spec.systemPrompt.append]
-          : []),
-      ...(spec.tools?.allow?.length ? ['--allowedTools', spec.tools.allow.join(',')] : []),
-      ...(spec.tools?.deny?.length ? ['--disallowedTools', spec.tools.deny.join(',')] : []),
+      ...systemPromptFlags(spec.systemPrompt),
     ],
     env: {
       IS_SANDBOX: '1',
       DISABLE_AUTOUPDATER: '1',
       CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1',
+      // A run ends with its last turn: nothing may open another one later.
       CLAUDE_CODE_DISABLE_BACKGROUND_TASKS: '1',
       ...spec.env,
       // The platform's own come last: the gateway puts the real key in.
@@ -44,4 +43,9 @@ export const claudeCode: FrameworkDriver = {
     cwd: '/workspace',
   }),
   open: (state) => new ClaudeProtocol(state),
+}
+
+function systemPromptFlags(prompt: LaunchOptions['spec']['systemPrompt']): string[] {
+  if (prompt === undefined) return []
+  return typeof prompt === 'string' ? ['--system-prompt', prompt] : ['--append-system-prompt', prompt.append]
 }
