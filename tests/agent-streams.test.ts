@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { describeEvents, type Entry } from '../packages/frameworks/src/claude-code/fixtures/recording.js'
+import { ClaudeProtocol } from '../packages/frameworks/src/claude-code/protocol.js'
 import { AgentHost } from './support/agent.js'
 import { scenarios } from './support/agent-scenarios.js'
 
@@ -33,6 +34,28 @@ test.each(scenarios.map((scenario) => [scenario.name, scenario] as const))('%s',
       expect(inAnyOrder(describeEvents(agent.events))).toEqual(inAnyOrder(expected))
     }
     expect(host.model.failures).toEqual([])
+  } finally {
+    await sandbox.close()
+  }
+})
+
+test('of a line of 100 MB the head is kept, marked where it is cut, and the next one is whole', async () => {
+  const sandbox = await host.sandbox()
+  try {
+    const lines = await sandbox.linesOf(
+      `head -c 100000000 /dev/zero | tr '\\0' x; printf '\\n{"type":"keep_alive"}\\n'`,
+    )
+    expect(lines.map((line) => line.length)).toEqual([expect.any(Number), 21])
+    expect(lines[0]!.length).toBeLessThan(33 * 1024 ** 2)
+    const protocol = new ClaudeProtocol({ resumed: false })
+    const [raw, ...rest] = lines.flatMap((line) => protocol.translate(line, 0).events)
+    expect(rest).toEqual([])
+    expect(raw).toMatchObject({
+      type: 'raw',
+      truncated: true,
+      data: expect.stringMatching(/^x+…\[\d+ characters cut\]…x+…\[\d+ bytes cut\]$/),
+    })
+    expect(JSON.stringify(raw).length).toBeLessThan(70_000)
   } finally {
     await sandbox.close()
   }

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { EventBody, RunSpec } from '@vm0/contract'
-import { findDriver, openReleaseStore, type AgentProtocol, type TurnEnd } from '@vm0/frameworks'
+import { findDriver, openReleaseStore, type AgentProtocol, type Launch, type TurnEnd } from '@vm0/frameworks'
 import { startGateway, type Gateway } from '@vm0/gateway'
 import { ensureTemplate, openOciEngine, type MonitoredProcess, type Sandbox, type SandboxEngine } from '@vm0/sandbox'
 import { startScriptedModel, type Script, type ScriptedModel } from '@vm0/testkit'
@@ -84,11 +84,20 @@ export class AgentSandbox {
       resume,
       spec,
     })
+    return new RecordedAgent(await this.spawn(launch), resume !== null)
+  }
+
+  /** What a program that is no agent prints, by lines. */
+  async linesOf(script: string): Promise<string[]> {
+    const lines: string[] = []
+    const process = await this.spawn({ args: ['sh', '-c', script], env: {}, cwd: '/' })
+    for await (const { stream, text } of process.output()) if (stream === 'stdout') lines.push(text)
+    return lines
+  }
+
+  private spawn(launch: Launch): Promise<MonitoredProcess> {
     const id = `agent-${randomBytes(4).toString('hex')}`
-    return new RecordedAgent(
-      await this.sandbox.spawn({ id, ...launch, maxOutputBytes: 64 * 1024 ** 2 }),
-      resume !== null,
-    )
+    return this.sandbox.spawn({ id, ...launch, maxOutputBytes: 256 * 1024 ** 2 })
   }
 
   async close(): Promise<void> {

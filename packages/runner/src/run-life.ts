@@ -14,6 +14,7 @@ import {
   type Usage,
 } from '@vm0/contract'
 import type { FrameworkDriver, TurnEnd } from '@vm0/frameworks'
+import { causeOfDeath } from './cause-of-death.js'
 import type { LiveAgent, LiveSession } from './live-session.js'
 import type { RunnerOptions } from './options.js'
 import type { ClaimedRun, RunEnd, RunnerStore } from './store.js'
@@ -70,6 +71,11 @@ export class RunLife {
       this.session.traffic = undefined
     }
     await this.finish(ending)
+  }
+
+  /** Its agent has ended its turns: what is left is to save and to tell. */
+  get ending(): boolean {
+    return this.inputs === 'no more'
   }
 
   /** Asks the agent to end its turn; kills it when it doesn't within the grace time. */
@@ -202,39 +208,11 @@ export class RunLife {
     this.session.agent = undefined
     const { exitCode, reason } = await agent.process.exited
     if (this.stopping) return this.endingOfTurn({ reason: 'interrupted', error: null }, spec)
-    const details = { exitCode, stderr: this.lastStderr.trim() }
+    const stderr = this.lastStderr.trim()
     const stats = await this.session.sandbox?.stats().catch(() => undefined)
-    if (stats && stats.oomKills > killsBefore)
-      return this.failure(
-        'died',
-        'out_of_memory',
-        'OUT_OF_MEMORY',
-        `the agent was killed at the sandbox's memory limit (peak ${Math.round(stats.memoryPeakBytes / 1024 ** 2)} MiB)`,
-        details,
-      )
-    if (reason === 'output_limit')
-      return this.failure(
-        'died',
-        'output_limit',
-        'AGENT_CRASHED',
-        'the agent printed more than is kept of one process',
-        details,
-      )
-    if (!this.started)
-      return this.failure(
-        'died',
-        'agent_crashed',
-        'AGENT_START_FAILED',
-        `the agent ended with status ${exitCode} before its first message: ${this.lastStderr.trim().slice(-500) || 'it said nothing'}`,
-        details,
-      )
-    return this.failure(
-      'died',
-      'agent_crashed',
-      'AGENT_CRASHED',
-      `the agent ended with status ${exitCode} in the middle of its turn`,
-      details,
-    )
+    const memoryPeakBytes = stats && stats.oomKills > killsBefore ? stats.memoryPeakBytes : undefined
+    const cause = causeOfDeath({ exitCode, exitReason: reason, started: this.started, stderr, memoryPeakBytes })
+    return this.failure('died', cause.reason, cause.code, cause.message, { exitCode, stderr })
   }
 
   private endingOf(error: Vm0Error): Ending {

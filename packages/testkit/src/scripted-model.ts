@@ -47,7 +47,7 @@ export async function startScriptedModel(scripts: readonly Script[], { port = 0 
     if (!due) return answer(reply, noAnswer, request)
     const failure = unmet(due, request)
     if (failure) {
-      failures.push(failure)
+      if (!failures.includes(failure)) failures.push(failure) // agents ask again
       return sendError(reply, 400, `scripted expectation failed: ${failure}`)
     }
     return answer(reply, due.step, request)

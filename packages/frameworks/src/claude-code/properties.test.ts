@@ -1,56 +1,68 @@
+import { readdirSync } from 'node:fs'
 import { eventBodySchema, type EventBody } from '@vm0/contract'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { readRecording } from './fixtures/recording.js'
 import { ClaudeProtocol } from './protocol.js'
 
 const open = () => new ClaudeProtocol({ resumed: false, newId: () => 'id' })
 
-const types = [
-  'system',
-  'assistant',
-  'user',
-  'result',
-  'stream_event',
-  'control_request',
-  'control_response',
-  'command_lifecycle',
-  'rate_limit_event',
-  'conversation_reset',
-  'new_type',
-]
-const words = [
-  ...['init', 'status', 'api_retry', 'compact_boundary', 'task_started', 'task_notification', 'hook_response'],
-  ...['permission_denied', 'informational', 'success', 'error_max_turns', 'can_use_tool', 'compacting', 'cancelled'],
-  ...['message_start', 'message_delta', 'message_stop', 'content_block_delta', 'text_delta', 'thinking_delta'],
-  ...['text', 'thinking', 'tool_use', 'tool_result', 'web_search_tool_result', 'Bash', 'TodoWrite', 'TaskUpdate'],
-  ...['local_agent', 'vm0-usage-1', 'id', '__proto__', 'constructor', ''],
-]
-const names = [
-  ...['type', 'subtype', 'message', 'event', 'request', 'response', 'content', 'delta', 'usage', 'modelUsage', 'input'],
-  ...['id', 'tool_use_id', 'parent_tool_use_id', 'session', 'model_usage', 'model_usage_since_last_result', 'text'],
-  ...['task_id', 'task_type', 'command_uuid', 'state', 'status', 'user_message_uuids', 'tool_use_result', 'newTodos'],
-  ...['is_error', 'error', 'result', 'duration_ms', 'input_tokens', 'output_tokens', 'inputTokens', 'costUSD', 'name'],
-  ...['rate_limit_info', 'resetsAt', 'utilization', 'attempt', 'retry_delay_ms', 'error_status', 'todos', 'm'],
-]
+const fixtures = new URL('./fixtures/', import.meta.url)
+const recorded = readdirSync(fixtures)
+  .filter((file) => file.endsWith('.ndjson'))
+  .flatMap((file) => readRecording(new URL(file, fixtures)))
+  .flatMap((entry) => ('line' in entry ? [entry.line as Record<string, unknown>] : []))
 
-/** Values of every kind under the names and words that the protocol looks at. */
+/** The names and short words that the agent uses, with those of messages that no recording has, and with traps. */
+const names = new Set(['rate_limit_info', 'resetsAt', 'utilization', 'todos', '__proto__'])
+const words = new Set([
+  'rate_limit_event',
+  'can_use_tool',
+  'cancelled',
+  'TodoWrite',
+  'vm0-usage-1',
+  '__proto__',
+  'constructor',
+])
+const collect = (part: unknown): void => {
+  if (typeof part === 'string' && part.length < 30) words.add(part)
+  if (typeof part !== 'object' || part === null) return
+  if (!Array.isArray(part)) for (const name of Object.keys(part)) names.add(name)
+  for (const inner of Object.values(part)) collect(inner)
+}
+collect(recorded)
+
+const name = fc.constantFrom(...names)
+const word = fc.constantFrom(...words)
 const value = fc.letrec((tie) => ({
   value: fc.oneof(
     { maxDepth: 5, withCrossShrink: true },
-    fc.oneof(fc.constantFrom(...words), fc.jsonValue({ maxDepth: 1 }), fc.double(), fc.integer()),
+    fc.oneof(word, fc.jsonValue({ maxDepth: 1 }), fc.double(), fc.integer()),
     fc.array(tie('value'), { maxLength: 4 }),
-    fc.dictionary(fc.constantFrom(...names), tie('value'), { maxKeys: 6 }),
+    fc.dictionary(name, tie('value'), { maxKeys: 6 }),
   ),
 })).value
-const message = fc
-  .tuple(
-    fc.constantFrom(...types),
-    fc.constantFrom(...words),
-    fc.dictionary(fc.constantFrom(...names), value, { maxKeys: 8 }),
-  )
+
+/** A recorded message in which some part is something else. */
+const altered = fc
+  .tuple(fc.constantFrom(...recorded), fc.array(fc.nat(30), { minLength: 1, maxLength: 5 }), value)
+  .map(([message, path, other]) => JSON.stringify(replaced(message, path, other)))
+function replaced(part: unknown, [step = 0, ...path]: number[], other: unknown): unknown {
+  if (typeof part !== 'object' || part === null) return other
+  const entries = Object.entries(part)
+  const chosen = entries.length === 0 ? -1 : step % entries.length
+  const changed = entries.map(([key, inner], index) => [
+    key,
+    index !== chosen ? inner : path.length > 0 ? replaced(inner, path, other) : other,
+  ])
+  return Array.isArray(part) ? changed.map(([, inner]) => inner) : Object.fromEntries(changed)
+}
+const invented = fc
+  .tuple(word, word, fc.dictionary(name, value, { maxKeys: 8 }))
   .map(([type, subtype, fields]) => JSON.stringify({ ...fields, type, subtype }))
 const anyLine = fc.oneof(
-  { weight: 8, arbitrary: message },
+  { weight: 6, arbitrary: altered },
+  { weight: 3, arbitrary: invented },
   fc.string(),
   fc.jsonValue().map((each) => JSON.stringify(each)),
 )
