@@ -31,16 +31,11 @@ export class Conversation {
     if (message.is_api_error_message === true || message.error !== undefined)
       return { events: [apiError(message, said)], ended: [] }
     const messageId = text(said.id)
-    return {
-      events: list(said.content).flatMap((block) => this.block(record(block), messageId, nested, timeMs)),
-      ended: this.reached({
-        messageId,
-        model: text(said.model),
-        usage: usageOf(record(said.usage)),
-        exact: typeof said.stop_reason === 'string',
-        ...nested,
-      }),
-    }
+    // An answer that was not streamed, as after garbage in the stream, comes with its end.
+    const whole = typeof said.stop_reason === 'string'
+    const step = { messageId, model: text(said.model), usage: usageOf(record(said.usage)), exact: whole, ...nested }
+    const events = list(said.content).flatMap((block) => this.block(record(block), messageId, nested, timeMs))
+    return { events: whole && !nested.parentToolId ? events.flatMap(withDelta) : events, ended: this.reached(step) }
   }
 
   user(message: Message, timeMs: number): Said {
@@ -68,7 +63,6 @@ export class Conversation {
   private reached(step: Step): Step[] {
     const scope = step.parentToolId
     if (scope === undefined) {
-      // An answer that was not streamed, as after garbage in the stream, comes with its end.
       if (!step.exact || this.unstreamed === step.messageId) return []
       this.unstreamed = step.messageId
       return [step]
@@ -104,6 +98,12 @@ export class Conversation {
     const plan = call && event.ok ? this.taskList.after(call, detail, nested) : undefined
     return plan ? [event, plan] : [event]
   }
+}
+
+/** Who follows the main conversation by its deltas misses nothing. */
+function withDelta(event: EventBody): EventBody[] {
+  if (event.type === 'message') return [{ type: 'message.delta', messageId: event.messageId, text: event.text }, event]
+  return [event]
 }
 
 /** The agent puts an API's error into the conversation as if the model had said it. */
