@@ -49,6 +49,8 @@ export interface AgentProtocol {
   prompt(text: string): string[]
   /** Text for the agent in the middle of a turn. `turnEnd` comes only when it was answered too, or dropped. */
   input(text: string): string[]
+  /** Lines of `input` that could not be written: they are waited for no longer. */
+  withdraw(lines: readonly string[]): void
   /** Lines that end the turn, with what waits for the next one. */
   interrupt(): string[]
   translate(line: string, timeMs: number): Translated

@@ -94,8 +94,13 @@ export class RunLife {
       throw new Vm0Error('RUN_ENDED', `run ${this.ref.runId} is ending and takes no more input`)
     if (!this.agent || this.inputs === 'not yet')
       throw new Vm0Error('NOT_READY', 'the agent has not started yet; expected input after the run.started event')
+    const { agent } = this
     this.log.append({ type: 'input.sent', text })
-    await this.writeAll(this.agent, this.agent.protocol.input(text))
+    const lines = agent.protocol.input(text)
+    await this.writeAll(agent, lines).catch((error: unknown) => {
+      agent.protocol.withdraw(lines)
+      throw error
+    })
   }
 
   private async prepare(spec: CreateRunParsed, driver: FrameworkDriver): Promise<void> {

@@ -1,6 +1,6 @@
 import type { EventBody } from '@vm0/contract'
 import { bounded, boundedText, remember } from './bounded.js'
-import { list, nesting, optionalCount, optionalText, record, text, type Message, type Nested } from './fields.js'
+import { list, nesting, optionalCount, optionalText, record, short, text, type Message, type Nested } from './fields.js'
 import { usageOf, type Step } from './message-stream.js'
 import { maxNotice } from './system-messages.js'
 import { TaskList } from './task-list.js'
@@ -30,10 +30,10 @@ export class Conversation {
     const said = record(message.message)
     if (message.is_api_error_message === true || message.error !== undefined)
       return { events: [apiError(message, said)], ended: [] }
-    const messageId = text(said.id)
+    const messageId = short(said.id)
     // An answer that was not streamed, as after garbage in the stream, comes with its end.
     const whole = typeof said.stop_reason === 'string'
-    const step = { messageId, model: text(said.model), usage: usageOf(record(said.usage)), exact: whole, ...nested }
+    const step = { messageId, model: short(said.model), usage: usageOf(record(said.usage)), exact: whole, ...nested }
     const events = list(said.content).flatMap((block) => this.block(record(block), messageId, nested, timeMs))
     return { events: whole && !nested.parentToolId ? events.flatMap(withDelta) : events, ended: this.reached(step) }
   }

@@ -17,6 +17,17 @@ export function optionalText(value: unknown): string | undefined {
   return typeof value === 'string' && value !== '' ? value : undefined
 }
 
+const maxShort = 256
+
+/** An id or a name, as it is remembered and told; a longer one is cut. */
+export function short(value: unknown): string {
+  return text(value).slice(0, maxShort)
+}
+
+export function optionalShort(value: unknown): string | undefined {
+  return short(value) || undefined
+}
+
 /** A whole number that is not negative; otherwise undefined. */
 export function optionalCount(value: unknown): number | undefined {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : undefined
@@ -37,6 +48,6 @@ export interface Nested {
 
 /** The tool call in which a message was made: a sub-agent's. */
 export function nesting(message: Message): Nested {
-  const parent = optionalText(message.parent_tool_use_id)
+  const parent = optionalShort(message.parent_tool_use_id)
   return parent === undefined ? {} : { parentToolId: parent }
 }

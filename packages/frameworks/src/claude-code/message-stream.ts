@@ -1,6 +1,6 @@
 import type { EventBody, Usage } from '@vm0/contract'
 import { remember } from './bounded.js'
-import { count, nesting, optionalCount, record, text, type Message, type Nested } from './fields.js'
+import { count, nesting, optionalCount, record, short, text, type Message, type Nested } from './fields.js'
 
 /** A model request that has ended: which message it gave, and what it used as far as the stream tells. */
 export interface Step extends Nested {
@@ -26,8 +26,8 @@ export class MessageStream {
       case 'message_start': {
         const started = record(event.message)
         const step = {
-          messageId: text(started.id),
-          model: text(started.model),
+          messageId: short(started.id),
+          model: short(started.model),
           usage: usageOf(record(started.usage)),
           exact: true,
           ...nested,

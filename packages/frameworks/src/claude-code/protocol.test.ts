@@ -121,6 +121,14 @@ test('the run ends when the prompt is answered, and every text that was said mea
   expect(last.events.at(-1)).toMatchObject({ type: 'agent.finished', text: 'third', durationMs: 15 })
 })
 
+test('a text that could not be written is not waited for', () => {
+  const protocol = open()
+  protocol.prompt('one')
+  protocol.withdraw(protocol.input('two'))
+  const { turnEnd } = protocol.translate(result({ user_message_uuids: ['id-1'] }), 0)
+  expect(turnEnd).toMatchObject({ reason: 'completed', unanswered: 0 })
+})
+
 test('a turn that the agent opened by itself ends nothing, and is billed', () => {
   const protocol = open()
   protocol.prompt('one')
@@ -208,6 +216,26 @@ test('a message as deep as the parser takes it can still be written', () => {
   expect(JSON.stringify(only(`{"type":"assistant","message":{"id":"m","content":${content}}}`))).toContain(
     'tool.started',
   )
+})
+
+test('one line gives neither an event of many megabytes nor events without end', () => {
+  const assistant = (content: object[]): EventBody[] =>
+    open().translate(line({ type: 'assistant', message: { id: 'm', content } }), 0).events
+  const [long, ...none] = assistant([{ type: 'text', text: 'y'.repeat(5_000_000) }])
+  expect(none).toEqual([])
+  expect(long).toMatchObject({ type: 'raw', truncated: true, data: expect.stringContaining('"type":"message"') })
+  expect(JSON.stringify(long).length).toBeLessThan(70_000)
+  const many = assistant(Array.from({ length: 100_000 }, () => ({ type: 'text', text: 'z' })))
+  expect(many).toHaveLength(1001)
+  expect(many.at(-1)).toMatchObject({ type: 'notice', text: '99000 more events of one message are cut' })
+})
+
+test('only what looks as the agent makes it is taken for the id of its conversation', () => {
+  const init = (session_id: string) => open().translate(line({ type: 'system', subtype: 'init', session_id }), 0)
+  const id = '5c3f7f9d-2598-42f3-adc9-7be6b14a5a1c'
+  expect(init(id)).toMatchObject({ agentSessionId: id, events: [{ type: 'run.started', agentSessionId: id }] })
+  for (const forged of ['', '--model', `${id} `, '../../etc/passwd'])
+    expect(init(forged).agentSessionId).toBeUndefined()
 })
 
 test("a tool's long output keeps its head and its last words", () => {

@@ -3,7 +3,7 @@ import type { EventBody } from '@vm0/contract'
 import type { AgentProtocol, Translated } from '../driver.js'
 import { bounded, boundedText } from './bounded.js'
 import { Conversation, type Said } from './conversation.js'
-import { list, optionalText, record, text, type Message } from './fields.js'
+import { list, optionalShort, record, short, text, type Message } from './fields.js'
 import { MessageStream } from './message-stream.js'
 import { answerRequest } from './permissions.js'
 import { Spending } from './spending.js'
@@ -14,6 +14,8 @@ import { Turns } from './turns.js'
 
 const source = 'claude-code'
 const maxRaw = 64 * 1024
+const maxEventLength = 1024 * 1024
+const maxEvents = 1000
 
 export interface ProtocolOptions {
   /** The process goes on with an old conversation. */
@@ -51,6 +53,10 @@ export class ClaudeProtocol implements AgentProtocol {
     return [JSON.stringify({ type: 'user', uuid: id, message: { role: 'user', content: words } })]
   }
 
+  withdraw(lines: readonly string[]): void {
+    for (const line of lines) this.turns.withdraw(text(record(JSON.parse(line)).uuid))
+  }
+
   interrupt(): string[] {
     this.turns.interrupt()
     this.interrupts += 1
@@ -67,7 +73,8 @@ export class ClaudeProtocol implements AgentProtocol {
       const data = boundedText(line, maxRaw)
       return events({ type: 'raw', source, data, ...(data === line ? {} : { truncated: true }) })
     }
-    return this.read(message, timeMs) ?? unknownMessage(message, line)
+    const read = this.read(message, timeMs) ?? unknownMessage(message, line)
+    return line.length > maxEventLength ? { ...read, events: ofSensibleSize(read.events) } : read
   }
 
   /** Undefined for a message that is not known. */
@@ -114,7 +121,7 @@ export class ClaudeProtocol implements AgentProtocol {
       case 'task_notification':
         return this.said({
           events: this.subAgents.finished(message),
-          ended: this.conversation.left(optionalText(message.tool_use_id)),
+          ended: this.conversation.left(optionalShort(message.tool_use_id)),
         })
       default: {
         const known = systemEvents(message)
@@ -127,18 +134,18 @@ export class ClaudeProtocol implements AgentProtocol {
   private init(message: Message): Translated {
     const first = !this.announced
     this.announced = true
-    const agentSessionId = text(message.session_id)
+    const agentSessionId = sessionIdOf(message)
     const started: EventBody = {
       type: 'run.started',
-      agentSessionId,
-      model: text(message.model),
+      agentSessionId: agentSessionId ?? '',
+      model: short(message.model),
       cwd: text(message.cwd),
-      tools: list(message.tools).map(text),
-      agentVersion: text(message.claude_code_version),
-      permissionMode: optionalText(message.permissionMode),
+      tools: list(message.tools).map(short),
+      agentVersion: short(message.claude_code_version),
+      permissionMode: optionalShort(message.permissionMode),
       mcpServers: list(message.mcp_servers)
         .map(record)
-        .map(({ name, status }) => ({ name: text(name), status: text(status) })),
+        .map(({ name, status }) => ({ name: short(name), status: short(status) })),
     }
     return {
       ...(first ? events(started, ...initNotices(message)) : events()),
@@ -149,7 +156,7 @@ export class ClaudeProtocol implements AgentProtocol {
   private result(message: Message): Translated {
     const turn = this.spending.turn(message)
     const end = this.turns.result(message, turn.spent)
-    const agentSessionId = optionalText(message.session_id)
+    const agentSessionId = sessionIdOf(message)
     return {
       replies: [],
       ...end,
@@ -161,6 +168,29 @@ export class ClaudeProtocol implements AgentProtocol {
   private said({ events: told, ended }: Said): Translated {
     return { events: told, replies: ended.flatMap((step) => this.spending.ended(step)) }
   }
+}
+
+/** It names a conversation and is handed to the next process: nothing but the agent's own form will do. */
+function sessionIdOf(message: Message): string | undefined {
+  const id = text(message.session_id)
+  return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(id) ? id : undefined
+}
+
+/** What a line of many megabytes becomes: no event is larger than a model's longest answer, nor are there thousands. */
+function ofSensibleSize(all: EventBody[]): EventBody[] {
+  const events = all.slice(0, maxEvents).map((event): EventBody => {
+    const json = JSON.stringify(event)
+    return json.length <= maxEventLength
+      ? event
+      : { type: 'raw', source, data: boundedText(json, maxRaw), truncated: true }
+  })
+  if (all.length > maxEvents)
+    events.push({
+      type: 'notice',
+      level: 'warning',
+      text: `${all.length - maxEvents} more events of one message are cut`,
+    })
+  return events
 }
 
 function unknownMessage(message: Message, line: string): Translated {

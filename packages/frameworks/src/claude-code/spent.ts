@@ -1,5 +1,5 @@
 import { noUsage, type Usage } from '@vm0/contract'
-import { amount, count, record } from './fields.js'
+import { amount, count, record, short } from './fields.js'
 
 /** Tokens and dollars of one model, or of all. */
 export interface Spent {
@@ -9,21 +9,24 @@ export interface Spent {
 export type SpentByModel = ReadonlyMap<string, Spent>
 
 export const nothingSpent: Spent = { usage: noUsage, costUsd: 0 }
+const maxModels = 100
 const tokens = Object.keys(noUsage) as (keyof Usage)[]
 
 /** What the agent tells by model, in its `modelUsage` form. */
 export function spentByModel(told: unknown): SpentByModel {
   return new Map(
-    Object.entries(record(told)).map(([model, value]) => {
-      const used = record(value)
-      const usage = {
-        inputTokens: count(used.inputTokens),
-        outputTokens: count(used.outputTokens),
-        cacheReadTokens: count(used.cacheReadInputTokens),
-        cacheWriteTokens: count(used.cacheCreationInputTokens),
-      }
-      return [model, { usage, costUsd: rounded(amount(used.costUSD)) }]
-    }),
+    Object.entries(record(told))
+      .slice(0, maxModels)
+      .map(([model, value]) => {
+        const used = record(value)
+        const usage = {
+          inputTokens: count(used.inputTokens),
+          outputTokens: count(used.outputTokens),
+          cacheReadTokens: count(used.cacheReadInputTokens),
+          cacheWriteTokens: count(used.cacheCreationInputTokens),
+        }
+        return [short(model), { usage, costUsd: rounded(amount(used.costUSD)) }]
+      }),
   )
 }
 

@@ -1,10 +1,10 @@
 import type { EventBody } from '@vm0/contract'
 import { boundedText, remember } from './bounded.js'
-import { amount, count, optionalText, record, text, type Message } from './fields.js'
+import { amount, count, optionalShort, record, short, text, type Message } from './fields.js'
 import type { ToolCalls } from './tools.js'
 
 const maxText = 64 * 1024
-const maxAtWork = 10_000
+const maxAtWork = 1000
 
 /** Sub-agents, from the call that starts one to its report. Tasks of other kinds are told by their tool calls. */
 export class SubAgents {
@@ -14,18 +14,19 @@ export class SubAgents {
   constructor(private readonly calls: ToolCalls) {}
 
   started(message: Message): EventBody[] {
-    const type = text(message.task_type)
+    const type = short(message.task_type)
     if (type !== 'local_agent' && type !== 'local_workflow') return []
-    const toolId = optionalText(message.tool_use_id)
-    remember(this.atWork, text(message.task_id), toolId, maxAtWork)
+    const toolId = optionalShort(message.tool_use_id)
+    const subagentId = short(message.task_id)
+    remember(this.atWork, subagentId, toolId, maxAtWork)
     return [
       {
         type: 'subagent.started',
-        subagentId: text(message.task_id),
+        subagentId,
         toolId,
-        kind: text(message.subagent_type) || type,
+        kind: short(message.subagent_type) || type,
         prompt: boundedText(text(message.prompt) || text(message.description), maxText),
-        title: optionalText(message.description),
+        title: optionalShort(message.description),
         background: message.is_backgrounded === true,
         ...this.calls.nestingOf(toolId),
       },
@@ -33,9 +34,9 @@ export class SubAgents {
   }
 
   finished(message: Message): EventBody[] {
-    const subagentId = text(message.task_id)
+    const subagentId = short(message.task_id)
     if (!this.atWork.has(subagentId)) return []
-    const toolId = optionalText(message.tool_use_id) ?? this.atWork.get(subagentId)
+    const toolId = optionalShort(message.tool_use_id) ?? this.atWork.get(subagentId)
     this.atWork.delete(subagentId)
     const used = record(message.usage)
     return [
@@ -43,7 +44,7 @@ export class SubAgents {
         type: 'subagent.finished',
         subagentId,
         toolId,
-        status: text(message.status) || 'unknown',
+        status: short(message.status) || 'unknown',
         result: boundedText(text(message.summary), maxText),
         usage: {
           totalTokens: count(used.total_tokens),

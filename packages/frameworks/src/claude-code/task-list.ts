@@ -1,6 +1,6 @@
 import type { EventBody } from '@vm0/contract'
 import { boundedText } from './bounded.js'
-import { list, optionalText, record, text, type Message, type Nested } from './fields.js'
+import { list, optionalText, record, short, text, type Message, type Nested } from './fields.js'
 import type { ToolCall } from './tools.js'
 
 const maxItems = 1000
@@ -30,16 +30,16 @@ export class TaskList {
       }
       case 'TaskCreate': {
         const task = record(told.task)
-        this.set(text(task.id), item(task.subject ?? call.input.subject, 'pending'))
+        this.set(short(task.id), item(task.subject ?? call.input.subject, 'pending'))
         break
       }
       case 'TaskUpdate':
         if (told.success !== true) return undefined
-        this.update(text(told.taskId), call.input, text(record(told.statusChange).to))
+        this.update(short(told.taskId), call.input, short(record(told.statusChange).to))
         break
       case 'TaskList':
         // What earlier processes of the session left is known from here only.
-        for (const task of list(told.tasks).map(record)) this.set(text(task.id), item(task.subject, task.status))
+        for (const task of list(told.tasks).map(record)) this.set(short(task.id), item(task.subject, task.status))
         break
       default:
         return undefined
@@ -62,7 +62,7 @@ export class TaskList {
 }
 
 function item(content: unknown, status: unknown): Item {
-  return { text: boundedText(text(content), maxText), status: text(status) || 'pending' }
+  return { text: boundedText(text(content), maxText), status: short(status) || 'pending' }
 }
 
 function plan(items: Item[], nested: Nested): EventBody {

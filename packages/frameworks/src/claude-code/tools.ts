@@ -1,6 +1,6 @@
 import type { EventBody } from '@vm0/contract'
 import { bounded, boundedText, remember } from './bounded.js'
-import { list, record, text, type Message, type Nested } from './fields.js'
+import { list, record, short, text, type Message, type Nested } from './fields.js'
 
 type Event<Type extends EventBody['type']> = Extract<EventBody, { type: Type }>
 type ToolKind = Event<'tool.started'>['kind']
@@ -52,7 +52,9 @@ const titleFields = [
 const maxOutput = 64 * 1024
 const maxInput = 256 * 1024
 const maxError = 2000
-const maxOpenCalls = 10_000
+/** What is remembered of calls at work. */
+const maxRemembered = 8 * 1024
+const maxOpenCalls = 1000
 
 export interface ToolCall extends Nested {
   name: string
@@ -65,10 +67,11 @@ export class ToolCalls {
   private readonly open = new Map<string, ToolCall>()
 
   start(block: Message, nested: Nested, timeMs: number): EventBody {
-    const toolId = text(block.id)
-    const name = text(block.name)
+    const toolId = short(block.id)
+    const name = short(block.name)
     const input = bounded(block.input ?? {}, maxInput).value
-    remember(this.open, toolId, { name, input: record(input), startedMs: timeMs, ...nested }, maxOpenCalls)
+    const remembered = record(bounded(block.input, maxRemembered).value)
+    remember(this.open, toolId, { name, input: remembered, startedMs: timeMs, ...nested }, maxOpenCalls)
     return { type: 'tool.started', toolId, name, kind: toolKind(name), input, title: toolTitle(input), ...nested }
   }
 
@@ -79,7 +82,7 @@ export class ToolCalls {
   }
 
   finish(block: Message, nested: Nested, timeMs: number): { event: Event<'tool.finished'>; call?: ToolCall } {
-    const toolId = text(block.tool_use_id)
+    const toolId = short(block.tool_use_id)
     const call = this.open.get(toolId)
     this.open.delete(toolId)
     const output = resultText(block.content)

@@ -5,6 +5,7 @@ import { amount, list, optionalCount, text, type Message } from './fields.js'
 import { nothingSpent, plus, type Spent } from './spent.js'
 
 const maxError = 2000
+const maxText = 1024 * 1024
 
 /**
  * From a prompt to the end of its run. Every text that is sent carries an id, and each result names those that it answers. So
@@ -29,6 +30,10 @@ export class Turns {
     this.unanswered.set(id, words)
   }
 
+  withdraw(id: string): void {
+    this.unanswered.delete(id)
+  }
+
   interrupt(): void {
     this.interrupted = true
   }
@@ -40,7 +45,7 @@ export class Turns {
     const answered = this.answeredBy(message)
     for (const id of answered) this.unanswered.delete(id)
     if (answered.length === 0) return { events: [] }
-    this.said = text(message.result)
+    this.said = boundedText(text(message.result), maxText)
     const reason = this.interrupted ? 'interrupted' : reasonOf(message)
     // After an error the agent still goes on to what waits, but the run has failed.
     if (this.unanswered.size > 0 && reason === 'completed') return { events: [] }
