@@ -60,6 +60,7 @@ export const runSpecSchema = z.strictObject({
   template: z.string().min(1).max(200).optional(),
   env: z.record(envName, noNul('env value').max(131_072)).optional(),
   systemPrompt: z.union([noNul('systemPrompt'), z.strictObject({ append: noNul('systemPrompt.append') })]).optional(),
+  /** `allow`: only these (all, without it); `deny`: none of these. Names are the agent's own; it may know patterns: `Bash(git *)`. */
   tools: z
     .strictObject({
       allow: z.array(z.string().max(200)).max(200).optional(),
