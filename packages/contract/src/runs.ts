@@ -110,6 +110,15 @@ export const usageSchema = z.object({
 export type Usage = z.infer<typeof usageSchema>
 export const noUsage: Usage = { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0 }
 
+export function addUsage(a: Usage, b: Usage): Usage {
+  return {
+    inputTokens: a.inputTokens + b.inputTokens,
+    outputTokens: a.outputTokens + b.outputTokens,
+    cacheReadTokens: a.cacheReadTokens + b.cacheReadTokens,
+    cacheWriteTokens: a.cacheWriteTokens + b.cacheWriteTokens,
+  }
+}
+
 /** Milliseconds since the API call arrived; null where that point was not reached. */
 export const timingsSchema = z.object({
   queuedMs: z.number().nullable(),

@@ -25,6 +25,8 @@ export interface TurnEnd {
   costUsd: number
   /** Texts that the agent still holds and would go on to answer: its process must not be used for another prompt. */
   unanswered: number
+  /** The conversation that the process was to go on with is not there: nothing was done, another process may begin anew. */
+  conversationLost: boolean
   error: {
     code: 'MODEL_UNAUTHORIZED' | 'MODEL_RATE_LIMITED' | 'MODEL_FAILED' | 'AGENT_FAILED'
     message: string

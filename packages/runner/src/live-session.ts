@@ -176,6 +176,12 @@ export class LiveSession {
     return { agent: this.agent, started: true }
   }
 
+  /** The next agent process begins a new conversation. */
+  async forgetConversation(): Promise<void> {
+    this.agentSessionId = null
+    await this.stopAgent()
+  }
+
   async stopAgent(): Promise<void> {
     const agent = this.agent
     this.agent = undefined

@@ -1,6 +1,7 @@
 import type { EventWriter } from '@vm0/backends'
 import type { SavedCheckpoint } from '@vm0/checkpoints'
 import {
+  addUsage,
   errorTable,
   noTimings,
   noUsage,
@@ -11,9 +12,9 @@ import {
   type EventBody,
   type RunRef,
   type Timings,
-  type Usage,
 } from '@vm0/contract'
 import type { FrameworkDriver, TurnEnd } from '@vm0/frameworks'
+import { AgentTalk } from './agent-talk.js'
 import { causeOfDeath } from './cause-of-death.js'
 import type { LiveAgent, LiveSession } from './live-session.js'
 import type { RunnerOptions } from './options.js'
@@ -37,8 +38,8 @@ export class RunLife {
   private turn: TurnEnd | undefined
   /** What the requests so far have used: the account of a run whose agent doesn't come to tell its own. */
   private spent = { usage: noUsage, costUsd: 0 }
-  /** The agent takes input from when its prompt was sent until its last turn has ended. */
-  private inputs: 'not yet' | 'taken' | 'no more' = 'not yet'
+  private readonly talk = new AgentTalk()
+  private begunAnew = false
 
   constructor(
     private readonly options: RunnerOptions,
@@ -65,7 +66,7 @@ export class RunLife {
       if (!this.session.sandbox)
         this.options.logger.warn({ runId: this.ref.runId, error }, 'run ended before its sandbox was ready')
     } finally {
-      this.inputs = 'no more'
+      this.talk.end()
       clearTimeout(timer)
       clearTimeout(this.killTimer)
       this.session.traffic = undefined
@@ -75,32 +76,25 @@ export class RunLife {
 
   /** Its agent has ended its turns: what is left is to save and to tell. */
   get ending(): boolean {
-    return this.inputs === 'no more'
+    return this.talk.isOver
   }
 
   /** Asks the agent to end its turn; kills it when it doesn't within the grace time. */
   stop(why: 'cancel' | 'timeout' | 'unauthorized'): void {
-    if (this.stopping || this.inputs === 'no more') return
+    if (this.stopping || this.ending) return
     this.stopping = why
     const { agent } = this
     if (!agent) return
-    this.tell(agent, agent.protocol.interrupt())
+    this.talk.tell(agent, agent.protocol.interrupt())
     this.killTimer = setTimeout(() => void agent.process.kill('SIGKILL'), interruptGraceMs)
   }
 
   /** Hands the agent a text; once accepted, the run doesn't end before the agent has answered it or tells that it won't. */
   async input(text: string): Promise<void> {
-    if (this.stopping || this.inputs === 'no more')
-      throw new Vm0Error('RUN_ENDED', `run ${this.ref.runId} is ending and takes no more input`)
-    if (!this.agent || this.inputs === 'not yet')
-      throw new Vm0Error('NOT_READY', 'the agent has not started yet; expected input after the run.started event')
-    const { agent } = this
+    if (this.stopping) throw new Vm0Error('RUN_ENDED', `run ${this.ref.runId} is being ended and takes no more input`)
+    const sent = this.talk.input(text)
     this.log.append({ type: 'input.sent', text })
-    const lines = agent.protocol.input(text)
-    await this.writeAll(agent, lines).catch((error: unknown) => {
-      agent.protocol.withdraw(lines)
-      throw error
-    })
+    await sent
   }
 
   private async prepare(spec: CreateRunParsed, driver: FrameworkDriver): Promise<void> {
@@ -125,9 +119,7 @@ export class RunLife {
       throw new Vm0Error('HOST_LOST', 'another runner has taken the session over')
     this.checkStopped()
     this.session.dirty = true
-    const lines = agent.protocol.prompt(spec.prompt)
-    this.inputs = 'taken'
-    await this.writeAll(agent, lines)
+    await this.talk.begin(agent, spec.prompt)
     this.timings.promptSentMs = this.sinceCreated()
   }
 
@@ -140,7 +132,7 @@ export class RunLife {
   }
 
   private async turns(spec: CreateRunParsed): Promise<Ending> {
-    const agent = this.agent as LiveAgent
+    let agent = this.agent as LiveAgent
     const killsBefore = (await this.session.sandbox?.stats())?.oomKills ?? 0
     for (;;) {
       const { value: line, done } = await agent.lines.next()
@@ -153,10 +145,14 @@ export class RunLife {
       const { events, replies, agentSessionId, turnEnd } = agent.protocol.translate(line.text, line.timeMs)
       for (const event of events) this.record(event, line.timeMs)
       if (agentSessionId) this.session.agentSessionId = agentSessionId
-      this.tell(agent, replies)
+      this.talk.tell(agent, replies)
       if (!turnEnd) continue
+      if (turnEnd.conversationLost && !this.begunAnew && !this.stopping) {
+        agent = await this.beginAnew(spec)
+        continue
+      }
       // Before anything is awaited: an input must not slip in between the last turn and the run's end.
-      this.inputs = 'no more'
+      this.talk.end()
       this.turn = turnEnd
       if (turnEnd.unanswered > 0) await this.session.stopAgent()
       this.timings.agentFinishedMs = this.sinceCreated(line.timeMs)
@@ -164,21 +160,31 @@ export class RunLife {
     }
   }
 
+  /** Another process with a new conversation, for the same prompt and what was said since. */
+  private async beginAnew(spec: CreateRunParsed): Promise<LiveAgent> {
+    this.begunAnew = true
+    const text = 'the earlier conversation is not there; a new one begins'
+    this.log.append({ type: 'notice', level: 'warning', text })
+    await this.session.forgetConversation()
+    const { agent } = await this.session.agentFor(this.driver as FrameworkDriver, spec)
+    this.agent = agent
+    this.checkStopped()
+    await this.talk.begin(agent, spec.prompt)
+    return agent
+  }
+
   private record(event: EventBody, timeMs: number): void {
     if (event.type === 'run.started') this.started = true
-    if (event.type === 'usage' && event.scope === 'step') this.spend(event)
+    if (event.type === 'usage' && event.scope === 'step') {
+      this.spent.usage = addUsage(this.spent.usage, event.usage)
+      this.spent.costUsd += event.costUsd ?? 0
+    }
     if (
       (event.type === 'message.delta' || event.type === 'message' || event.type === 'tool.started') &&
       this.timings.firstTokenMs === null
     )
       this.timings.firstTokenMs = this.sinceCreated(timeMs)
     this.log.append(event, timeMs)
-  }
-
-  private spend({ usage, costUsd = 0 }: Extract<EventBody, { type: 'usage' }>): void {
-    const sum = { ...noUsage }
-    for (const kind of Object.keys(sum) as (keyof Usage)[]) sum[kind] = this.spent.usage[kind] + usage[kind]
-    this.spent = { usage: sum, costUsd: this.spent.costUsd + costUsd }
   }
 
   private endingOfTurn({ reason, error }: Pick<TurnEnd, 'reason' | 'error'>, spec: CreateRunParsed): Ending {
@@ -209,7 +215,7 @@ export class RunLife {
   }
 
   private async agentGone(agent: LiveAgent, killsBefore: number, spec: CreateRunParsed): Promise<Ending> {
-    this.inputs = 'no more'
+    this.talk.end()
     this.session.agent = undefined
     const { exitCode, reason } = await agent.process.exited
     if (this.stopping) return this.endingOfTurn({ reason: 'interrupted', error: null }, spec)
@@ -315,15 +321,6 @@ export class RunLife {
         if (status === 401) this.stop('unauthorized')
       },
     }
-  }
-
-  /** Not awaited: an agent that doesn't read must not keep its run from seeing its end, which tells why a write failed. */
-  private tell(agent: LiveAgent, lines: string[]): void {
-    void this.writeAll(agent, lines).catch(() => undefined)
-  }
-
-  private async writeAll(agent: LiveAgent, lines: string[]): Promise<void> {
-    for (const line of lines) await agent.process.write(line)
   }
 
   private sinceCreated(timeMs = Date.now()): number {

@@ -171,6 +171,17 @@ test('a text that the agent drops is told, and waited for no longer', () => {
   expect(fate('id-4', 'cancelled').turnEnd).toMatchObject({ reason: 'interrupted', error: null })
 })
 
+test('a process that finds no conversation to go on with has done nothing, and tells so', () => {
+  const protocol = open()
+  protocol.prompt('one')
+  const errors = ['No conversation found with session ID: 5c3f7f9d-2598-42f3-adc9-7be6b14a5a1c']
+  const lost = line({ type: 'result', subtype: 'error_during_execution', is_error: true, errors, num_turns: 0 })
+  expect(protocol.translate(lost, 0)).toMatchObject({
+    events: [],
+    turnEnd: { conversationLost: true, reason: 'error' },
+  })
+})
+
 test('an interrupted turn is no error, whatever its result says', () => {
   const protocol = open()
   protocol.prompt('one')

@@ -47,6 +47,10 @@ export class Turns {
     if (answered.length === 0) return { events: [] }
     this.said = boundedText(text(message.result), maxText)
     const reason = this.interrupted ? 'interrupted' : reasonOf(message)
+    if (isLost(message)) {
+      const { turnEnd } = this.end('error', errorOf(message, ''))
+      return { events: [], turnEnd: { ...turnEnd, conversationLost: true } }
+    }
     // After an error the agent still goes on to what waits, but the run has failed.
     if (this.unanswered.size > 0 && reason === 'completed') return { events: [] }
     return this.end(reason, reason === 'completed' || reason === 'interrupted' ? null : errorOf(message, this.said))
@@ -78,13 +82,26 @@ export class Turns {
 
   private end(reason: TurnEnd['reason'], error: TurnEnd['error']): { events: EventBody[]; turnEnd: TurnEnd } {
     const { usage, costUsd } = this.spent
-    const turnEnd = { reason, text: this.said, usage, costUsd, error, unanswered: this.unanswered.size }
+    const turnEnd = {
+      reason,
+      text: this.said,
+      usage,
+      costUsd,
+      error,
+      unanswered: this.unanswered.size,
+      conversationLost: false,
+    }
     this.unanswered.clear()
     return {
       turnEnd,
       events: [{ type: 'agent.finished', reason, text: this.said, usage, costUsd, durationMs: this.durationMs }],
     }
   }
+}
+
+/** An agent that is killed in its first moments has told the id of a conversation that it had not written yet. */
+function isLost(message: Message): boolean {
+  return message.is_error === true && /^No conversation found with session ID/.test(text(list(message.errors)[0]))
 }
 
 function reasonOf(message: Message): TurnEnd['reason'] {
