@@ -21,9 +21,13 @@ export const eventBodySchema = z.discriminatedUnion('type', [
     cwd: z.string(),
     tools: z.array(z.string()),
     agentVersion: z.string(),
+    permissionMode: z.string().optional(),
+    mcpServers: z.array(z.object({ name: z.string(), status: z.string() })).optional(),
   }),
   z.object({ type: z.literal('message.delta'), messageId: z.string(), text: z.string(), ...nested }),
   z.object({ type: z.literal('message'), messageId: z.string(), text: z.string(), ...nested }),
+  /** The deltas of this message that no `message` or `thinking` event repeats are void: its stream broke off. */
+  z.object({ type: z.literal('message.abandoned'), messageId: z.string(), ...nested }),
   z.object({ type: z.literal('thinking.delta'), messageId: z.string(), text: z.string(), ...nested }),
   z.object({ type: z.literal('thinking'), messageId: z.string(), text: z.string(), redacted: z.boolean(), ...nested }),
   z.object({
@@ -54,24 +58,36 @@ export const eventBodySchema = z.discriminatedUnion('type', [
     durationMs: z.number(),
     ...nested,
   }),
-  z.object({ type: z.literal('plan'), items: z.array(z.object({ text: z.string(), status: z.string() })) }),
+  /** The whole list, each time it changes. */
+  z.object({ type: z.literal('plan'), items: z.array(z.object({ text: z.string(), status: z.string() })), ...nested }),
   z.object({
     type: z.literal('subagent.started'),
     subagentId: z.string(),
     toolId: z.string().optional(),
     kind: z.string(),
     prompt: z.string(),
+    title: z.string().optional(),
+    background: z.boolean().optional(),
+    ...nested,
   }),
   z.object({
     type: z.literal('subagent.finished'),
     subagentId: z.string(),
     toolId: z.string().optional(),
     status: z.string(),
+    result: z.string().optional(),
+    usage: z.object({ totalTokens: z.int(), toolCalls: z.int(), durationMs: z.number() }).optional(),
+    ...nested,
   }),
+  /**
+   * What was used since the last event of this scope: for `step` at the end of a model request, which `messageId` names where
+   * it is known; for `turn` of each model in the whole turn, its sub-agents included. The steps of a turn add up to it.
+   */
   z.object({
     type: z.literal('usage'),
     scope: z.enum(['step', 'turn']),
     model: z.string(),
+    messageId: z.string().optional(),
     usage: usageSchema,
     costUsd: z.number().optional(),
     ...nested,
@@ -84,19 +100,53 @@ export const eventBodySchema = z.discriminatedUnion('type', [
     input: z.unknown(),
   }),
   z.object({
+    type: z.literal('permission.resolved'),
+    /** Absent where the agent decided without asking. */
+    requestId: z.string().optional(),
+    toolId: z.string().optional(),
+    name: z.string(),
+    decision: z.enum(['allow', 'deny']),
+    by: z.enum(['platform', 'agent']),
+    message: z.string().optional(),
+  }),
+  z.object({
     type: z.literal('compaction'),
-    phase: z.enum(['started', 'finished']),
+    phase: z.enum(['started', 'finished', 'failed']),
+    trigger: z.string().optional(),
     preTokens: z.number().optional(),
     postTokens: z.number().optional(),
+    error: z.string().optional(),
   }),
-  z.object({ type: z.literal('rate_limit'), status: z.string(), resetsAt: z.string().optional() }),
+  z.object({
+    type: z.literal('rate_limit'),
+    status: z.string(),
+    resetsAt: z.string().optional(),
+    limit: z.string().optional(),
+    /** Share of the limit that is used, 0 to 1. */
+    used: z.number().optional(),
+  }),
   z.object({
     type: z.literal('status'),
     state: z.enum(['requesting', 'retrying', 'idle']),
     attempt: z.int().optional(),
+    maxAttempts: z.int().optional(),
     retryInMs: z.number().optional(),
     httpStatus: z.int().optional(),
+    error: z.string().optional(),
   }),
+  /** A hook that the session's own settings made the agent run. */
+  z.object({
+    type: z.literal('hook'),
+    phase: z.enum(['started', 'finished']),
+    hookId: z.string(),
+    name: z.string(),
+    event: z.string(),
+    outcome: z.string().optional(),
+    exitCode: z.int().optional(),
+    output: z.string().optional(),
+  }),
+  /** What the agent says beside the conversation. */
+  z.object({ type: z.literal('notice'), level: z.enum(['info', 'warning', 'error']), text: z.string(), ...nested }),
   z.object({ type: z.literal('input.sent'), text: z.string() }),
   z.object({ type: z.literal('model.request'), method: z.string(), path: z.string(), first: z.boolean() }),
   z.object({ type: z.literal('model.response'), path: z.string(), httpStatus: z.int(), durationMs: z.number() }),
@@ -131,7 +181,8 @@ export const eventBodySchema = z.discriminatedUnion('type', [
     timings: timingsSchema,
     error: runErrorSchema.nullable(),
   }),
-  z.object({ type: z.literal('raw'), source: z.string(), data: z.unknown() }),
+  /** `data` is the message, or its text where it is none or is too large; what is cut is marked in it. */
+  z.object({ type: z.literal('raw'), source: z.string(), data: z.unknown(), truncated: z.boolean().optional() }),
 ])
 export type EventBody = z.infer<typeof eventBodySchema>
 export type EventType = EventBody['type']

@@ -37,6 +37,7 @@ export const runSpecSchema = z.strictObject({
   template: z.string().min(1).max(200).optional(),
   env: z.record(envName, noNul('env value').max(131_072)).optional(),
   systemPrompt: z.union([noNul('systemPrompt'), z.strictObject({ append: noNul('systemPrompt.append') })]).optional(),
+  /** `allow`: only these (all, without it); `deny`: none of these. Names are the agent's own; it may know patterns: `Bash(git *)`. */
   tools: z
     .strictObject({
       allow: z.array(z.string().max(200)).max(200).optional(),
@@ -85,6 +86,15 @@ export const usageSchema = z.object({
 })
 export type Usage = z.infer<typeof usageSchema>
 export const noUsage: Usage = { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0 }
+
+export function addUsage(a: Usage, b: Usage): Usage {
+  return {
+    inputTokens: a.inputTokens + b.inputTokens,
+    outputTokens: a.outputTokens + b.outputTokens,
+    cacheReadTokens: a.cacheReadTokens + b.cacheReadTokens,
+    cacheWriteTokens: a.cacheWriteTokens + b.cacheWriteTokens,
+  }
+}
 
 /** Milliseconds since the API call arrived; null where that point was not reached. */
 export const timingsSchema = z.object({

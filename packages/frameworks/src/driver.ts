@@ -19,13 +19,17 @@ export interface Launch {
   cwd: string
 }
 
-/** How a turn ended, as the agent tells it. */
+/** How a prompt's turns ended, as the agent tells it: the one that it opened, and those of what was said meanwhile. */
 export interface TurnEnd {
   reason: 'completed' | 'interrupted' | 'error' | 'max_turns'
   text: string
+  /** Of these turns alone, sub-agents included. */
   usage: Usage
-  /** Cost of this turn alone. */
   costUsd: number
+  /** Texts that the agent still holds and would go on to answer: its process must not be used for another prompt. */
+  unanswered: number
+  /** The conversation that the process was to go on with is not there: nothing was done, another process may begin anew. */
+  conversationLost: boolean
   error: {
     code: 'MODEL_UNAUTHORIZED' | 'MODEL_RATE_LIMITED' | 'MODEL_FAILED' | 'AGENT_FAILED'
     message: string
@@ -48,8 +52,11 @@ export interface Translated {
 export interface AgentProtocol {
   /** Lines that open a turn. */
   prompt(text: string): string[]
-  /** Text for the agent in the middle of a turn. */
+  /** Text for the agent in the middle of a turn. `turnEnd` comes only when it was answered too, or dropped. */
   input(text: string): string[]
+  /** Lines of `input` that could not be written: they are waited for no longer. */
+  withdraw(lines: readonly string[]): void
+  /** Lines that end the turn, with what waits for the next one. */
   interrupt(): string[]
   /**
    * Lines that have an agent that has no conversation yet read its instruction files (CLAUDE.md and the like) again:
@@ -57,6 +64,8 @@ export interface AgentProtocol {
    */
   reload(): string[]
   translate(line: string, timeMs: number): Translated
+  /** The process has ended in the middle of a turn: what is still to be told of it. */
+  gone(): EventBody[]
 }
 
 /** A model request of an agent that warms up, and the answer that it gets from the platform itself. */
@@ -91,8 +100,6 @@ export interface WarmUp {
 
 export interface FrameworkDriver {
   readonly name: string
-  /** Shell script that succeeds in a sandbox where this conversation can be gone on with. */
-  conversationTest(agentSessionId: string): string
   launch(options: LaunchOptions): Launch
   /** Absent where a started process can't be kept for a session that comes later. */
   warmUp?(): WarmUp
@@ -102,7 +109,7 @@ export interface FrameworkDriver {
    */
   rebind(from: LaunchSpec, to: LaunchSpec): string[] | undefined
   /** `resumed`: the process goes on with an old conversation, whose cost some agents count in their totals. */
-  open(state: { resumed: boolean; previousCostUsd: number }): AgentProtocol
+  open(state: { resumed: boolean }): AgentProtocol
 }
 
 export interface AgentRelease {

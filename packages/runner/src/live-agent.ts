@@ -27,12 +27,11 @@ export interface StartAgentRequest {
   spec: LaunchSpec
   /** The agent's own session id to go on with. */
   resume: string | null
-  previousCostUsd: number
 }
 
 /** Starts the newest installed release. */
 export async function startAgent(releases: RunnerOptions['releases'], request: StartAgentRequest): Promise<LiveAgent> {
-  const { sandbox, driver, spec, resume, previousCostUsd } = request
+  const { sandbox, driver, spec, resume } = request
   const release = await releases.newest(driver.name)
   const releaseDir = releaseTarget(driver.name, release.version)
   const launch = driver.launch({ releaseDir, gatewayUrl: sandbox.gatewayUrl, resume, spec })
@@ -41,7 +40,7 @@ export async function startAgent(releases: RunnerOptions['releases'], request: S
   return {
     framework: driver.name,
     process,
-    protocol: driver.open({ resumed: resume !== null, previousCostUsd }),
+    protocol: driver.open({ resumed: resume !== null }),
     lines: process.output()[Symbol.asyncIterator](),
     spec,
     version: release.version,
@@ -50,6 +49,7 @@ export async function startAgent(releases: RunnerOptions['releases'], request: S
 
 /** The agent that waits in a warm sandbox. */
 export function agentOf({ kind, process, lines, version }: WarmSandbox): LiveAgent {
-  const protocol = kind.driver.open({ resumed: false, previousCostUsd: 0 })
+  // Its totals begin with what the warm-up counted.
+  const protocol = kind.driver.open({ resumed: true })
   return { framework: kind.driver.name, process, protocol, lines, spec: {}, version }
 }

@@ -131,11 +131,7 @@ export class LiveSession {
   }
 
   /** The agent process for this run: the one that waits, bound to what the run asks for, or a new one that resumes the conversation. */
-  async agentFor(
-    driver: FrameworkDriver,
-    spec: LaunchSpec,
-    previousCostUsd: () => Promise<number>,
-  ): Promise<LiveAgent> {
+  async agentFor(driver: FrameworkDriver, spec: LaunchSpec): Promise<LiveAgent> {
     const { sandbox, agent } = this
     if (!sandbox) throw new Vm0Error('INTERNAL', 'an agent was asked for before its sandbox')
     const binding = agent?.framework === driver.name ? driver.rebind(agent.spec, spec) : undefined
@@ -148,9 +144,8 @@ export class LiveSession {
     }
     await this.stopAgent()
     const resume = this.conversation && this.conversation.framework !== driver.name ? null : this.agentSessionId
-    const request = { sandbox, driver, spec, resume, previousCostUsd: resume === null ? 0 : await previousCostUsd() }
     this.filesChanged = false
-    return this.keep(await startAgent(this.options.releases, request))
+    return this.keep(await startAgent(this.options.releases, { sandbox, driver, spec, resume }))
   }
 
   private keep(agent: LiveAgent): LiveAgent {
@@ -162,16 +157,10 @@ export class LiveSession {
     return agent
   }
 
-  /**
-   * After a crash: an agent that died within its first moments may not have written its conversation yet. Then the one of
-   * the last checkpoint counts again.
-   */
-  async checkConversation(driver: FrameworkDriver): Promise<void> {
-    const { sandbox, agentSessionId } = this
-    if (!sandbox || !agentSessionId || !/^[\w-]+$/.test(agentSessionId)) return
-    const script = driver.conversationTest(agentSessionId)
-    const { exitCode } = await readAll(sandbox.exec({ args: ['sh', '-c', script], cwd: '/' }), 4096)
-    if (exitCode !== 0) this.agentSessionId = this.conversation?.agentSessionId ?? null
+  /** The next agent process begins a new conversation. */
+  async forgetConversation(): Promise<void> {
+    this.agentSessionId = null
+    await this.stopAgent()
   }
 
   async stopAgent(): Promise<void> {

@@ -45,39 +45,6 @@ export function endingOfTurn({ reason, error }: TurnEnd): Ending {
   return failure('failed', reason === 'max_turns' ? 'max_turns' : code.toLowerCase(), code, message, details)
 }
 
-export interface AgentDeath {
-  /** As a shell gives it: 128 + signal. */
-  exitCode: number
-  overOutputLimit: boolean
-  /** Its last words. */
-  stderr: string
-  /** Whether it had begun the turn. */
-  started: boolean
-  /** The kernel killed something at the sandbox's memory limit meanwhile. */
-  outOfMemory: boolean
-  peakMemoryBytes: number
-}
-
-export function endingOfDeath(death: AgentDeath): Ending {
-  const { exitCode, stderr, started } = death
-  const details = { exitCode, stderr }
-  if (death.outOfMemory) {
-    const peak = `peak ${Math.round(death.peakMemoryBytes / 1024 ** 2)} MiB`
-    const message = `the agent was killed at the sandbox's memory limit (${peak})`
-    return failure('died', 'out_of_memory', 'OUT_OF_MEMORY', message, details)
-  }
-  if (death.overOutputLimit) {
-    const message = 'the agent printed more than is kept of one process'
-    return failure('died', 'output_limit', 'AGENT_CRASHED', message, details)
-  }
-  if (!started) {
-    const message = `the agent ended with status ${exitCode} before its first message: ${stderr.slice(-500) || 'it said nothing'}`
-    return failure('died', 'agent_crashed', 'AGENT_START_FAILED', message, details)
-  }
-  const message = `the agent ended with status ${exitCode} in the middle of its turn`
-  return failure('died', 'agent_crashed', 'AGENT_CRASHED', message, details)
-}
-
 /** What was thrown before or during the turn. */
 export function endingOfError({ code, message, details }: Vm0Error): Ending {
   if (code === 'CANCELLED') return failure('cancelled', 'cancelled', code, message)

@@ -1,6 +1,7 @@
 import type { EventWriter } from '@vm0/backends'
 import type { SavedCheckpoint } from '@vm0/checkpoints'
 import {
+  addUsage,
   noTimings,
   noUsage,
   toVm0Error,
@@ -11,19 +12,13 @@ import {
   type Timings,
 } from '@vm0/contract'
 import type { FrameworkDriver, TurnEnd } from '@vm0/frameworks'
+import { AgentTalk } from './agent-talk.js'
+import { causeOfDeath } from './cause-of-death.js'
 import { launchSpecOf, type LiveAgent } from './live-agent.js'
 import type { LiveSession } from './live-session.js'
-import type { WarmPool } from './pool/pool.js'
 import type { RunnerOptions } from './options.js'
-import {
-  endingOfDeath,
-  endingOfError,
-  endingOfStop,
-  endingOfTurn,
-  failure,
-  type Ending,
-  type StopReason,
-} from './run-endings.js'
+import type { WarmPool } from './pool/pool.js'
+import { endingOfError, endingOfStop, endingOfTurn, failure, type Ending, type StopReason } from './run-endings.js'
 import type { ClaimedRun, RunnerStore } from './store.js'
 
 /** How long an agent may take to end its turn after an interrupt. */
@@ -39,10 +34,14 @@ export class RunLife {
   private timeoutMs: number | undefined
   private killTimer: NodeJS.Timeout | undefined
   private started = false
-  /** The agent comes from the pool and hasn't said anything yet. */
-  private unproven = false
   private lastStderr = ''
   private turn: TurnEnd | undefined
+  /** What the requests so far have used: the account of a run whose agent doesn't come to tell its own. */
+  private spent = { usage: noUsage, costUsd: 0 }
+  private readonly talk = new AgentTalk()
+  private begunAnew = false
+  /** The agent comes from the pool and hasn't said anything yet. */
+  private unproven = false
   /** Lets the pool refill: the agent is at work, or the run has ended before. */
   private resumeRefill: (() => void) | undefined
 
@@ -74,6 +73,7 @@ export class RunLife {
       if (!this.session.sandbox)
         this.options.logger.warn({ runId: this.ref.runId, error }, 'run ended before its sandbox was ready')
     } finally {
+      this.talk.end()
       clearTimeout(timer)
       clearTimeout(this.killTimer)
       this.resumeRefill?.()
@@ -82,21 +82,27 @@ export class RunLife {
     await this.finish(ending)
   }
 
+  /** Its agent has ended its turns: what is left is to save and to tell. */
+  get ending(): boolean {
+    return this.talk.isOver
+  }
+
   /** Asks the agent to end its turn; kills it when it doesn't within the grace time. */
   stop(why: StopReason): void {
-    if (this.stopping) return
+    if (this.stopping || this.ending) return
     this.stopping = why
     const { agent } = this
     if (!agent) return
-    void this.writeAll(agent, agent.protocol.interrupt())
+    this.talk.tell(agent, agent.protocol.interrupt())
     this.killTimer = setTimeout(() => void agent.process.kill('SIGKILL'), interruptGraceMs)
   }
 
+  /** Hands the agent a text; once accepted, the run doesn't end before the agent has answered it or tells that it won't. */
   async input(text: string): Promise<void> {
-    if (!this.agent)
-      throw new Vm0Error('NOT_READY', 'the agent has not started yet; expected input after the run.started event')
+    if (this.stopping) throw new Vm0Error('RUN_ENDED', `run ${this.ref.runId} is being ended and takes no more input`)
+    const sent = this.talk.input(text)
     this.log.append({ type: 'input.sent', text })
-    await this.writeAll(this.agent, this.agent.protocol.input(text))
+    await sent
   }
 
   private async prepare(spec: CreateRunParsed, driver: FrameworkDriver): Promise<void> {
@@ -121,12 +127,12 @@ export class RunLife {
       throw new Vm0Error('HOST_LOST', 'another runner has taken the session over')
     this.checkStopped()
     this.session.dirty = true
-    await this.writeAll(agent, agent.protocol.prompt(spec.prompt))
+    await this.talk.begin(agent, spec.prompt)
     this.timings.promptSentMs = this.sinceCreated()
   }
 
   private async takeAgent(driver: FrameworkDriver, spec: CreateRunParsed): Promise<LiveAgent> {
-    this.agent = await this.session.agentFor(driver, launchSpecOf(spec), () => this.store.costOf(this.ref))
+    this.agent = await this.session.agentFor(driver, launchSpecOf(spec))
     return this.agent
   }
 
@@ -144,7 +150,9 @@ export class RunLife {
     for (;;) {
       const { value: line, done } = await agent.lines.next()
       if (done && this.unproven && !this.started && !this.stopping) {
-        agent = await this.replaceAgent(spec)
+        this.options.logger.warn({ runId: this.ref.runId }, 'a warm agent died before it began: another is started')
+        this.session.agent = undefined
+        agent = await this.beginAgain(spec)
         continue
       }
       if (done) return this.agentGone(agent, killsBefore)
@@ -155,27 +163,45 @@ export class RunLife {
       }
       const { events, replies, agentSessionId, turnEnd } = agent.protocol.translate(line.text, line.timeMs)
       for (const event of events) this.record(event, line.timeMs)
-      if (replies.length > 0) await this.writeAll(agent, replies)
       if (agentSessionId) this.session.agentSessionId = agentSessionId
+      this.talk.tell(agent, replies)
       if (!turnEnd) continue
+      if (turnEnd.conversationLost && !this.begunAnew && !this.stopping) {
+        agent = await this.beginAnew(spec)
+        continue
+      }
+      // Before anything is awaited: an input must not slip in between the last turn and the run's end.
+      this.talk.end()
       this.turn = turnEnd
+      if (turnEnd.unanswered > 0) await this.session.stopAgent()
       this.timings.agentFinishedMs = this.sinceCreated(line.timeMs)
       return endingOfStop(this.stopping, this.timeoutMs) ?? endingOfTurn(turnEnd)
     }
   }
 
-  /** One that died between the pool and its first word has done nothing yet: another gets the prompt. */
-  private async replaceAgent(spec: CreateRunParsed): Promise<LiveAgent> {
+  private async beginAnew(spec: CreateRunParsed): Promise<LiveAgent> {
+    this.begunAnew = true
+    const text = 'the earlier conversation is not there; a new one begins'
+    this.log.append({ type: 'notice', level: 'warning', text })
+    await this.session.forgetConversation()
+    return this.beginAgain(spec)
+  }
+
+  /** Another process, for the same prompt and what was said since. */
+  private async beginAgain(spec: CreateRunParsed): Promise<LiveAgent> {
     this.unproven = false
-    this.options.logger.warn({ runId: this.ref.runId }, 'a warm agent died before it began: another is started')
-    this.session.agent = undefined
     const agent = await this.takeAgent(this.driver as FrameworkDriver, spec)
-    await this.writeAll(agent, agent.protocol.prompt(spec.prompt))
+    this.checkStopped()
+    await this.talk.begin(agent, spec.prompt)
     return agent
   }
 
   private record(event: EventBody, timeMs: number): void {
     if (event.type === 'run.started') this.started = true
+    if (event.type === 'usage' && event.scope === 'step') {
+      this.spent.usage = addUsage(this.spent.usage, event.usage)
+      this.spent.costUsd += event.costUsd ?? 0
+    }
     if (
       (event.type === 'message.delta' || event.type === 'message' || event.type === 'tool.started') &&
       this.timings.firstTokenMs === null
@@ -185,21 +211,17 @@ export class RunLife {
   }
 
   private async agentGone(agent: LiveAgent, killsBefore: number): Promise<Ending> {
+    this.talk.end()
     this.session.agent = undefined
+    for (const event of agent.protocol.gone()) this.record(event, Date.now())
     const { exitCode, reason } = await agent.process.exited
-    // A sandbox that is gone can't be asked; its conversation is then the last checkpoint's anyway.
-    if (this.driver) await this.session.checkConversation(this.driver).catch(() => undefined)
     const stopped = endingOfStop(this.stopping, this.timeoutMs)
     if (stopped) return stopped
+    const stderr = this.lastStderr.trim()
     const stats = await this.session.sandbox?.stats().catch(() => undefined)
-    return endingOfDeath({
-      exitCode,
-      overOutputLimit: reason === 'output_limit',
-      stderr: this.lastStderr.trim(),
-      started: this.started,
-      outOfMemory: stats !== undefined && stats.oomKills > killsBefore,
-      peakMemoryBytes: stats?.memoryPeakBytes ?? 0,
-    })
+    const memoryPeakBytes = stats && stats.oomKills > killsBefore ? stats.memoryPeakBytes : undefined
+    const cause = causeOfDeath({ exitCode, exitReason: reason, started: this.started, stderr, memoryPeakBytes })
+    return failure('died', cause.reason, cause.code, cause.message, { exitCode, stderr })
   }
 
   /** Saves what there is, then writes outcome and head in one transaction, then tells. */
@@ -221,10 +243,11 @@ export class RunLife {
     }
     this.timings.totalMs = this.sinceCreated()
     const text = this.turn ? this.options.secrets.seal(this.turn.text) : null
+    const { usage, costUsd } = this.turn ?? this.spent
     const committed = await this.store.endRun(
       this.ref,
       this.claimed.epoch,
-      { ...ending, text, usage: this.turn?.usage ?? noUsage, costUsd: this.turn?.costUsd ?? 0, timings: this.timings },
+      { ...ending, text, usage, costUsd, timings: this.timings },
       saved,
     )
     if (!committed) {
@@ -273,10 +296,6 @@ export class RunLife {
         if (status === 401) this.stop('unauthorized')
       },
     }
-  }
-
-  private async writeAll(agent: LiveAgent, lines: string[]): Promise<void> {
-    for (const line of lines) await agent.process.write(line)
   }
 
   private sinceCreated(timeMs = Date.now()): number {

@@ -179,6 +179,9 @@ export class Runner implements RunnerPort {
   }
 
   async close(ref: SessionRef): Promise<void> {
+    // The last event of a run comes a moment before its session is free.
+    const ending = [...this.lives.values()].filter(({ life }) => life.ending && keyOf(life.ref) === keyOf(ref))
+    await Promise.all(ending.map(({ done }) => done))
     const session = this.sessions.get(keyOf(ref))
     if (!session) return
     if (session.users > 0)

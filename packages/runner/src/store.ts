@@ -108,17 +108,6 @@ export class RunnerStore {
     }
   }
 
-  /** What the session's runs have cost until now, in US dollars. */
-  async costOf(session: SessionRef): Promise<number> {
-    const cost = await this.database.db
-      .selectFrom('runs')
-      .select((eb) => eb.fn.coalesce(eb.fn.sum<number>('cost_usd'), sql<number>`0`).as('total'))
-      .where('project_id', '=', session.projectId)
-      .where('session_id', '=', session.sessionId)
-      .executeTakeFirst()
-    return Number(cost?.total ?? 0)
-  }
-
   /** `starting` → `running`, with the versions that are known only now. */
   async markRunning(run: RunRef, epoch: number, agentVersion: string): Promise<boolean> {
     const result = await this.database.db

@@ -1,16 +1,11 @@
-import { readFileSync } from 'node:fs'
-import { scriptSchema, type Script } from './script.js'
+import { loadScript, type ParsedScript } from './script.js'
 
 /** What the scripted model answers to the prompts of `npm run quickstart`. */
-export function quickstartScript(): Script {
-  return shipped('quickstart')
+export function quickstartScript(): ParsedScript {
+  return loadScript(new URL('../scripts/quickstart.json', import.meta.url))
 }
 
 /** What the scripted model answers to the prompts of the README and of examples/. */
-export function examplesScript(): Script {
-  return shipped('examples')
-}
-
-function shipped(name: string): Script {
-  return scriptSchema.parse(JSON.parse(readFileSync(new URL(`../scripts/${name}.json`, import.meta.url), 'utf8')))
+export function examplesScript(): ParsedScript {
+  return loadScript(new URL('../scripts/examples.json', import.meta.url))
 }

@@ -1,6 +1,7 @@
 import type { FrameworkDriver, LaunchOptions } from '../driver.js'
 import { rebind } from './binding.js'
 import { ClaudeProtocol } from './protocol.js'
+import { toolFlags } from './tool-flags.js'
 import { ClaudeWarmUp } from './warm-up.js'
 
 /** Claude Code as a long-lived process that speaks stream-json. */
@@ -16,27 +17,25 @@ export const claudeCode: FrameworkDriver = {
       'stream-json',
       '--verbose',
       '--include-partial-messages',
+      '--include-hook-events',
       '--forward-subagent-text',
       '--allow-dangerously-skip-permissions',
-      '--permission-mode',
-      'bypassPermissions',
       '--permission-prompt-tool',
       'stdio',
+      // Otherwise the conversation's first system prompt stays, whatever a later run asks for.
+      '--system-prompt-snapshot',
+      'off',
+      ...toolFlags(spec.tools),
       ...(resume ? ['--resume', resume] : []),
       ...(spec.model ? ['--model', spec.model] : []),
       ...(spec.maxTurns ? ['--max-turns', String(spec.maxTurns)] : []),
-      ...(typeof spec.systemPrompt === 'string'
-        ? ['--system-prompt', spec.systemPrompt]
-        : spec.systemPrompt
-          ? ['--append-system-prompt', spec.systemPrompt.append]
-          : []),
-      ...(spec.tools?.allow?.length ? ['--allowedTools', spec.tools.allow.join(',')] : []),
-      ...(spec.tools?.deny?.length ? ['--disallowedTools', spec.tools.deny.join(',')] : []),
+      ...systemPromptFlags(spec.systemPrompt),
     ],
     env: {
       IS_SANDBOX: '1',
       DISABLE_AUTOUPDATER: '1',
       CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1',
+      // A run ends with its last turn: nothing may open another one later.
       CLAUDE_CODE_DISABLE_BACKGROUND_TASKS: '1',
       ...spec.env,
       // The platform's own come last: the gateway puts the real key in.
@@ -45,8 +44,12 @@ export const claudeCode: FrameworkDriver = {
     },
     cwd: '/workspace',
   }),
-  conversationTest: (agentSessionId) => `ls "$HOME"/.claude/projects/*/${agentSessionId}.jsonl`,
   warmUp: () => new ClaudeWarmUp(),
   rebind,
   open: (state) => new ClaudeProtocol(state),
+}
+
+function systemPromptFlags(prompt: LaunchOptions['spec']['systemPrompt']): string[] {
+  if (prompt === undefined) return []
+  return typeof prompt === 'string' ? ['--system-prompt', prompt] : ['--append-system-prompt', prompt.append]
 }

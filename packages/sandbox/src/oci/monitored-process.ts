@@ -168,11 +168,15 @@ class Monitored implements MonitoredProcess {
   }
 }
 
+/** Of a longer line only the head is kept, with a mark of what is missing: a line has to fit into memory several times. */
+const maxLineBytes = 32 * 1024 ** 2
+
 /** New whole lines of a growing file. */
 class Tail {
   bytes = 0
   private handle: FileHandle | undefined
   private parts: Buffer[] = []
+  private lineBytes = 0
   private closed = false
   private readonly chunk = Buffer.allocUnsafe(256 * 1024)
 
@@ -197,14 +201,28 @@ class Tail {
         newline >= 0 && newline < bytesRead;
         newline = this.chunk.indexOf(10, start)
       ) {
-        const line = Buffer.concat([...this.parts, this.chunk.subarray(start, newline)]).toString('utf8')
-        this.parts = []
+        this.keep(this.chunk.subarray(start, newline))
+        const line = this.line()
         start = newline + 1
         lines.push({ timeMs: parseStamp(line), stream: this.stream, text: line.slice(stampLength) })
       }
-      if (start < bytesRead) this.parts.push(Buffer.from(this.chunk.subarray(start, bytesRead)))
+      this.keep(this.chunk.subarray(start, bytesRead))
       if (lines.length > 256) return lines
     }
+  }
+
+  private keep(part: Buffer): void {
+    const room = Math.max(0, maxLineBytes - this.lineBytes)
+    if (room > 0 && part.length > 0) this.parts.push(Buffer.from(part.subarray(0, room)))
+    this.lineBytes += part.length
+  }
+
+  private line(): string {
+    const cut = this.lineBytes - maxLineBytes
+    const head = Buffer.concat(this.parts).toString('utf8')
+    this.parts = []
+    this.lineBytes = 0
+    return cut > 0 ? `${head}…[${cut} bytes cut]` : head
   }
 
   async close(): Promise<void> {

@@ -40,6 +40,9 @@ export class LiveView {
       case 'message.delta':
         if (!event.parentToolId) this.text(event.text)
         break
+      case 'message.abandoned':
+        if (!event.parentToolId) this.line(dim('  … the answer broke off; it comes again'))
+        break
       case 'tool.started':
         this.endText()
         this.write(`  ▸ ${bold(event.name.padEnd(6))} ${event.title.slice(0, 90)}`)
@@ -60,6 +63,9 @@ export class LiveView {
       case 'status':
         if (event.state === 'retrying')
           this.line(dim(`  … the model did not answer (${event.httpStatus ?? 'no status'}): try ${event.attempt ?? 1}`))
+        break
+      case 'notice':
+        if (event.level !== 'info') this.line(dim(`  ! ${event.text.split('\n')[0]}`))
         break
       case 'subagent.started':
         this.line(dim(`  ↳ sub-agent: ${event.prompt.split('\n')[0]}`))
