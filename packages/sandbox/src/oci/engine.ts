@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { toVm0Error, Vm0Error } from '@vm0/contract'
-import { cgroupAt, isCgroup2, removeCgroups } from '../cgroup/cgroup.js'
+import { openCgroups } from '../cgroup/cgroup.js'
 import type { EngineOptions, Sandbox, SandboxEngine, SandboxSpec } from '../engine.js'
 import { ociConfig } from './bundle.js'
 import { run } from './commands.js'
@@ -46,7 +46,9 @@ export async function reapInstallation({
   for (const id of await readdir(join(runDirectory, 'crun')).catch(() => [])) {
     await run(runtime, ['--root', join(runDirectory, 'crun'), 'delete', '--force', id]).catch(() => undefined)
   }
-  await removeCgroups(`/vm0/${installation}`)
+  const cgroups = openCgroups()
+  await cgroups.remove(`/vm0/${installation}`)
+  await cgroups.removeIfEmpty('/vm0')
   await removeNetworkOf(installation)
   await releaseSlotsOf(installation)
   const mounts = (await readFile('/proc/self/mounts', 'utf8'))
@@ -64,7 +66,8 @@ class OciEngine implements SandboxEngine {
   private readonly images: ImageMounts
   private readonly sandboxes = new Set<Sandbox>()
   private readonly crun: string[]
-  private readonly swapAccounting = isCgroup2() || existsSync('/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes')
+  private readonly cgroups = openCgroups()
+  private readonly cgroupsPath: string
 
   constructor(
     private readonly options: EngineOptions,
@@ -72,6 +75,7 @@ class OciEngine implements SandboxEngine {
     gatewaySlot: Slot,
   ) {
     this.runDirectory = `/run/vm0/${options.installation}`
+    this.cgroupsPath = `/vm0/${options.installation}`
     this.network = new Network(options.installation, gatewaySlot)
     this.images = new ImageMounts(join(this.runDirectory, 'img'))
     this.crun = [options.runtime ?? 'crun', '--cgroup-manager=cgroupfs', '--root', join(this.runDirectory, 'crun')]
@@ -84,6 +88,7 @@ class OciEngine implements SandboxEngine {
   async open(): Promise<void> {
     await mkdir(join(this.runDirectory, 'crun'), { recursive: true, mode: 0o755 })
     await mkdir(join(this.options.dataDir, 'sandboxes'), { recursive: true, mode: 0o700 })
+    await this.cgroups.prepare(this.cgroupsPath)
     await this.network.open(this.options.gatewayPort, this.access)
     await run(this.crun[0] as string, ['--version']).catch((cause: unknown) => {
       throw new Vm0Error(
@@ -101,7 +106,7 @@ class OciEngine implements SandboxEngine {
     const upperFile = join(records, 'upper.ext4')
     const upper = join(directory, 'u')
     const root = join(directory, 'r')
-    const cgroupsPath = `/vm0/${this.options.installation}/${spec.id}`
+    const cgroupsPath = `${this.cgroupsPath}/${spec.id}`
     const undo: (() => Promise<unknown>)[] = [() => slot.release()]
     const teardown = async (): Promise<void> => {
       for (const step of undo.toReversed()) await step().catch(() => undefined)
@@ -143,13 +148,13 @@ class OciEngine implements SandboxEngine {
       const config = ociConfig(
         spec,
         slot,
-        { root, resolvConf, init: initPath, cgroupsPath, swapAccounting: this.swapAccounting },
+        { root, resolvConf, init: initPath, cgroupsPath, swapAccounting: this.cgroups.limitsSwap(this.cgroupsPath) },
         environment,
       )
       await writeFile(join(directory, 'config.json'), JSON.stringify(config))
       const [command, ...rest] = this.crun
       undo.push(
-        () => removeCgroups(cgroupsPath),
+        () => this.cgroups.remove(cgroupsPath),
         () => run(command as string, [...rest, 'delete', '--force', spec.id]),
         () => this.network.detach(slot),
       )
@@ -166,7 +171,7 @@ class OciEngine implements SandboxEngine {
         runDirectory: directory,
         recordDirectory: records,
         crun: this.crun,
-        cgroup: cgroupAt(cgroupsPath),
+        cgroup: this.cgroups.at(cgroupsPath),
         environment,
         teardown: async () => {
           this.sandboxes.delete(sandbox)

@@ -1,0 +1,101 @@
+import { existsSync } from 'node:fs'
+import { mkdir, readFile, readdir, rm, rmdir, statfs, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Cgroup, Cgroups, CgroupStats } from './cgroup.js'
+import { fieldIn, numberIn, processesIn, until } from './control-files.js'
+
+/** statfs(2): f_type of a mounted hierarchy; the second is the one without controllers of a hybrid layout. */
+const hierarchyTypes = [0x27e0eb, 0x63677270]
+
+/** Version 1: a hierarchy per controller, each with the same path in it. */
+export class CgroupsV1 implements Cgroups {
+  constructor(private readonly root: string) {}
+
+  async prepare(path: string): Promise<void> {
+    for (const { directory, mounted } of await this.hierarchies())
+      if (mounted) await mkdir(join(directory, path), { recursive: true })
+  }
+
+  limitsSwap(path: string): boolean {
+    return existsSync(join(this.root, 'memory', path, 'memory.memsw.limit_in_bytes'))
+  }
+
+  at(path: string): Cgroup {
+    return new CgroupV1((controller, name) => join(this.root, controller, path, name))
+  }
+
+  async remove(path: string): Promise<void> {
+    await Promise.all(
+      (await this.hierarchies()).map(({ directory, mounted }) =>
+        // Where a controller's file system isn't mounted, crun leaves plain folders behind.
+        mounted ? removeTree(join(directory, path)) : rm(join(directory, path), { recursive: true, force: true }),
+      ),
+    )
+  }
+
+  async removeIfEmpty(path: string): Promise<void> {
+    for (const { directory } of await this.hierarchies()) await rmdir(join(directory, path)).catch(() => undefined)
+  }
+
+  private async hierarchies(): Promise<{ directory: string; mounted: boolean }[]> {
+    const entries = await readdir(this.root, { withFileTypes: true })
+    return Promise.all(
+      entries
+        .filter((entry) => entry.isDirectory())
+        .map(async ({ name }) => {
+          const directory = join(this.root, name)
+          return { directory, mounted: hierarchyTypes.includes((await statfs(directory)).type) }
+        }),
+    )
+  }
+}
+
+class CgroupV1 implements Cgroup {
+  constructor(private readonly file: (controller: string, name: string) => string) {}
+
+  async freeze(): Promise<void> {
+    const file = this.file('freezer', 'freezer.state')
+    await writeFile(file, 'FROZEN')
+    await until(async () => {
+      const state = (await readFile(file, 'utf8')).trim()
+      // A task in uninterruptible sleep keeps the group FREEZING; writing again retries it.
+      if (state !== 'FROZEN') await writeFile(file, 'FROZEN')
+      return state === 'FROZEN'
+    }, 'frozen')
+  }
+
+  thaw(): Promise<void> {
+    return writeFile(this.file('freezer', 'freezer.state'), 'THAWED')
+  }
+
+  async stats(): Promise<CgroupStats> {
+    const [usage, peak, oom, pids, cpu] = await Promise.all([
+      numberIn(this.file('memory', 'memory.usage_in_bytes')),
+      numberIn(this.file('memory', 'memory.max_usage_in_bytes')),
+      fieldIn(this.file('memory', 'memory.oom_control'), 'oom_kill'),
+      numberIn(this.file('pids', 'pids.current')),
+      numberIn(this.file('cpuacct', 'cpuacct.usage')),
+    ])
+    return { memoryBytes: usage, memoryPeakBytes: peak, oomKills: oom, processes: pids, cpuMs: cpu / 1e6 }
+  }
+}
+
+async function removeTree(directory: string): Promise<void> {
+  const entries = await readdir(directory, { withFileTypes: true }).catch(() => undefined)
+  if (!entries) return
+  await writeFile(join(directory, 'freezer.state'), 'THAWED').catch(() => undefined)
+  for (const entry of entries) if (entry.isDirectory()) await removeTree(join(directory, entry.name))
+  await until(async () => {
+    for (const pid of await processesIn(join(directory, 'cgroup.procs'))) {
+      try {
+        process.kill(pid, 'SIGKILL')
+      } catch {
+        /* it has ended already */
+      }
+    }
+    return rmdir(directory).then(
+      () => true,
+      (error: NodeJS.ErrnoException) => error.code === 'ENOENT',
+    )
+  }, 'removed').catch(() => undefined)
+}

@@ -1,0 +1,212 @@
+import assert from 'node:assert/strict'
+import { execFile, execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { mkdtemp } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { openOciEngine, reapInstallation } from '@vm0/sandbox'
+import type { Sandbox, SandboxEngine } from '@vm0/sandbox'
+
+// What must hold on cgroup v2, by name. The guest runs the functions; the test outside imports the names.
+
+const installation = 'guest'
+const groups = '/sys/fs/cgroup/vm0'
+const templateImage = '/disks/template.erofs'
+const MiB = 1024 ** 2
+
+let engine: SandboxEngine
+let serial = 0
+
+export async function openEngine(): Promise<void> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'vm0-'))
+  engine = await openOciEngine({ installation, dataDir, gatewayPort: 7301 })
+}
+
+function make(layers: string[] = [], cpus = 2): Promise<Sandbox> {
+  const resources = { memoryMiB: 128, cpus, diskMiB: 64, processes: 40 }
+  return engine.create({ id: `s${++serial}`, templateImage, layers, resources, platformMounts: [] })
+}
+
+async function using(made: Promise<Sandbox>, use: (sandbox: Sandbox) => Promise<void>): Promise<void> {
+  const sandbox = await made
+  try {
+    await use(sandbox)
+  } finally {
+    await sandbox.close()
+  }
+}
+
+const groupOf = (sandbox: Sandbox): string => join(groups, installation, sandbox.id)
+
+async function sh(sandbox: Sandbox, script: string): Promise<{ status: number; out: string }> {
+  let out = ''
+  for await (const chunk of sandbox.exec({ args: ['bash', '-c', script], cwd: '/' })) {
+    if ('exitCode' in chunk) return { status: chunk.exitCode, out: out.trim() }
+    out += Buffer.from(chunk.data).toString()
+  }
+  throw new Error('no exit code')
+}
+
+/** Perl, since under emulation Python takes seconds to start. */
+async function start(sandbox: Sandbox, perl: string) {
+  const args = ['perl', '-e', `$| = 1; ${perl}`]
+  const started = await sandbox.spawn({ id: `p${++serial}`, args, env: {}, cwd: '/', maxOutputBytes: 64 * MiB })
+  const lines = started.output()[Symbol.asyncIterator]()
+  return Object.assign(started, { nextLine: async () => (await lines.next()).value.text as string })
+}
+
+/** Something that prints 1, 2, 3… as long as it lives. */
+async function startCounter(sandbox: Sandbox): Promise<{ goesOn(): Promise<void> }> {
+  const { nextLine } = await start(sandbox, 'while (1) { print ++$i, "\\n"; select undef, undef, undef, 0.02 }')
+  await nextLine()
+  return {
+    async goesOn() {
+      const goal = Number(await nextLine()) + 50
+      while (Number(await nextLine()) < goal);
+    },
+  }
+}
+
+const burn = (cpuSeconds: number): string => `perl -e '1 while (times)[0] < ${cpuSeconds}'`
+const take = (bytes: number): string => `vec($x, ${bytes - 1}, 8) = 1;`
+
+export const checks: Record<string, () => Promise<void>> = {
+  'a sandbox has a group of its own with its limits, and sees nothing above it': () =>
+    using(make([], 1.5), async (sandbox) => {
+      const files = ['memory.max', 'memory.swap.max', 'memory.oom.group', 'pids.max', 'cpu.max']
+      assert.deepEqual(
+        files.map((file) => readFileSync(join(groupOf(sandbox), file), 'utf8').trim()),
+        [String(128 * MiB), '0', '0', '40', '150000 100000'],
+      )
+      assert.equal(
+        (await sh(sandbox, 'cd /sys/fs/cgroup; cat /proc/self/cgroup memory.max; find . -mindepth 1 -type d')).out,
+        `0::/\n${128 * MiB}`,
+      )
+      for (const forbidden of ['echo 1 >cgroup.freeze', 'echo max >memory.max', 'mkdir x'])
+        assert.notEqual((await sh(sandbox, `cd /sys/fs/cgroup; (${forbidden}) 2>/dev/null`)).status, 0, forbidden)
+    }),
+
+  'freeze stops a sandbox at once, and only that one; thaw lets it go on': () =>
+    using(make(), (frozen) =>
+      using(make(), async (other) => {
+        const counter = await startCounter(frozen)
+        await frozen.freeze()
+        const { cpuMs } = await frozen.stats()
+        await sh(other, burn(0.5))
+        assert.equal((await frozen.stats()).cpuMs, cpuMs)
+        await frozen.thaw()
+        await counter.goesOn()
+        assert.ok((await frozen.stats()).cpuMs > cpuMs)
+      }),
+    ),
+
+  'the statistics tell what it did: memory, its peak, processes, cpu': () =>
+    using(make(), async (sandbox) => {
+      const startedAtMs = performance.now()
+      const before = await sandbox.stats()
+      const hog = await start(sandbox, `${take(64 * MiB)} print "full\\n"; <STDIN>`)
+      await hog.nextLine()
+      const full = await sandbox.stats()
+      assert.equal(full.processes, before.processes + 1)
+      assert.ok(full.memoryBytes > 64 * MiB, `${full.memoryBytes} bytes while it holds 64 MiB`)
+      await hog.write('end')
+      await hog.exited
+      await sh(sandbox, burn(0.5))
+      const after = await sandbox.stats()
+      assert.ok(after.memoryBytes < full.memoryBytes - 60 * MiB, `${after.memoryBytes} bytes when it has ended`)
+      assert.ok(after.memoryPeakBytes >= full.memoryBytes && after.memoryPeakBytes <= 128 * MiB)
+      assert.ok(after.cpuMs - full.cpuMs >= 500, `${after.cpuMs - full.cpuMs} ms for 500 ms and more`)
+      assert.ok(after.cpuMs - before.cpuMs <= 2 * (performance.now() - startedAtMs), 'more than two CPUs can do')
+      assert.equal(after.oomKills, 0)
+    }),
+
+  'at the memory limit the offender is killed and counted, and nothing else': () =>
+    using(make(), (sandbox) =>
+      using(make(), async (other) => {
+        const counter = await startCounter(sandbox)
+        assert.equal((await sh(sandbox, `perl -e '${take(300 * MiB)}'`)).status, 137)
+        assert.equal((await sandbox.stats()).oomKills, 1)
+        await counter.goesOn()
+        assert.equal((await other.stats()).oomKills, 0)
+      }),
+    ),
+
+  'it gets no more processes than its limit': () =>
+    using(make(), async (sandbox) => {
+      const forks = '$n++ while $n < 100 && defined($child = fork) && $child; sleep 600 if defined $child && !$child;'
+      const parent = await start(sandbox, `${forks} print "$n\\n"; sleep 600`)
+      const forked = Number(await parent.nextLine())
+      assert.ok(forked > 30 && forked < 40, `${forked} processes more`)
+      assert.equal((await sandbox.stats()).processes, 40)
+      await parent.kill()
+    }),
+
+  'two busy processes get the cpu time of the quota between them': () =>
+    using(make([], 0.5), async (sandbox) => {
+      const startedAtMs = performance.now()
+      const { cpuMs } = await sandbox.stats()
+      assert.equal((await sh(sandbox, `${burn(0.4)} & ${burn(0.4)} & wait`)).status, 0)
+      const share = ((await sandbox.stats()).cpuMs - cpuMs) / (performance.now() - startedAtMs)
+      assert.ok(share > 0.2 && share < 0.6, `they used ${share.toFixed(2)} CPUs`)
+    }),
+
+  'the layer of a frozen sandbox is the same tree in another uid range': () =>
+    using(make(), async (first) => {
+      const layer = join(tmpdir(), 'layer.erofs')
+      await sh(first, 'echo kept >/workspace/a; chown 1000:1000 /workspace/a; rm /etc/debian_version')
+      await first.freeze()
+      await first.withUpperView(async (upper) => void execFileSync('mkfs.erofs', ['--quiet', layer, upper]))
+      await first.thaw()
+      await using(make([layer]), async (second) => {
+        assert.notEqual(second.address, first.address)
+        const { out } = await sh(second, 'stat -c %u:%g /workspace/a; cat /workspace/a; ls /etc/debian_version 2>&1')
+        assert.match(out, /^1000:1000\nkept\nls: .*No such file/)
+      })
+    }),
+
+  'a sandbox that is closed while frozen and busy leaves no group and no mount': async () => {
+    const sandbox = await make()
+    await startCounter(sandbox)
+    await sandbox.freeze()
+    assert.ok(existsSync(groupOf(sandbox)))
+    await sandbox.close()
+    assert.equal(existsSync(groupOf(sandbox)), false)
+    assert.equal(readFileSync('/proc/self/mounts', 'utf8').includes(`/${sandbox.id}/`), false)
+  },
+
+  'what a dead process left is reaped: frozen and nested groups with what runs in them': async () => {
+    const nested = join(groups, 'dead', 'a', 'b')
+    mkdirSync(nested, { recursive: true })
+    const left = spawn('sleep', ['600'])
+    const ended = once(left, 'exit')
+    writeFileSync(join(nested, 'cgroup.procs'), String(left.pid))
+    writeFileSync(join(groups, 'dead', 'cgroup.freeze'), '1')
+    await reapInstallation({ installation: 'dead', dataDir: join(tmpdir(), 'dead') })
+    assert.equal(existsSync(join(groups, 'dead')), false)
+    assert.deepEqual(await ended, [null, 'SIGKILL'])
+  },
+
+  'a closed engine leaves no group, mount, loop device, link, rule or slot': async () => {
+    await make()
+    await engine.close()
+    assert.equal(existsSync(join(groups, installation)), false)
+    assert.equal(readFileSync('/proc/self/mounts', 'utf8').includes('/run/vm0/'), false)
+    assert.equal(execFileSync('losetup', ['-a'], { encoding: 'utf8' }), '')
+    assert.equal(execFileSync('nft', ['list', 'tables'], { encoding: 'utf8' }), '')
+    assert.deepEqual(readdirSync('/sys/class/net'), ['lo'])
+    assert.deepEqual(readdirSync('/run/vm0/slots'), [])
+  },
+
+  'in a container, whose own processes are in the root group, a sandbox has its limits too': async () => {
+    const [firstCheck] = Object.keys(checks)
+    const script = `
+      mkdir /sys/fs/cgroup/container
+      echo $$ >/sys/fs/cgroup/container/cgroup.procs
+      exec unshare --cgroup --mount sh -c 'umount /sys/fs/cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup; exec "$@"' sh "$@"`
+    const main = join(import.meta.dirname, 'cgroup2-main.ts')
+    const { stdout } = await promisify(execFile)('sh', ['-c', script, 'sh', process.execPath, main, firstCheck!])
+    assert.deepEqual(Object.keys(JSON.parse(stdout)), ['name', 'durationMs'])
+  },
+}
