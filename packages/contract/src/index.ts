@@ -1,5 +1,6 @@
 export * from './canonical-json.js'
 export * from './errors.js'
 export * from './events.js'
+export * from './keys.js'
 export * from './runner-port.js'
 export * from './runs.js'

@@ -207,16 +207,6 @@ export const fileEntrySchema = z.object({
 })
 export type FileEntry = z.infer<typeof fileEntrySchema>
 
-export const keySchema = z.object({
-  id: z.string(),
-  name: z.string(),
-  project: z.string(),
-  createdAt: z.iso.datetime(),
-  revokedAt: z.iso.datetime().nullable(),
-  key: z.string().optional(),
-})
-export type KeyView = z.infer<typeof keySchema>
-
 export const frameworkSchema = z.object({
   name: z.string(),
   versions: z.array(z.string()),
