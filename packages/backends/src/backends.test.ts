@@ -90,7 +90,7 @@ test('a log that a crash left without its end is ended by what the row says, onc
   expect(await waiting).toEqual(['3.1 input.sent', '3.2 run.finished'])
   expect(await page).toEqual(['3.1 input.sent', '3.2 run.finished'])
 
-  await log.remove(scope)
+  await log.removeSession(scope)
   ended = false
   const cutOff = await log.open(scope, 3)
   cutOff.append({ type: 'input.sent', text: 'x' })

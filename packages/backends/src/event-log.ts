@@ -78,7 +78,8 @@ export function openEventLog(directory: string): EventLog {
       }
     },
     wake: (scope) => void changed.emit(pathOf(scope)),
-    remove: (scope) => rm(pathOf(scope), { force: true }),
+    removeSession: ({ projectId, sessionId }) =>
+      rm(join(directory, projectId, sessionId), { recursive: true, force: true }),
   }
 }
 

@@ -52,5 +52,6 @@ export interface EventLog {
   read(scope: EventScope, options: ReadOptions): AsyncIterable<Vm0Event>
   /** Readers that wait look again: the run ended without a word in the log. */
   wake(scope: EventScope): void
-  remove(scope: EventScope): Promise<void>
+  /** Removes the logs of all its runs. */
+  removeSession(session: Omit<EventScope, 'runId'>): Promise<void>
 }

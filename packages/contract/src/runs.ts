@@ -1,7 +1,7 @@
 import { z } from 'zod'
 
-/** Ids are UUIDs made by the client (version 7 recommended), unique per project. */
-export const idSchema = z.uuid()
+/** Ids are UUIDs made by the client (version 7 recommended), unique per project; in whichever case they come, one id is one string. */
+export const idSchema = z.uuid().toLowerCase()
 
 export const outcomes = ['succeeded', 'failed', 'cancelled', 'died'] as const
 export const activeStates = ['queued', 'starting', 'running', 'waiting'] as const

@@ -13,6 +13,7 @@ import {
   type Timings,
 } from '@vm0/contract'
 import type { FrameworkDriver, TurnEnd } from '@vm0/frameworks'
+import { platformStopped } from './host-lost.js'
 import type { LiveAgent, LiveSession } from './live-session.js'
 import type { RunnerOptions } from './options.js'
 import type { ClaimedRun, RunEnd, RunnerStore } from './store.js'
@@ -21,6 +22,7 @@ import type { ClaimedRun, RunEnd, RunnerStore } from './store.js'
 const interruptGraceMs = 5_000
 
 type Ending = Pick<RunEnd, 'state' | 'reason' | 'error'>
+type Stop = 'cancel' | 'timeout' | 'unauthorized' | 'shutdown'
 
 /** One run from its claim to its outcome. */
 export class RunLife {
@@ -28,7 +30,7 @@ export class RunLife {
   private log!: EventWriter
   private agent: LiveAgent | undefined
   private driver: FrameworkDriver | undefined
-  private stopping: 'cancel' | 'timeout' | 'unauthorized' | undefined
+  private stopping: Stop | undefined
   private killTimer: NodeJS.Timeout | undefined
   private started = false
   private lastStderr = ''
@@ -45,29 +47,37 @@ export class RunLife {
   async run(): Promise<void> {
     this.timings.queuedMs = this.sinceCreated()
     this.log = await this.options.eventLog.open(this.ref, this.claimed.epoch)
+    try {
+      await this.finish(await this.live())
+    } finally {
+      // Not before the outcome is in the row: from then on readers take the end from there.
+      await this.log.close().catch((error: unknown) => this.logFailed(error))
+    }
+  }
+
+  private async live(): Promise<Ending> {
     let timer: NodeJS.Timeout | undefined
-    let ending: Ending
     try {
       const spec = JSON.parse(this.options.secrets.open(this.claimed.spec)) as CreateRunParsed
       if (spec.limits?.timeoutMs)
         timer = setTimeout(() => this.stop('timeout'), Math.max(1, spec.limits.timeoutMs - this.sinceCreated()))
       this.driver = this.options.findDriver(spec.framework)
+      this.checkStopped()
       await this.prepare(spec, this.driver)
-      ending = await this.turns(spec)
+      return await this.turns(spec)
     } catch (error) {
-      ending = this.endingOf(toVm0Error(error))
       if (!this.session.sandbox)
         this.options.logger.warn({ runId: this.ref.runId, error }, 'run ended before its sandbox was ready')
+      return this.endingOf(toVm0Error(error))
     } finally {
       clearTimeout(timer)
       clearTimeout(this.killTimer)
       this.session.traffic = undefined
     }
-    await this.finish(ending)
   }
 
   /** Asks the agent to end its turn; kills it when it doesn't within the grace time. */
-  stop(why: 'cancel' | 'timeout' | 'unauthorized'): void {
+  stop(why: Stop): void {
     if (this.stopping) return
     this.stopping = why
     const { agent } = this
@@ -151,6 +161,7 @@ export class RunLife {
 
   private endingOfTurn({ reason, error }: TurnEnd, spec: CreateRunParsed): Ending {
     if (this.stopping === 'cancel') return this.failure('cancelled', 'cancelled', 'CANCELLED', 'the run was cancelled')
+    if (this.stopping === 'shutdown' && reason !== 'completed') return platformStopped()
     if (this.stopping === 'timeout')
       return this.failure(
         'failed',
@@ -220,6 +231,7 @@ export class RunLife {
   }
 
   private endingOf(error: Vm0Error): Ending {
+    if (this.stopping === 'shutdown') return platformStopped()
     if (error.code === 'CANCELLED') return this.failure('cancelled', 'cancelled', error.code, error.message)
     const died = error.code === 'SANDBOX_START_FAILED' || error.code === 'HOST_LOST' || error.code === 'INTERNAL'
     return this.failure(died ? 'died' : 'failed', error.code.toLowerCase(), error.code, error.message, error.details)
@@ -254,7 +266,10 @@ export class RunLife {
           ? { framework: this.driver.name, agentSessionId, agentVersion: this.agent.version }
           : null
       try {
+        // What was told so far is on disk before the row says how it ended.
+        const told = this.log.flush().catch((error: unknown) => this.logFailed(error))
         saved = await this.session.save('run', this.ref.runId, ending.state, this.claimed.epoch, conversation)
+        await told
       } catch (error) {
         const failure = toVm0Error(error, 'CHECKPOINT_FAILED')
         this.options.logger.error({ runId: this.ref.runId, error }, 'checkpoint failed')
@@ -275,7 +290,6 @@ export class RunLife {
         { runId: this.ref.runId },
         'the run ended elsewhere: another runner owns the session now',
       )
-      await this.log.close()
       return
     }
     if (saved) {
@@ -296,7 +310,10 @@ export class RunLife {
       timings: this.timings,
       error: ending.error,
     })
-    await this.log.close()
+  }
+
+  private logFailed(error: unknown): void {
+    this.options.logger.error({ runId: this.ref.runId, error }, 'events of a run could not be written')
   }
 
   private observeTraffic(): void {

@@ -12,6 +12,8 @@ import {
 } from '@vm0/contract'
 import { z } from 'zod'
 import type { App, Parts } from '../create-server.js'
+import { requestedId } from '../idempotency.js'
+import { requireSight } from '../principal.js'
 
 const params = z.object({ id: idSchema })
 const fileParams = params.extend({ '*': z.string().max(4096) })
@@ -27,7 +29,8 @@ export function sandboxRoutes(app: App, { options: { runner }, sessions }: Parts
     '/sessions',
     { schema: { body: createSessionSchema, response: { 201: sessionSchema } } },
     async (request, reply) => {
-      const id = await sessions.create(request.projectId, request.body)
+      const wanted = requestedId(request, request.body.id)
+      const id = await sessions.create(request.projectId, { ...request.body, id: wanted })
       return reply.code(201).send(await sessions.get(request.projectId, id))
     },
   )
@@ -36,8 +39,13 @@ export function sandboxRoutes(app: App, { options: { runner }, sessions }: Parts
     { schema: { querystring: pageQuerySchema, response: { 200: pageOf(sessionSchema) } } },
     (request) => sessions.list(request.projectId, request.query),
   )
-  app.get('/sessions/:id', { schema: { params, response: { 200: sessionSchema } } }, (request) =>
-    sessions.get(request.projectId, request.params.id),
+  app.get(
+    '/sessions/:id',
+    { config: { tokens: true }, schema: { params, response: { 200: sessionSchema } } },
+    (request) => {
+      requireSight(request.principal, { sessionId: request.params.id })
+      return sessions.get(request.projectId, request.params.id)
+    },
   )
   app.delete('/sessions/:id', { schema: { params } }, async (request, reply) => {
     await sessions.remove(request.projectId, request.params.id)
