@@ -7,7 +7,7 @@ import { Keys } from './keys.js'
 import { RequestRate } from './limits.js'
 import { describeApi } from './openapi.js'
 import type { ServerOptions } from './options.js'
-import { maxBodyBytes, tellProblems } from './problems.js'
+import { maxBodyBytes, tellProblem, tellProblems } from './problems.js'
 import { Projects } from './projects.js'
 import { eventRoutes } from './routes/events.js'
 import { keyRoutes } from './routes/keys.js'
@@ -57,6 +57,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     genReqId: () => crypto.randomUUID(),
     forceCloseConnections: true,
     routerOptions: { maxParamLength: 8192 },
+    frameworkErrors: tellProblem,
   }).withTypeProvider<ZodTypeProvider>() as unknown as FastifyInstance
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)

@@ -1,6 +1,6 @@
 import swagger from '@fastify/swagger'
 import type { FastifyInstance } from 'fastify'
-import { createJsonSchemaTransform } from 'fastify-type-provider-zod'
+import { jsonSchemaTransform } from 'fastify-type-provider-zod'
 
 const hidden = ['/healthz', '/readyz', '/v1/openapi.json']
 
@@ -29,7 +29,6 @@ const problem = {
 
 /** OpenAPI 3.1, made from the schemas that check the requests; every call may answer with a problem document. */
 export async function describeApi(app: FastifyInstance): Promise<void> {
-  const fromZod = createJsonSchemaTransform({ skipList: hidden })
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
@@ -38,10 +37,15 @@ export async function describeApi(app: FastifyInstance): Promise<void> {
       security: [{ key: [] }],
     },
     transform: (input) => {
-      const { schema, url } = fromZod(input as never) as { schema: Record<string, unknown>; url: string }
-      if (schema.hide) return { schema, url }
-      const response = (schema.response ?? { 200: { description: 'Done' } }) as Record<string, unknown>
+      if (hidden.includes(input.url)) return { schema: { hide: true }, url: input.url }
+      const { schema, url } = jsonSchemaTransform(input as never) as Transformed
+      const response = schema.response ?? { 200: { description: 'Done' } }
       return { schema: { ...schema, response: { ...response, default: problem } } as never, url }
     },
   })
+}
+
+interface Transformed {
+  schema: { response?: Record<string, unknown> }
+  url: string
 }

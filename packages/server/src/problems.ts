@@ -11,6 +11,7 @@ const maxSwallowMs = 5_000
 /** Whatever goes wrong is told as a problem document (RFC 9457) with the request's id. */
 export function tellProblems(app: FastifyInstance, onError?: (error: unknown) => void): void {
   const routes: Route[] = []
+  app.removeContentTypeParser('text/plain') // else a text would be taken for a body of the wrong shape
   app.addHook('onRoute', ({ method, url }) => {
     routes.push({ methods: [method].flat(), pattern: patternOf(url) })
   })
@@ -34,11 +35,17 @@ export function tellProblems(app: FastifyInstance, onError?: (error: unknown) =>
   })
 }
 
+/** For what fails before there is a route, such as an address that can't be decoded. */
+export function tellProblem(thrown: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  return send(asVm0Error(thrown), request, reply)
+}
+
 function send(error: Vm0Error, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const { retryAfterMs } = error.details
   if (typeof retryAfterMs === 'number') reply.header('retry-after', Math.max(1, Math.ceil(retryAfterMs / 1000)))
   if (error.status === 401) reply.header('www-authenticate', 'Bearer')
   return reply
+    .header('x-request-id', request.id)
     .code(error.status)
     .type('application/problem+json')
     .serializer(JSON.stringify)

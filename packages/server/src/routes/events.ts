@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
-import { idSchema, type Vm0Event } from '@vm0/contract'
+import { eventSchema, idSchema, type Vm0Event } from '@vm0/contract'
 import { z } from 'zod'
 import type { App, Parts } from '../create-server.js'
 
@@ -18,6 +18,8 @@ export function eventRoutes(app: App, { runs, streams }: Parts): void {
       schema: {
         description:
           'Events after a cursor (`after`, or the header Last-Event-ID), as text/event-stream that follows the run to its end, or as application/x-ndjson with what there is (`follow=true` goes on).',
+        produces: ['text/event-stream', 'application/x-ndjson'],
+        response: { 200: eventSchema },
         params,
         querystring: z.object({
           after: cursor.optional(),

@@ -23,7 +23,10 @@ export function otherRoutes(app: App, { options }: Parts): void {
     ;(scope as unknown as App).put(
       '/uploads/:digest',
       {
-        schema: { params: z.object({ digest: z.string().regex(/^sha256:[0-9a-f]{64}$/) }) },
+        schema: {
+          params: z.object({ digest: z.string().regex(/^sha256:[0-9a-f]{64}$/) }),
+          response: { 204: z.null() },
+        },
         bodyLimit: maxUploadBytes,
       },
       async (request, reply) => {
@@ -57,7 +60,7 @@ export function otherRoutes(app: App, { options }: Parts): void {
         } finally {
           await rm(file, { force: true })
         }
-        return reply.code(204).send()
+        return reply.code(204).send(null)
       },
     )
   })

@@ -47,9 +47,9 @@ export function sandboxRoutes(app: App, { options: { runner }, sessions }: Parts
       return sessions.get(request.projectId, request.params.id)
     },
   )
-  app.delete('/sessions/:id', { schema: { params } }, async (request, reply) => {
+  app.delete('/sessions/:id', { schema: { params, response: { 204: z.null() } } }, async (request, reply) => {
     await sessions.remove(request.projectId, request.params.id)
-    return reply.code(204).send()
+    return reply.code(204).send(null)
   })
   app.post('/sessions/:id/close', { schema: { params, response: { 200: sessionSchema } } }, async (request) => {
     await runner.close(await open(request.projectId, request.params.id))
@@ -58,7 +58,7 @@ export function sandboxRoutes(app: App, { options: { runner }, sessions }: Parts
 
   app.post(
     '/sessions/:id/exec',
-    { schema: { params, body: execRequestSchema }, bodyLimit: 16 * 1024 ** 2 },
+    { schema: { params, body: execRequestSchema, produces: ['application/x-ndjson'] }, bodyLimit: 16 * 1024 ** 2 },
     async (request, reply) => {
       const ref = await open(request.projectId, request.params.id)
       const gone = new AbortController()
@@ -76,26 +76,34 @@ export function sandboxRoutes(app: App, { options: { runner }, sessions }: Parts
       items: await runner.listFiles(await open(request.projectId, request.params.id), `/${request.params['*']}`),
     }),
   )
-  app.get('/sessions/:id/files/*', { schema: { params: fileParams } }, async (request, reply) => {
-    const content = await runner.readFile(await open(request.projectId, request.params.id), `/${request.params['*']}`)
-    return reply.type('application/octet-stream').send(Readable.from(content, { objectMode: false }))
-  })
+  app.get(
+    '/sessions/:id/files/*',
+    { schema: { params: fileParams, produces: ['application/octet-stream'] } },
+    async (request, reply) => {
+      const content = await runner.readFile(await open(request.projectId, request.params.id), `/${request.params['*']}`)
+      return reply.type('application/octet-stream').send(Readable.from(content, { objectMode: false }))
+    },
+  )
   void app.register(async (scope) => {
     scope.removeAllContentTypeParsers()
     scope.addContentTypeParser('*', (_request, payload, done) => done(null, payload))
     ;(scope as unknown as App).put(
       '/sessions/:id/files/*',
-      { schema: { params: fileParams }, bodyLimit: maxFileBytes },
+      { schema: { params: fileParams, response: { 204: z.null() } }, bodyLimit: maxFileBytes },
       async (request, reply) => {
         await runner.writeFile(await open(request.projectId, request.params.id), `/${request.params['*']}`, request.raw)
-        return reply.code(204).send()
+        return reply.code(204).send(null)
       },
     )
   })
-  app.delete('/sessions/:id/files/*', { schema: { params: fileParams } }, async (request, reply) => {
-    await runner.removeFile(await open(request.projectId, request.params.id), `/${request.params['*']}`)
-    return reply.code(204).send()
-  })
+  app.delete(
+    '/sessions/:id/files/*',
+    { schema: { params: fileParams, response: { 204: z.null() } } },
+    async (request, reply) => {
+      await runner.removeFile(await open(request.projectId, request.params.id), `/${request.params['*']}`)
+      return reply.code(204).send(null)
+    },
+  )
 }
 
 async function* execLines(output: AsyncIterable<ExecOutput>): AsyncGenerator<string> {
