@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { startPostgres, type PostgresServer } from '@vm0/testkit'
@@ -155,6 +155,16 @@ describe.each<[string, () => Promise<Record<string, string>>]>([
     await breaker.end()
   })
 
+  test('a platform that is killed can start again at once, though its connections held the database', async () => {
+    const { session } = await platform.client.run({ prompt: 'append a line' })
+    const lost = session.run('hang')
+    for await (const event of lost) if (event.type === 'model.request') break
+    await platform.kill()
+    await platform.up()
+    expect(await platform.client.runs.get(lost.id).result()).toMatchObject({ outcome: 'died', reason: 'host_lost' })
+    expect(await platform.client.sessions.get(session.id).files.readText('/workspace/lines.txt')).toBe('line\n')
+  })
+
   test('another data folder, and a copy of this one, are refused on the same database', async () => {
     const other = await platform.cliWith(env, 'up', '--port', '0', '--data', join(platform.directory, 'other'))
     expect([other.status, other.stderr]).toEqual([1, expect.stringContaining('DATABASE_IN_USE')])
@@ -178,4 +188,27 @@ describe.each<[string, () => Promise<Record<string, string>>]>([
     )
     expect([status, stderr]).toEqual([1, expect.stringContaining('DATABASE_UNUSABLE')])
   })
+})
+
+test('a run outlives the loss of its database: the server says that it is not ready, and what ended meanwhile is written when it is back', async () => {
+  const own = await startPostgres()
+  const platform = await TestPlatform.start([workScript], { DATABASE_URL: own.url })
+  try {
+    const run = platform.client.run({ prompt: 'take a while' })
+    for await (const event of run) if (event.type === 'tool.started') break
+    await own.down()
+    const status = async (path: string) => (await platform.fetch(path, { key: '' })).status
+    expect([await status('/readyz'), await status('/healthz')]).toEqual([503, 200])
+    const refused = await platform.fetch('/v1/runs', { method: 'POST', body: JSON.stringify({ prompt: 'answer me' }) })
+    expect([refused.status, ((await refused.json()) as { code: string }).code]).toEqual([503, 'NOT_READY'])
+    const log = join(platform.dataDir, 'events/default', run.session.id, `${run.id}.ndjson`)
+    await expect.poll(() => readFile(log, 'utf8'), { timeout: 30_000 }).toContain('"agent.finished"')
+    await own.up()
+    expect(await run.result()).toMatchObject({ outcome: 'succeeded', text: 'it took a while' })
+    expect(await status('/readyz')).toBe(200)
+    expect(await platform.client.run({ prompt: 'answer me' })).toMatchObject({ outcome: 'succeeded' })
+  } finally {
+    await platform.stop()
+    await own.stop()
+  }
 })

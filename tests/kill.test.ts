@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto'
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { compareCursors, isEnded, type EventType, type RunView, type Vm0Event } from '@vm0/contract'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -189,6 +191,33 @@ test.each(delays(20261124, 6, 3_500))('killed %i ms after its runs were taken', 
   await cutOff
   await platform.up()
   await expectConsistent({ ...work, unsure }, hostLost)
+})
+
+test('killed anywhere between the row of a run and its log: whatever part of the log there is, the story is whole', async () => {
+  const cuts: [what: string, cut: (log: string) => string][] = [
+    ['nothing yet', () => ''],
+    ['all but the last event', (log) => log.slice(0, log.lastIndexOf('\n', log.length - 2) + 1)],
+    ['an event cut in its middle', (log) => log.slice(0, log.indexOf('"checkpoint.committed"'))],
+  ]
+  const runs = cuts.map(() => platform.client.run({ prompt: 'append a line' }))
+  await Promise.all(runs)
+  await platform.kill()
+  for (const [n, [, cut]] of cuts.entries()) {
+    const path = join(platform.dataDir, 'events/default', runs[n]!.session.id, `${runs[n]!.id}.ndjson`)
+    await writeFile(path, cut(await readFile(path, 'utf8')))
+  }
+  await platform.up()
+  for (const { id } of runs) {
+    accepted.add(id)
+    const run = platform.client.runs.get(id)
+    const view = await run.get()
+    const events = await history(view)
+    expectWholeStory(view, events)
+    expect(events.at(-1)).toMatchObject({ outcome: 'succeeded' })
+    const followed: Vm0Event[] = []
+    for await (const event of run) followed.push(event)
+    expect(followed).toEqual(events)
+  }
 })
 
 test('killed again and again while it starts, with work left over', async () => {

@@ -34,6 +34,8 @@ export class RunLife {
   private killTimer: NodeJS.Timeout | undefined
   private started = false
   private lastStderr = ''
+  /** Its outcome is in the row: all that is left is to tell of it. */
+  hasEnded = false
   private turn: TurnEnd | undefined
 
   constructor(
@@ -285,6 +287,7 @@ export class RunLife {
       { ...ending, text, usage: this.turn?.usage ?? noUsage, costUsd: this.turn?.costUsd ?? 0, timings: this.timings },
       saved,
     )
+    this.hasEnded = true
     if (!committed) {
       this.options.logger.warn(
         { runId: this.ref.runId },

@@ -154,6 +154,9 @@ export class Runner implements RunnerPort {
   }
 
   async close(ref: SessionRef): Promise<void> {
+    // Whoever saw a run's last event may close its session: the run itself is a moment behind.
+    const ending = [...this.lives.values()].filter(({ life }) => life.hasEnded && keyOf(life.ref) === keyOf(ref))
+    await Promise.all(ending.map(({ done }) => done))
     const session = this.sessions.get(keyOf(ref))
     if (!session) return
     if (session.users > 0)

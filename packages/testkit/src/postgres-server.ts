@@ -16,6 +16,9 @@ export interface PostgresServer {
   readonly port: number
   /** The URL of a new, empty database. */
   createDatabase(): Promise<string>
+  /** Ends it at once; `up` starts it again with what it had committed. */
+  down(): Promise<void>
+  up(): Promise<void>
   /** Ends it at once and removes its folder. */
   stop(): Promise<void>
 }
@@ -26,12 +29,14 @@ export async function startPostgres(): Promise<PostgresServer> {
   const { uid, gid } = await idsOf(user)
   const directory = await mkdtemp(join(tmpdir(), 'vm0-postgres-'))
   let server: ChildProcess | undefined
+  const down = async (): Promise<void> => {
+    if (!server || server.exitCode !== null || server.signalCode !== null) return
+    const closed = once(server, 'close')
+    server.kill('SIGQUIT')
+    await closed
+  }
   const stop = async (): Promise<void> => {
-    if (server && server.exitCode === null && server.signalCode === null) {
-      const closed = once(server, 'close')
-      server.kill('SIGQUIT')
-      await closed
-    }
+    await down()
     await rm(directory, { recursive: true, force: true })
   }
   try {
@@ -59,12 +64,15 @@ export async function startPostgres(): Promise<PostgresServer> {
       '-c',
       'max_connections=50',
     ]
-    server = spawn('setpriv', [...as, join(programs, 'postgres'), '-D', data, ...settings], {
-      cwd: directory,
-      stdio: ['ignore', 'ignore', 'pipe'],
-      env: { PATH: process.env.PATH, LC_ALL: 'C.UTF-8' },
-    })
-    await isReady(server)
+    const up = async (): Promise<void> => {
+      server = spawn('setpriv', [...as, join(programs, 'postgres'), '-D', data, ...settings], {
+        cwd: directory,
+        stdio: ['ignore', 'ignore', 'pipe'],
+        env: { PATH: process.env.PATH, LC_ALL: 'C.UTF-8' },
+      })
+      await isReady(server)
+    }
+    await up()
     const url = (database: string): string => `postgres://${user}@127.0.0.1:${port}/${database}`
     let serial = 0
     return {
@@ -75,6 +83,8 @@ export async function startPostgres(): Promise<PostgresServer> {
         await exec(join(programs, 'createdb'), ['-h', '127.0.0.1', '-p', String(port), '-U', user, name])
         return url(name)
       },
+      down,
+      up,
       stop,
     }
   } catch (error) {
