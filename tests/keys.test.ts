@@ -94,6 +94,18 @@ test("a browser's token reads its run and nothing else, from any origin, and end
   await run.cancel()
 })
 
+test('a stream ends with the token that it was opened with', async () => {
+  const run = platform.client.run({ prompt: 'hang' })
+  await run.get()
+  const { token, expiresAt } = await platform.client.tokens.create({ runId: run.id, expiresInMs: 2_000 })
+  const response = await platform.fetch(`/v1/runs/${run.id}/events?token=${token}`, { key: '' })
+  expect(response.status).toBe(200)
+  expect(await response.text()).not.toContain('run.finished')
+  expect(Date.now()).toBeGreaterThanOrEqual(Date.parse(expiresAt))
+  expect(await status(token, 'GET', `/v1/runs/${run.id}`)).toBe(401)
+  await run.cancel()
+})
+
 test("a session's token reads the session and its runs; one token is of a session or of a run", async () => {
   const run = platform.client.run({ prompt: 'answer me' })
   await run

@@ -177,8 +177,14 @@ export class Runner implements RunnerPort {
     const timer = setTimeout(() => this.patience.abort(), stopPatienceMs)
     for (const { life } of this.lives.values()) life.stop('shutdown')
     await Promise.all([...this.lives.values()].map(({ done }) => done))
-    await Promise.all([...this.sessions.values()].map((session) => this.park(session, 'close')))
-    await Promise.all(this.parking.values())
+    const parked = [...this.sessions.values()].map((session) =>
+      // One that can't be saved must not keep the others from being saved.
+      this.park(session, 'close').catch((error: unknown) =>
+        this.options.logger.error({ sessionId: session.ref.sessionId, error }, 'a session could not be saved'),
+      ),
+    )
+    await Promise.all(parked)
+    await Promise.allSettled(this.parking.values())
     clearTimeout(timer)
   }
 

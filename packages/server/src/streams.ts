@@ -1,6 +1,9 @@
 import { Vm0Error } from '@vm0/contract'
 import type { Principal } from './principal.js'
 
+/** What a timer can wait: a stream that is open for longer looks at its key from time to time anyway. */
+const maxTimerMs = 2 ** 31 - 1
+
 interface Open {
   keyId: string
   end: AbortController
@@ -12,8 +15,8 @@ export class Streams {
 
   constructor(private readonly maxPerKey: number) {}
 
-  /** Counts a stream; its signal aborts when the key is revoked. */
-  add({ accountId, keyId }: Principal): { signal: AbortSignal; close(): void } {
+  /** Counts a stream; its signal aborts when the key is revoked or ends. */
+  add({ accountId, keyId, expiresAtMs }: Principal): { signal: AbortSignal; close(): void } {
     const mine = this.open.get(accountId) ?? new Set()
     if (mine.size >= this.maxPerKey)
       throw new Vm0Error(
@@ -23,9 +26,12 @@ export class Streams {
       )
     const stream: Open = { keyId, end: new AbortController() }
     this.open.set(accountId, mine.add(stream))
+    const leftMs = expiresAtMs === null ? Infinity : Math.max(0, expiresAtMs - Date.now())
+    const timer = leftMs < maxTimerMs ? setTimeout(() => stream.end.abort(), leftMs).unref() : undefined
     return {
       signal: stream.end.signal,
       close: () => {
+        clearTimeout(timer)
         mine.delete(stream)
         if (mine.size === 0 && this.open.get(accountId) === mine) this.open.delete(accountId)
       },
