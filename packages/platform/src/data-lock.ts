@@ -39,13 +39,17 @@ export async function lockDataDir(directory: string, onWait: () => void): Promis
 
 /** Holds what an installation has on this host, whichever copy of its data folder is started. */
 export async function lockInstallation(installation: string, directory: string): Promise<() => Promise<void>> {
-  const release = await holdLock(`/run/vm0/locks/${installation}`, heldByTheDeadSeconds)
+  const path = `/run/vm0/locks/${installation}`
+  const release = await holdLock(path, heldByTheDeadSeconds)
   if (!release)
     throw new Vm0Error(
       'DATA_IN_USE',
       `the data folder ${directory} is a copy of one that is in use on this host (installation ${installation})`,
     )
-  return release
+  return async () => {
+    await rm(path, { force: true })
+    await release()
+  }
 }
 
 async function holdLock(path: string, waitSeconds: number): Promise<(() => Promise<void>) | undefined> {
