@@ -4,6 +4,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { setTimeout as wait } from 'node:timers/promises'
 import { startScriptedModel, type Script, type ScriptedModel } from '@vm0/testkit'
 import { createClient, type Vm0 } from '../../packages/vm0/src/index.js'
 
@@ -43,7 +44,12 @@ export class TestPlatform {
       env,
       how,
     )
-    await platform.up()
+    try {
+      await platform.up()
+    } catch (error) {
+      await platform.stop()
+      throw error
+    }
     return platform
   }
 
@@ -52,9 +58,38 @@ export class TestPlatform {
   }
 
   async up(): Promise<void> {
+    const child = this.spawn()
+    let words = ''
+    child.stderr!.setEncoding('utf8').on('data', (text: string) => {
+      words += text
+    })
+    const ready = (async () => {
+      for await (const line of createInterface({ input: child.stdout! })) if (line.includes('ready at')) return
+      throw new Error(`vm0 up ended: ${words}`)
+    })()
+    await ready
+    child.stdout!.resume()
+    const config = JSON.parse(await readFile(join(this.directory, 'config.json'), 'utf8')) as {
+      url: string
+      apiKey: string
+    }
+    this.url = config.url
+    this.apiKey = config.apiKey
+    this.client = createClient({ url: config.url, apiKey: config.apiKey })
+  }
+
+  /** Starts it and kills its process some time later, ready or not. */
+  async upAndKill(afterMs: number): Promise<void> {
+    const child = this.spawn()
+    for (const stream of [child.stdout!, child.stderr!]) stream.resume()
+    await wait(afterMs)
+    await this.kill()
+  }
+
+  private spawn(): ChildProcess {
     const { args = [] } = this.how
     const [program = '', ...first] = this.vm0
-    const child = spawn(program, [...first, 'up', '--port', '0', '--data', join(this.directory, 'data'), ...args], {
+    this.child = spawn(program, [...first, 'up', '--port', '0', '--data', this.dataDir, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {
         ...process.env,
@@ -65,36 +100,31 @@ export class TestPlatform {
         ...this.env,
       },
     })
-    this.child = child
-    let words = ''
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      words += text
-    })
-    const ready = (async () => {
-      for await (const line of createInterface({ input: child.stdout })) if (line.includes('ready at')) return
-      throw new Error(`vm0 up ended: ${words}`)
-    })()
-    await ready
-    child.stdout.resume()
-    const config = JSON.parse(await readFile(join(this.directory, 'config.json'), 'utf8')) as {
-      url: string
-      apiKey: string
-    }
-    this.url = config.url
-    this.apiKey = config.apiKey
-    this.client = createClient({ url: config.url, apiKey: config.apiKey })
+    return this.child
+  }
+
+  get dataDir(): string {
+    return join(this.directory, 'data')
   }
 
   /** Runs the `vm0` command against this platform. */
   cli(...args: string[]): Promise<Ended> {
+    return this.cliWith({}, ...args)
+  }
+
+  cliWith(env: Record<string, string>, ...args: string[]): Promise<Ended> {
     const [program = '', ...first] = this.vm0
-    return this.execute(program, ...first, ...args)
+    return this.run(env, program, [...first, ...args])
   }
 
   /** Runs a program that finds this platform as a user's program does. */
-  async execute(program: string, ...args: string[]): Promise<Ended> {
+  execute(program: string, ...args: string[]): Promise<Ended> {
+    return this.run({}, program, args)
+  }
+
+  private async run(env: Record<string, string>, program: string, args: readonly string[]): Promise<Ended> {
     const child = spawn(program, args, {
-      env: { ...process.env, VM0_CONFIG: join(this.directory, 'config.json') },
+      env: { ...process.env, VM0_CONFIG: join(this.directory, 'config.json'), ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     const out = { stdout: '', stderr: '' }
@@ -123,28 +153,43 @@ export class TestPlatform {
   /** The platform's own process is killed without warning; `up` starts the next one. */
   async kill(): Promise<void> {
     const child = this.child as ChildProcess
+    const hasEnded = (): boolean => child.exitCode !== null || child.signalCode !== null
+    if (hasEnded()) return
     const closed = once(child, 'close')
-    const daemon = Number(
-      (await readFile(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8')).trim().split(' ')[0],
-    )
-    process.kill(daemon, 'SIGKILL')
+    let daemon = 0
+    while (!daemon && !hasEnded()) {
+      const children = await readFile(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8').catch(() => '')
+      daemon = Number(children.trim().split(' ')[0])
+    }
+    if (daemon) process.kill(daemon, 'SIGKILL')
     await closed
+  }
+
+  /** Sends the command `vm0 up` a signal; resolves when it has ended, and with `close` all that it started. */
+  async signal(name: 'SIGTERM' | 'SIGKILL', until: 'close' | 'exit' = 'close'): Promise<void> {
+    const child = this.child
+    if (!child || child.exitCode !== null || child.signalCode !== null) return
+    const ended = once(child, until)
+    child.kill(name)
+    await ended
   }
 
   /** Asks the platform to end, as an operator would; gives its exit status. */
   async down(): Promise<number | null> {
-    const child = this.child as ChildProcess
-    if (child.exitCode === null && child.signalCode === null) {
-      const closed = once(child, 'close')
-      child.kill('SIGTERM')
-      await closed
-    }
-    return child.exitCode
+    await this.signal('SIGTERM')
+    return this.child?.exitCode ?? null
   }
 
   async stop(): Promise<void> {
-    if (this.child) await this.down()
+    await this.signal('SIGTERM')
     await this.model.close()
     await rm(this.directory, { recursive: true, force: true })
+  }
+
+  /** A key of a project of its own, made with the installation's. */
+  async project(id: string): Promise<{ key: string; client: Vm0 }> {
+    await this.client.projects.create({ id })
+    const { key = '' } = await this.client.keys.create('test', { projectId: id, scopes: ['write', 'admin'] })
+    return { key, client: createClient({ url: this.url, apiKey: key }) }
   }
 }

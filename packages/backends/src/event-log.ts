@@ -1,39 +1,75 @@
 import { EventEmitter, once } from 'node:events'
-import { createReadStream } from 'node:fs'
-import { mkdir, open, readFile, rm, truncate, type FileHandle } from 'node:fs/promises'
+import { mkdir, open, rm, truncate, type FileHandle } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { compareCursors, formatCursor, type EventBody, type Vm0Event } from '@vm0/contract'
+import { syncPath } from './durable.js'
+import { eventsFrom, lastEvent } from './event-file.js'
 import type { EventLog, EventScope, EventWriter } from './ports.js'
 
 /** One NDJSON file per run. A reader sees what the file holds; a writer's process wakes the readers that it shares a process with. */
 export function openEventLog(directory: string): EventLog {
-  const written = new EventEmitter().setMaxListeners(0)
+  const changed = new EventEmitter().setMaxListeners(0)
+  const writers = new Map<string, number>()
   const pathOf = (scope: EventScope): string =>
     join(directory, scope.projectId, scope.sessionId, `${scope.runId}.ndjson`)
+  const count = (path: string, by: 1 | -1): void => {
+    const now = (writers.get(path) ?? 0) + by
+    if (now > 0) writers.set(path, now)
+    else writers.delete(path)
+    changed.emit(path)
+  }
+
   return {
     async open(scope, epoch) {
       const path = pathOf(scope)
-      await mkdir(dirname(path), { recursive: true, mode: 0o700 })
-      const nextSeq = await repair(path, epoch)
-      return new FileEventWriter(await open(path, 'a', 0o600), scope, epoch, nextSeq, () => written.emit(path))
+      count(path, 1)
+      try {
+        await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+        const nextSeq = await repair(path, epoch)
+        const file = await open(path, 'a', 0o600)
+        return new FileEventWriter({
+          file,
+          scope,
+          epoch,
+          seq: nextSeq,
+          folder: dirname(path),
+          onWritten: () => changed.emit(path),
+          onClosed: () => count(path, -1),
+        })
+      } catch (error) {
+        count(path, -1)
+        throw error
+      }
     },
-    async *read(scope, { after = '0.0', follow, signal }) {
+    async *read(scope, { after = '0.0', follow, signal, ending }) {
       const path = pathOf(scope)
       let offset = 0
       for (;;) {
         // Listen first: what is written between reading and waiting must wake us.
         const wake = new AbortController()
-        const changed = once(written, path, { signal: wake.signal }).catch(() => undefined)
+        let fired = false
+        const change = once(changed, path, { signal: wake.signal }).then(
+          () => (fired = true),
+          () => undefined,
+        )
         const stop = (): void => wake.abort()
         signal?.addEventListener('abort', stop, { once: true })
         try {
+          const unwritten = !writers.has(path)
           for await (const { event, end } of eventsFrom(path, offset)) {
             offset = end
             if (compareCursors(event.cursor, after) > 0) yield event
             if (event.type === 'run.finished') return
           }
-          if (!follow || signal?.aborted) return
-          await changed
+          if (signal?.aborted) return
+          // While it is written there is no need to ask: the writer will wake us.
+          const last = unwritten || !follow ? await ending?.() : undefined
+          if (last && !fired && !writers.has(path)) {
+            yield last
+            return
+          }
+          if (!follow && !last) return
+          await change
           if (signal?.aborted) return
         } finally {
           signal?.removeEventListener('abort', stop)
@@ -41,32 +77,41 @@ export function openEventLog(directory: string): EventLog {
         }
       }
     },
-    remove: (scope) => rm(pathOf(scope), { force: true }),
+    wake: (scope) => void changed.emit(pathOf(scope)),
+    removeSession: ({ projectId, sessionId }) =>
+      rm(join(directory, projectId, sessionId), { recursive: true, force: true }),
   }
+}
+
+interface WriterParts {
+  file: FileHandle
+  scope: EventScope
+  epoch: number
+  seq: number
+  folder: string
+  onWritten(): void
+  onClosed(): void
 }
 
 class FileEventWriter implements EventWriter {
   private pending = ''
   private draining: Promise<void> | undefined
+  private folderSynced = false
+  private closing: Promise<void> | undefined
 
-  constructor(
-    private readonly file: FileHandle,
-    private readonly scope: EventScope,
-    private readonly epoch: number,
-    private seq: number,
-    private readonly notify: () => void,
-  ) {}
+  constructor(private readonly parts: WriterParts) {}
 
   append(body: EventBody, timeMs = Date.now()): Vm0Event {
+    const { scope, epoch } = this.parts
     const event = {
       v: 1,
-      cursor: formatCursor(this.epoch, this.seq),
+      cursor: formatCursor(epoch, this.parts.seq),
       time: new Date(timeMs).toISOString(),
-      runId: this.scope.runId,
-      sessionId: this.scope.sessionId,
+      runId: scope.runId,
+      sessionId: scope.sessionId,
       ...body,
     } as Vm0Event
-    this.seq += 1
+    this.parts.seq += 1
     this.pending += `${JSON.stringify(event)}\n`
     this.draining ??= this.drain()
     // A write that fails is told by flush(); until then it must not end the process.
@@ -78,59 +123,37 @@ class FileEventWriter implements EventWriter {
     while (this.pending) {
       const text = this.pending
       this.pending = ''
-      await this.file.appendFile(text)
-      this.notify()
+      await this.parts.file.appendFile(text)
+      this.parts.onWritten()
     }
     this.draining = undefined
   }
 
   async flush(): Promise<void> {
     await this.draining
-    await this.file.datasync()
+    await this.parts.file.datasync()
+    if (this.folderSynced) return
+    await syncPath(this.parts.folder)
+    this.folderSynced = true
   }
 
-  async close(): Promise<void> {
-    try {
-      await this.flush()
-    } finally {
-      await this.file.close()
-    }
-  }
-}
-
-async function* eventsFrom(path: string, offset: number): AsyncGenerator<{ event: Vm0Event; end: number }> {
-  const stream = createReadStream(path, { start: offset })
-  let end = offset
-  try {
-    let rest: Buffer = Buffer.alloc(0)
-    for await (const chunk of stream) {
-      rest = rest.length > 0 ? Buffer.concat([rest, chunk as Buffer]) : (chunk as Buffer)
-      for (let newline = rest.indexOf(10); newline >= 0; newline = rest.indexOf(10)) {
-        end += newline + 1
-        yield { event: JSON.parse(rest.subarray(0, newline).toString('utf8')) as Vm0Event, end }
-        rest = rest.subarray(newline + 1)
+  close(): Promise<void> {
+    this.closing ??= (async () => {
+      try {
+        await this.flush()
+      } finally {
+        await this.parts.file.close()
+        this.parts.onClosed()
       }
-    }
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-  } finally {
-    stream.destroy()
+    })()
+    return this.closing
   }
 }
 
 /** Cuts a last line that a crash left half-written; returns the next number of this epoch. */
 async function repair(path: string, epoch: number): Promise<number> {
-  const content = await readFile(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return Buffer.alloc(0)
-    throw error
-  })
-  const whole = content.lastIndexOf(10) + 1
-  if (whole < content.length) await truncate(path, whole)
-  let next = 1
-  for (const line of content.subarray(0, whole).toString('utf8').split('\n')) {
-    if (!line) continue
-    const [lineEpoch, seq] = (JSON.parse(line) as Vm0Event).cursor.split('.').map(Number)
-    if (lineEpoch === epoch && seq !== undefined) next = Math.max(next, seq + 1)
-  }
-  return next
+  const { event, end, size } = await lastEvent(path)
+  if (end < size) await truncate(path, end)
+  const [lastEpoch, lastSeq] = (event?.cursor ?? '0.0').split('.').map(Number) as [number, number]
+  return lastEpoch === epoch ? lastSeq + 1 : 1
 }

@@ -32,13 +32,26 @@ export interface EventWriter {
   close(): Promise<void>
 }
 
+export interface ReadOptions {
+  /** Only what comes after this cursor. */
+  after?: string | undefined
+  /** Goes on with what is written from now on, until the run's last event. */
+  follow: boolean
+  signal?: AbortSignal
+  /**
+   * The event that ends the run, where it has ended and the log doesn't say so: the row counts, and a crash may have come
+   * between the row and the log. Asked for at the log's end while nobody of this process writes it.
+   */
+  ending?: () => Promise<Vm0Event | undefined>
+}
+
 export interface EventLog {
   /** Starts (or goes on with, under a higher epoch) the log of a run. */
   open(scope: EventScope, epoch: number): Promise<EventWriter>
-  /** Events after a cursor, in order; follows until the log is finished (`run.finished` seen) or the signal aborts when `follow` is set. */
-  read(
-    scope: EventScope,
-    options: { after?: string | undefined; follow: boolean; signal?: AbortSignal },
-  ): AsyncIterable<Vm0Event>
-  remove(scope: EventScope): Promise<void>
+  /** Events in order up to `run.finished`. */
+  read(scope: EventScope, options: ReadOptions): AsyncIterable<Vm0Event>
+  /** Readers that wait look again: the run ended without a word in the log. */
+  wake(scope: EventScope): void
+  /** Removes the logs of all its runs. */
+  removeSession(session: Omit<EventScope, 'runId'>): Promise<void>
 }

@@ -8,7 +8,8 @@ type Big = ColumnType<number | string | bigint, number | undefined, number>
 
 /** The tables of `migrations/`, as Kysely sees them. */
 export interface Schema {
-  projects: { id: string; name: string; created_at: Timestamp }
+  installation: { only_one: Generated<boolean>; id: string; place: string; claimed_at: Timestamp }
+  projects: { id: string; name: string; created_at: Timestamp; position: Generated<number | string> }
   api_keys: {
     id: string
     project_id: string
@@ -16,6 +17,13 @@ export interface Schema {
     hash: string
     created_at: Timestamp
     revoked_at: OptionalTimestamp
+    scopes: Generated<string[]>
+    expires_at: OptionalTimestamp
+    kind: Generated<string>
+    made_by: string | null
+    session_id: string | null
+    run_id: string | null
+    position: Generated<number | string>
   }
   sessions: {
     project_id: string
@@ -33,6 +41,7 @@ export interface Schema {
     epoch: Big
     created_at: Timestamp
     updated_at: Timestamp
+    position: Generated<number | string>
   }
   runs: {
     project_id: string

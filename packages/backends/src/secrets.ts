@@ -1,7 +1,6 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
-import { mkdir, open, readFile } from 'node:fs/promises'
-import { dirname } from 'node:path'
-import { syncPath } from './durable.js'
+import { readFile } from 'node:fs/promises'
+import { writeDurable } from './durable.js'
 import type { SecretsPort } from './ports.js'
 
 interface StoredKey {
@@ -42,16 +41,8 @@ async function loadKeys(keyFile: string): Promise<StoredKey[]> {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
   }
-  await mkdir(dirname(keyFile), { recursive: true, mode: 0o700 })
   const made = [{ id: randomBytes(8).toString('hex'), key: randomBytes(32).toString('base64') }]
-  const file = await open(keyFile, 'wx', 0o600)
-  try {
-    await file.writeFile(`${JSON.stringify(made, null, 2)}\n`)
-    await file.sync()
-  } finally {
-    await file.close()
-  }
-  await syncPath(dirname(keyFile))
+  await writeDurable(keyFile, `${JSON.stringify(made, null, 2)}\n`)
   return made
 }
 

@@ -16,6 +16,18 @@ export const errorTable = {
     retryable: false,
     hint: 'Send less: put large inputs into the workspace instead of the prompt.',
   },
+  METHOD_NOT_ALLOWED: {
+    status: 405,
+    exit: 2,
+    retryable: false,
+    hint: 'Use one of the methods that the Allow header names.',
+  },
+  UNSUPPORTED_MEDIA_TYPE: {
+    status: 415,
+    exit: 2,
+    retryable: false,
+    hint: 'Send JSON with the header "Content-Type: application/json".',
+  },
   UNKNOWN_FRAMEWORK: { status: 400, exit: 2, retryable: false, hint: 'List what is available with `vm0 frameworks`.' },
   UNKNOWN_TEMPLATE: { status: 400, exit: 2, retryable: false, hint: 'Use the template "standard".' },
   UNAUTHENTICATED: {
@@ -46,6 +58,12 @@ export const errorTable = {
     retryable: true,
     hint: 'Send fewer requests, or wait as long as Retry-After says.',
   },
+  QUEUE_FULL: {
+    status: 429,
+    exit: 7,
+    retryable: true,
+    hint: 'Wait until queued runs of the project have started, or cancel some of them.',
+  },
   INTERNAL: {
     status: 500,
     exit: 1,
@@ -65,6 +83,18 @@ export const errorTable = {
     exit: 1,
     retryable: false,
     hint: 'Stop the other `vm0 up`, or choose another folder with `--data`.',
+  },
+  DATABASE_IN_USE: {
+    status: 500,
+    exit: 1,
+    retryable: false,
+    hint: 'One database serves one data folder and one `vm0 up`: stop the other one, or give this one a database of its own.',
+  },
+  DATABASE_UNUSABLE: {
+    status: 500,
+    exit: 1,
+    retryable: false,
+    hint: 'Check DATABASE_URL: expected a PostgreSQL 15 or newer that is reachable and whose user may make tables.',
   },
   PLATFORM_MISSING: { status: 500, exit: 1, retryable: false, hint: 'Install it beside vm0: `npm i @vm0/platform`.' },
   ROOT_REQUIRED: {

@@ -1,8 +1,8 @@
 import { z } from 'zod'
 import { activeStates, outcomes } from './run-states.js'
 
-/** Ids are UUIDs made by the client (version 7 recommended), unique per project. */
-export const idSchema = z.uuid()
+/** Ids are UUIDs made by the client (version 7 recommended), unique per project; in whichever case they come, one id is one string. */
+export const idSchema = z.uuid().toLowerCase()
 
 export const outcomeSchema = z.enum(outcomes)
 export const runStateSchema = z.enum([...activeStates, ...outcomes])
@@ -193,16 +193,6 @@ export const fileEntrySchema = z.object({
   modifiedAt: z.iso.datetime(),
 })
 export type FileEntry = z.infer<typeof fileEntrySchema>
-
-export const keySchema = z.object({
-  id: z.string(),
-  name: z.string(),
-  project: z.string(),
-  createdAt: z.iso.datetime(),
-  revokedAt: z.iso.datetime().nullable(),
-  key: z.string().optional(),
-})
-export type KeyView = z.infer<typeof keySchema>
 
 export const frameworkSchema = z.object({
   name: z.string(),

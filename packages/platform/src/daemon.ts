@@ -1,18 +1,27 @@
 import { randomBytes } from 'node:crypto'
-import { access, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { availableParallelism, totalmem } from 'node:os'
-import { dirname, join } from 'node:path'
-import { openBlobDirectory, openDatabase, openEventLog, openSecrets } from '@vm0/backends'
+import { access, mkdir, readFile, rm } from 'node:fs/promises'
+import { availableParallelism, hostname, totalmem } from 'node:os'
+import { join } from 'node:path'
+import {
+  claimInstallation,
+  holdDatabase,
+  openBlobDirectory,
+  openDatabase,
+  openEventLog,
+  openSecrets,
+  writeDurable,
+} from '@vm0/backends'
 import { openCheckpointStore } from '@vm0/checkpoints'
 import { toVm0Error, Vm0Error } from '@vm0/contract'
 import { defaultReleases, drivers, findDriver, openReleaseStore } from '@vm0/frameworks'
 import { startGateway } from '@vm0/gateway'
 import { defaultPoolLimits, Runner } from '@vm0/runner'
 import { ensureTemplate, openOciEngine } from '@vm0/sandbox'
-import { createServer, type Server } from '@vm0/server'
+import { allows, createServer, type Server } from '@vm0/server'
 import { examplesScript, quickstartScript, startScriptedModel } from '@vm0/testkit'
 import { pino } from 'pino'
-import { lockDataDir } from './data-lock.js'
+import { lockDataDir, lockInstallation } from './data-lock.js'
+import { limitsFrom } from './limits.js'
 import { cacheDir, configFile } from './paths.js'
 
 /** Its address is the installation's own, so that the port can't be taken. */
@@ -45,8 +54,13 @@ export async function startDaemon({
   }
   try {
     await mkdir(dataDir, { recursive: true, mode: 0o700 })
-    undo.push(await lockDataDir(dataDir))
+    const limits = limitsFrom(process.env)
+    const lock = await lockDataDir(dataDir, () =>
+      say('an earlier `vm0 up` is still saving its sessions: waiting for it'),
+    )
+    undo.push(lock.release)
     const installation = await once(join(dataDir, 'installation'), () => randomBytes(3).toString('hex'))
+    undo.push(await lockInstallation(installation, dataDir))
     const logger = pino(
       { level: process.env.VM0_LOG_LEVEL ?? 'warn', serializers: { error: pino.stdSerializers.err } },
       pino.destination({ dest: join(dataDir, 'vm0.log'), mkdir: true, sync: true }),
@@ -62,6 +76,8 @@ export async function startDaemon({
       process.env.DATABASE_URL ? { url: process.env.DATABASE_URL } : { directory: join(dataDir, 'db'), cacheDir },
     )
     undo.push(() => database.close())
+    await claimInstallation(database, { id: installation, place: `${hostname()}:${dataDir}` })
+    if (process.env.DATABASE_URL) undo.push(await holdDatabase(process.env.DATABASE_URL))
     const secrets = await openSecrets(join(dataDir, 'keys', 'master.json'))
     const eventLog = openEventLog(join(dataDir, 'events'))
     const blobs = await openBlobDirectory(join(dataDir, 'objects'))
@@ -121,6 +137,7 @@ export async function startDaemon({
     if (lost > 0)
       say(`${lost} run${lost === 1 ? ' was' : 's were'} at work when VM0 last ended: reported as died (host_lost)`)
     server = await createServer({
+      limits,
       database,
       secrets,
       eventLog,
@@ -140,21 +157,16 @@ export async function startDaemon({
         ),
       onError: (error) => logger.error({ error }, 'server error'),
     })
-    const { app, keys, dispatch } = server
-    undo.push(async () => {
-      await server?.close()
-      await runner.stop()
-    })
+    const { app, dispatch, drain, close } = server
+    // Done from the last to the first: what is at work ends while the server still tells of it.
+    undo.push(close, () => runner.stop(), drain, lock.announceStop)
     const url = await app.listen({ host, port }).catch((error: NodeJS.ErrnoException) => {
       if (error.code === 'EADDRINUSE')
         throw new Vm0Error('PORT_TAKEN', `port ${port} on ${host} is taken by another program`)
       throw error
     })
-    const localKey = await once(
-      join(dataDir, 'keys', 'local'),
-      async () => (await keys.create('default', 'local')).key as string,
-    )
-    await writeConfig({ url, apiKey: localKey })
+    const localKey = await ownKey(server, join(dataDir, 'keys', 'local'))
+    await writeDurable(configFile, `${JSON.stringify({ url, apiKey: localKey }, null, 2)}\n`)
     undo.push(() => removeConfig(url))
     dispatch()
     runner.warm()
@@ -175,14 +187,19 @@ async function once(path: string, make: () => string | Promise<string>): Promise
   const found = await readFile(path, 'utf8').catch(() => undefined)
   if (found) return found.trim()
   const made = await make()
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 })
-  await writeFile(path, `${made}\n`, { mode: 0o600 })
+  await writeDurable(path, `${made}\n`)
   return made
 }
 
-async function writeConfig(config: { url: string; apiKey: string }): Promise<void> {
-  await mkdir(dirname(configFile), { recursive: true, mode: 0o700 })
-  await writeFile(configFile, `${JSON.stringify(config, null, 2)}\n`, { mode: 0o600 })
+/** The key of this user's commands; made anew where the database doesn't know it, or as one that may do less. */
+async function ownKey({ keys, projects }: Server, path: string): Promise<string> {
+  const found = (await readFile(path, 'utf8').catch(() => '')).trim()
+  const principal = found ? await keys.authenticate(found) : undefined
+  if (principal && allows(principal.scopes, 'installation')) return found
+  await projects.create({ id: 'default' })
+  const { key = '' } = await keys.createFirst('default', 'local')
+  await writeDurable(path, `${key}\n`)
+  return key
 }
 
 /** Only when it is still ours: another `vm0 up` may have written it since. */

@@ -1,12 +1,13 @@
 import { errorTable, type ErrorCode, type Vm0Error } from '@vm0/contract'
 import type { TurnEnd } from '@vm0/frameworks'
+import { platformStopped } from './host-lost.js'
 import type { RunEnd } from './store.js'
 
 /** How a run's outcome follows from what is known at its end: decisions only, nothing is done here. */
 export type Ending = Pick<RunEnd, 'state' | 'reason' | 'error'>
 
 /** Why VM0 itself ended the agent's turn. */
-export type StopReason = 'cancel' | 'timeout' | 'unauthorized'
+export type StopReason = 'cancel' | 'timeout' | 'unauthorized' | 'shutdown'
 
 export function failure(
   state: Ending['state'],
@@ -19,8 +20,15 @@ export function failure(
   return { state, reason, error: Object.keys(details).length > 0 ? { ...error, details } : error }
 }
 
-/** What VM0 did goes before what the agent says of it: an agent that was stopped may call that an error, or a success. */
-export function endingOfStop(stopping: StopReason | undefined, timeoutMs: number | undefined): Ending | undefined {
+/**
+ * What VM0 did goes before what the agent says of it: an agent that was stopped may call that an error, or a success.
+ * `completed`: it ended its turn by itself all the same.
+ */
+export function endingOfStop(
+  stopping: StopReason | undefined,
+  timeoutMs: number | undefined,
+  completed: boolean,
+): Ending | undefined {
   switch (stopping) {
     case 'cancel':
       return failure('cancelled', 'cancelled', 'CANCELLED', 'the run was cancelled')
@@ -33,6 +41,8 @@ export function endingOfStop(stopping: StopReason | undefined, timeoutMs: number
         'MODEL_UNAUTHORIZED',
         "the model endpoint refused the platform's key",
       )
+    case 'shutdown':
+      return completed ? undefined : platformStopped()
     case undefined:
       return undefined
   }
@@ -46,7 +56,8 @@ export function endingOfTurn({ reason, error }: TurnEnd): Ending {
 }
 
 /** What was thrown before or during the turn. */
-export function endingOfError({ code, message, details }: Vm0Error): Ending {
+export function endingOfError({ code, message, details }: Vm0Error, stopping: StopReason | undefined): Ending {
+  if (stopping === 'shutdown') return platformStopped()
   if (code === 'CANCELLED') return failure('cancelled', 'cancelled', code, message)
   const died = code === 'SANDBOX_START_FAILED' || code === 'HOST_LOST' || code === 'INTERNAL'
   return failure(died ? 'died' : 'failed', code.toLowerCase(), code, message, details)

@@ -35,6 +35,8 @@ export class RunLife {
   private killTimer: NodeJS.Timeout | undefined
   private started = false
   private lastStderr = ''
+  /** Its outcome is in the row: all that is left is to tell of it. */
+  hasEnded = false
   private turn: TurnEnd | undefined
   /** What the requests so far have used: the account of a run whose agent doesn't come to tell its own. */
   private spent = { usage: noUsage, costUsd: 0 }
@@ -58,20 +60,29 @@ export class RunLife {
     this.timings.queuedMs = this.sinceCreated()
     this.resumeRefill = this.pool?.pause()
     this.log = await this.options.eventLog.open(this.ref, this.claimed.epoch)
+    try {
+      await this.finish(await this.live())
+    } finally {
+      // Not before the outcome is in the row: from then on readers take the end from there.
+      await this.log.close().catch((error: unknown) => this.logFailed(error))
+    }
+  }
+
+  private async live(): Promise<Ending> {
     let timer: NodeJS.Timeout | undefined
-    let ending: Ending
     try {
       const spec = JSON.parse(this.options.secrets.open(this.claimed.spec)) as CreateRunParsed
       this.timeoutMs = spec.limits?.timeoutMs
       if (this.timeoutMs)
         timer = setTimeout(() => this.stop('timeout'), Math.max(1, this.timeoutMs - this.sinceCreated()))
       this.driver = this.options.findDriver(spec.framework)
+      this.checkStopped()
       await this.prepare(spec, this.driver)
-      ending = await this.turns(spec)
+      return await this.turns(spec)
     } catch (error) {
-      ending = endingOfError(toVm0Error(error))
       if (!this.session.sandbox)
         this.options.logger.warn({ runId: this.ref.runId, error }, 'run ended before its sandbox was ready')
+      return endingOfError(toVm0Error(error), this.stopping)
     } finally {
       this.talk.end()
       clearTimeout(timer)
@@ -79,7 +90,6 @@ export class RunLife {
       this.resumeRefill?.()
       this.session.traffic = undefined
     }
-    await this.finish(ending)
   }
 
   /** Its agent has ended its turns: what is left is to save and to tell. */
@@ -175,7 +185,7 @@ export class RunLife {
       this.turn = turnEnd
       if (turnEnd.unanswered > 0) await this.session.stopAgent()
       this.timings.agentFinishedMs = this.sinceCreated(line.timeMs)
-      return endingOfStop(this.stopping, this.timeoutMs) ?? endingOfTurn(turnEnd)
+      return endingOfStop(this.stopping, this.timeoutMs, turnEnd.reason === 'completed') ?? endingOfTurn(turnEnd)
     }
   }
 
@@ -215,7 +225,7 @@ export class RunLife {
     this.session.agent = undefined
     for (const event of agent.protocol.gone()) this.record(event, Date.now())
     const { exitCode, reason } = await agent.process.exited
-    const stopped = endingOfStop(this.stopping, this.timeoutMs)
+    const stopped = endingOfStop(this.stopping, this.timeoutMs, false)
     if (stopped) return stopped
     const stderr = this.lastStderr.trim()
     const stats = await this.session.sandbox?.stats().catch(() => undefined)
@@ -234,7 +244,10 @@ export class RunLife {
           ? { framework: this.driver.name, agentSessionId, agentVersion: this.agent.version }
           : null
       try {
+        // What was told so far is on disk before the row says how it ended.
+        const told = this.log.flush().catch((error: unknown) => this.logFailed(error))
         saved = await this.session.save('run', this.ref.runId, ending.state, this.claimed.epoch, conversation)
+        await told
       } catch (error) {
         const { message } = toVm0Error(error, 'CHECKPOINT_FAILED')
         this.options.logger.error({ runId: this.ref.runId, error }, 'checkpoint failed')
@@ -250,12 +263,12 @@ export class RunLife {
       { ...ending, text, usage, costUsd, timings: this.timings },
       saved,
     )
+    this.hasEnded = true
     if (!committed) {
       this.options.logger.warn(
         { runId: this.ref.runId },
         'the run ended elsewhere: another runner owns the session now',
       )
-      await this.log.close()
       return
     }
     if (saved) {
@@ -276,7 +289,10 @@ export class RunLife {
       timings: this.timings,
       error: ending.error,
     })
-    await this.log.close()
+  }
+
+  private logFailed(error: unknown): void {
+    this.options.logger.error({ runId: this.ref.runId, error }, 'events of a run could not be written')
   }
 
   private observeTraffic(): void {

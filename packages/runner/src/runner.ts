@@ -1,6 +1,5 @@
 import {
   defaultResources,
-  noTimings,
   Vm0Error,
   type ExecOutput,
   type ExecRequestParsed,
@@ -12,6 +11,7 @@ import {
 } from '@vm0/contract'
 import type { Sandbox } from '@vm0/sandbox'
 import * as files from './files.js'
+import { hostLost } from './host-lost.js'
 import { LiveSession } from './live-session.js'
 import type { RunnerOptions } from './options.js'
 import { WarmPool } from './pool/pool.js'
@@ -20,6 +20,9 @@ import { RunLife } from './run-life.js'
 import { RunnerStore } from './store.js'
 
 const keyOf = (ref: SessionRef): string => `${ref.projectId}/${ref.sessionId}`
+const runKeyOf = (ref: RunRef): string => `${ref.projectId}/${ref.runId}`
+/** How long a stop waits for a database that can't be reached. */
+const stopPatienceMs = 10_000
 
 /** Keeps the sessions that are in use on this host and lives their runs. */
 export class Runner implements RunnerPort {
@@ -28,11 +31,15 @@ export class Runner implements RunnerPort {
   private readonly parking = new Map<string, Promise<void>>()
   private readonly idleTimers = new Map<string, NodeJS.Timeout>()
   private readonly lives = new Map<string, { life: RunLife; done: Promise<void> }>()
+  /** Runs that are being claimed, each with whether it was cancelled meanwhile. */
+  private readonly claiming = new Map<string, { cancelled: boolean }>()
+  private readonly patience = new AbortController()
+  private refused = false
   private readonly pool: WarmPool | undefined
   private stopped = false
 
   constructor(private readonly options: RunnerOptions) {
-    this.store = new RunnerStore(options.database, options.runnerId)
+    this.store = new RunnerStore(options.database, options.runnerId, this.patience.signal)
     const { pool, logger } = options
     if (!pool) return
     this.pool = new WarmPool({
@@ -58,31 +65,20 @@ export class Runner implements RunnerPort {
     this.pool?.fill()
   }
 
-  /** Ends, as `died`, what an earlier process of this runner had at work. */
-  async recover(): Promise<number> {
-    const error = {
-      code: 'HOST_LOST',
-      message: 'the platform ended while this run was at work',
-      hint: 'The session is as it was after the last checkpoint: run again.',
-    }
-    const lost = await this.store.recoverLost(error)
-    for (const { epoch, timings, ...ref } of lost) {
-      const log = await this.options.eventLog.open(ref, epoch)
-      log.append({
-        type: 'run.finished',
-        outcome: 'died',
-        reason: 'host_lost',
-        timings: { ...noTimings, ...timings },
-        error,
-      })
-      await log.close()
-    }
-    return lost.length
+  /** Ends, as `died`, what an earlier process of this runner had at work; says how many. */
+  recover(): Promise<number> {
+    return this.store.recoverLost(hostLost('the platform ended while this run was at work'))
   }
 
   async start(ref: RunRef): Promise<'accepted' | 'full'> {
-    if (this.stopped || !(await this.makeRoom(ref))) return 'full'
+    if (this.stopped || !(await this.makeRoom(ref))) {
+      this.refused = true
+      return 'full'
+    }
+    const key = runKeyOf(ref)
     const session = await this.acquire(ref)
+    const claiming = { cancelled: false }
+    this.claiming.set(key, claiming)
     try {
       const claimed = await this.store.claimRun(ref)
       if (!claimed) {
@@ -90,32 +86,39 @@ export class Runner implements RunnerPort {
         return 'accepted' // cancelled or taken meanwhile: nothing is left to do
       }
       const life = new RunLife(this.options, this.store, session, ref, claimed, this.pool)
+      if (claiming.cancelled) life.stop('cancel')
+      else if (this.stopped) life.stop('shutdown')
       const done = life
         .run()
         .catch((error: unknown) =>
           this.options.logger.error({ runId: ref.runId, error }, 'the end of a run could not be written'),
         )
         .finally(() => {
-          this.lives.delete(ref.runId)
+          this.lives.delete(key)
           this.release(session)
           this.options.onRoom()
         })
-      this.lives.set(ref.runId, { life, done })
+      this.lives.set(key, { life, done })
       return 'accepted'
     } catch (error) {
       this.release(session)
       throw error
+    } finally {
+      this.claiming.delete(key)
     }
   }
 
   async cancel(ref: RunRef): Promise<boolean> {
-    const entry = this.lives.get(ref.runId)
+    const key = runKeyOf(ref)
+    const claiming = this.claiming.get(key)
+    if (claiming) claiming.cancelled = true
+    const entry = this.lives.get(key)
     entry?.life.stop('cancel')
-    return entry !== undefined
+    return claiming !== undefined || entry !== undefined
   }
 
   async input(ref: RunRef, text: string): Promise<void> {
-    const entry = this.lives.get(ref.runId)
+    const entry = this.lives.get(runKeyOf(ref))
     if (!entry) throw new Vm0Error('RUN_ENDED', `run ${ref.runId} is not at work`)
     await entry.life.input(text)
   }
@@ -179,8 +182,10 @@ export class Runner implements RunnerPort {
   }
 
   async close(ref: SessionRef): Promise<void> {
-    // The last event of a run comes a moment before its session is free.
-    const ending = [...this.lives.values()].filter(({ life }) => life.ending && keyOf(life.ref) === keyOf(ref))
+    // Whoever saw a run's last event may close its session: the run itself is a moment behind.
+    const ending = [...this.lives.values()].filter(
+      ({ life }) => (life.ending || life.hasEnded) && keyOf(life.ref) === keyOf(ref),
+    )
     await Promise.all(ending.map(({ done }) => done))
     const session = this.sessions.get(keyOf(ref))
     if (!session) return
@@ -196,13 +201,21 @@ export class Runner implements RunnerPort {
     await session.discard()
   }
 
-  /** Ends the runs at work as cancelled, saves every session and frees all sandboxes. */
+  /** Ends the runs at work as `died`, saves every session and frees all sandboxes. */
   async stop(): Promise<void> {
     this.stopped = true
-    for (const { life } of this.lives.values()) life.stop('cancel')
+    const timer = setTimeout(() => this.patience.abort(), stopPatienceMs)
+    for (const { life } of this.lives.values()) life.stop('shutdown')
     await Promise.all([...this.lives.values()].map(({ done }) => done))
-    await Promise.all([...this.sessions.values()].map((session) => this.park(session, 'close')))
-    await Promise.all([...this.parking.values(), this.pool?.close()])
+    const parked = [...this.sessions.values()].map((session) =>
+      // One that can't be saved must not keep the others from being saved.
+      this.park(session, 'close').catch((error: unknown) =>
+        this.options.logger.error({ sessionId: session.ref.sessionId, error }, 'a session could not be saved'),
+      ),
+    )
+    await Promise.all(parked)
+    await Promise.allSettled([...this.parking.values(), this.pool?.close()])
+    clearTimeout(timer)
   }
 
   private async using<T>(ref: SessionRef, writes: boolean, use: (sandbox: Sandbox) => Promise<T>): Promise<T> {
@@ -247,6 +260,10 @@ export class Runner implements RunnerPort {
     session.users -= 1
     session.lastUsedMs = Date.now()
     if (session.users > 0) return
+    if (this.refused) {
+      this.refused = false
+      this.options.onRoom()
+    }
     const key = keyOf(session.ref)
     if (!session.sandbox) {
       if (this.sessions.get(key) === session) this.sessions.delete(key)

@@ -1,4 +1,4 @@
-import type { Database } from '@vm0/backends'
+import { overLostConnections, type Database } from '@vm0/backends'
 import type { RunRef, RunState, SessionRef, Timings, Usage } from '@vm0/contract'
 import { runTransitions } from '@vm0/contract'
 import type { SavedCheckpoint } from '@vm0/checkpoints'
@@ -38,26 +38,34 @@ function before(to: RunState): RunState[] {
 /**
  * The rows that a runner writes. Each statement that changes a session's state carries the epoch under which the runner
  * owns the session, so that a runner that was presumed dead can't overwrite anything.
+ *
+ * What is done when the connection is lost in the middle can't be known: each of these is done again, and finds what it did.
  */
 export class RunnerStore {
   constructor(
     private readonly database: Database,
     readonly runnerId: string,
+    /** Aborts when a database that can't be reached is not to be waited for any longer. */
+    private readonly patience: AbortSignal,
   ) {}
 
   /** Takes the session (a change of owner raises its epoch) and the run, in one transaction; undefined when it is no longer queued. */
   async claimRun(run: RunRef): Promise<ClaimedRun | undefined> {
-    return this.database.db.transaction().execute(async (trx) => {
+    return this.transaction(async (trx, attempt) => {
       const epoch = await this.own(trx, run)
       if (epoch === undefined) return undefined
-      const row = await trx
+      let claim = trx
         .updateTable('runs')
         .set({ state: 'starting', epoch, started_at: sql<Date>`now()` })
         .where('project_id', '=', run.projectId)
         .where('id', '=', run.runId)
-        .where('state', '=', 'queued')
-        .returning(['spec', 'framework', 'created_at'])
-        .executeTakeFirst()
+      claim =
+        attempt === 1
+          ? claim.where('state', '=', 'queued')
+          : claim.where((eb) =>
+              eb.or([eb('state', '=', 'queued'), eb.and([eb('state', '=', 'starting'), eb('epoch', '=', epoch)])]),
+            )
+      const row = await claim.returning(['spec', 'framework', 'created_at']).executeTakeFirst()
       return (
         row && {
           epoch,
@@ -71,7 +79,7 @@ export class RunnerStore {
 
   /** Takes the session for a command or a file operation; undefined when it doesn't exist or was deleted. */
   async claimSession(session: SessionRef): Promise<number | undefined> {
-    return this.database.db.transaction().execute((trx) => this.own(trx, session))
+    return this.transaction((trx) => this.own(trx, session))
   }
 
   private async own(trx: Database['db'], session: SessionRef): Promise<number | undefined> {
@@ -89,7 +97,11 @@ export class RunnerStore {
     return row && Number(row.epoch)
   }
 
-  async session(session: SessionRef): Promise<SessionState | undefined> {
+  session(session: SessionRef): Promise<SessionState | undefined> {
+    return overLostConnections(() => this.readSession(session), this.patience)
+  }
+
+  private async readSession(session: SessionRef): Promise<SessionState | undefined> {
     const row = await this.database.db
       .selectFrom('sessions')
       .selectAll()
@@ -110,20 +122,23 @@ export class RunnerStore {
 
   /** `starting` → `running`, with the versions that are known only now. */
   async markRunning(run: RunRef, epoch: number, agentVersion: string): Promise<boolean> {
-    const result = await this.database.db
-      .updateTable('runs')
-      .set({ state: 'running', agent_version: agentVersion })
-      .where('project_id', '=', run.projectId)
-      .where('id', '=', run.runId)
-      .where('epoch', '=', epoch)
-      .where('state', 'in', before('running'))
-      .executeTakeFirst()
-    return Number(result.numUpdatedRows) === 1
+    return overLostConnections(async (attempt) => {
+      const result = await this.database.db
+        .updateTable('runs')
+        .set({ state: 'running', agent_version: agentVersion })
+        .where('project_id', '=', run.projectId)
+        .where('id', '=', run.runId)
+        .where('epoch', '=', epoch)
+        .where('state', 'in', attempt === 1 ? before('running') : [...before('running'), 'running'])
+        .executeTakeFirst()
+      return Number(result.numUpdatedRows) === 1
+    }, this.patience)
   }
 
   /** The run's outcome and, where there is a checkpoint, the session's head: one transaction, void when the epoch has moved on. */
   async endRun(run: RunRef, epoch: number, end: RunEnd, saved: SavedCheckpoint | null): Promise<boolean> {
-    return this.database.db.transaction().execute(async (trx) => {
+    return this.transaction(async (trx, attempt) => {
+      if (attempt > 1 && (await this.hasEnded(trx, run, epoch, end))) return true
       if (saved && !(await this.moveHead(trx, run, epoch, saved))) return false
       const result = await trx
         .updateTable('runs')
@@ -147,8 +162,27 @@ export class RunnerStore {
     })
   }
 
-  async commitHead(session: SessionRef, epoch: number, saved: SavedCheckpoint): Promise<boolean> {
-    return this.database.db.transaction().execute((trx) => this.moveHead(trx, session, epoch, saved))
+  /** Only this runner writes under the epoch: an end that is there is the one that it wrote. */
+  private async hasEnded(trx: Database['db'], run: RunRef, epoch: number, end: RunEnd): Promise<boolean> {
+    const row = await trx
+      .selectFrom('runs')
+      .select('state')
+      .where('project_id', '=', run.projectId)
+      .where('id', '=', run.runId)
+      .where('epoch', '=', epoch)
+      .executeTakeFirst()
+    return row?.state === end.state
+  }
+
+  commitHead(session: SessionRef, epoch: number, saved: SavedCheckpoint): Promise<boolean> {
+    return this.transaction((trx) => this.moveHead(trx, session, epoch, saved))
+  }
+
+  private transaction<T>(work: (trx: Database['db'], attempt: number) => Promise<T>): Promise<T> {
+    return overLostConnections(
+      (attempt) => this.database.db.transaction().execute((trx) => work(trx, attempt)),
+      this.patience,
+    )
   }
 
   private async moveHead(
@@ -193,44 +227,30 @@ export class RunnerStore {
 
   /**
    * After a crash: every session that this runner owned gets a new epoch, so that nothing of the old process can be
-   * committed any more, and its runs at work end as `died`. Queued runs stay queued. Returns the runs that died.
+   * committed any more, and its runs at work end as `died`. Queued runs stay queued. Says how many died; that they have
+   * ended is in the rows alone, which readers of their events look into.
    */
-  async recoverLost(
-    error: NonNullable<RunEnd['error']>,
-  ): Promise<(RunRef & { epoch: number; timings: Timings | Record<string, never> })[]> {
-    return this.database.db.transaction().execute(async (trx) => {
-      const sessions = await trx
+  async recoverLost(error: NonNullable<RunEnd['error']>): Promise<number> {
+    return this.transaction(async (trx) => {
+      const owned = trx.selectFrom('sessions').where('runner_id', '=', this.runnerId)
+      const died = await trx
+        .updateTable('runs')
+        .set({ state: 'died', reason: 'host_lost', error: JSON.stringify(error), ended_at: sql<Date>`now()` })
+        .where('state', 'in', ['starting', 'running', 'waiting'])
+        .where((eb) =>
+          eb(
+            eb.refTuple('project_id', 'session_id'),
+            'in',
+            owned.select(['project_id', 'id']).$asTuple('project_id', 'id'),
+          ),
+        )
+        .executeTakeFirst()
+      await trx
         .updateTable('sessions')
-        .set({ runner_id: null, epoch: sql<number>`epoch + 1` } as never)
+        .set({ runner_id: null, epoch: sql<number>`epoch + 1` })
         .where('runner_id', '=', this.runnerId)
-        .returning(['project_id', 'id', 'epoch'])
         .execute()
-      const lost: (RunRef & { epoch: number; timings: Timings | Record<string, never> })[] = []
-      for (const session of sessions) {
-        const runs = await trx
-          .updateTable('runs')
-          .set({
-            state: 'died',
-            reason: 'host_lost',
-            error: JSON.stringify(error),
-            ended_at: sql<Date>`now()`,
-          } as never)
-          .where('project_id', '=', session.project_id)
-          .where('session_id', '=', session.id)
-          .where('state', 'in', ['starting', 'running', 'waiting'])
-          .returning(['id', 'timings'])
-          .execute()
-        for (const run of runs) {
-          lost.push({
-            projectId: session.project_id,
-            sessionId: session.id,
-            runId: run.id,
-            epoch: Number(session.epoch),
-            timings: run.timings as Timings,
-          })
-        }
-      }
-      return lost
+      return Number(died.numUpdatedRows)
     })
   }
 }

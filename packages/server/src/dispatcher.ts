@@ -2,11 +2,14 @@ import type { RunRef } from '@vm0/contract'
 import { sql } from 'kysely'
 import type { ServerOptions } from './options.js'
 
+const retryMs = 1_000
+
 /** Hands queued runs to the runner: one at a time per session, in the order of their arrival. */
 export class Dispatcher {
   private wanted = false
   private pumping: Promise<void> | undefined
   private closed = false
+  private retry: NodeJS.Timeout | undefined
 
   constructor(private readonly options: Pick<ServerOptions, 'database' | 'runner' | 'onError'>) {}
 
@@ -23,6 +26,7 @@ export class Dispatcher {
   async close(): Promise<void> {
     this.closed = true
     this.wanted = false
+    clearTimeout(this.retry)
     await this.pumping
   }
 
@@ -31,12 +35,29 @@ export class Dispatcher {
       this.wanted = false
       try {
         for (const run of await this.ready()) {
-          if (this.closed || (await this.options.runner.start(run)) === 'full') return
+          if (this.closed || (await this.start(run)) === 'full') return
         }
       } catch (error) {
-        this.options.onError?.(error)
+        this.failed(error)
       }
     }
+  }
+
+  /** One run that can't be handed over must not hold up the others. */
+  private async start(run: RunRef): Promise<'accepted' | 'full' | 'failed'> {
+    try {
+      return await this.options.runner.start(run)
+    } catch (error) {
+      this.failed(error)
+      return 'failed'
+    }
+  }
+
+  /** Nothing else may come to wake it: a queued run must not wait for the next request. */
+  private failed(error: unknown): void {
+    this.options.onError?.(error)
+    clearTimeout(this.retry)
+    if (!this.closed) this.retry = setTimeout(this.wake, retryMs)
   }
 
   private async ready(): Promise<RunRef[]> {

@@ -1,3 +1,5 @@
 export { createServer, type Server } from './create-server.js'
 export { Keys } from './keys.js'
+export { defaultLimits, type Limits } from './limits.js'
 export type { ServerOptions } from './options.js'
+export { allows } from './principal.js'

@@ -1,7 +1,9 @@
 import type { BlobPort, Database, EventLog, SecretsPort } from '@vm0/backends'
 import type { FrameworkView, RunnerPort } from '@vm0/contract'
+import type { Limits } from './limits.js'
 
 export interface ServerOptions {
+  limits: Limits
   database: Database
   secrets: SecretsPort
   eventLog: EventLog

@@ -1,20 +1,26 @@
+import type { Database, Schema } from '@vm0/backends'
 import {
+  compareCursors,
   isEnded,
-  noTimings,
   Vm0Error,
   type CreateRunParsed,
+  type RunRef,
   type RunState,
   type RunView,
   type Vm0Event,
 } from '@vm0/contract'
-import { sql } from 'kysely'
+import { sql, type Selectable } from 'kysely'
 import { uuidv7 } from 'uuidv7'
+import { endingOf, queuedEvent } from './milestones.js'
 import type { ServerOptions } from './options.js'
+import { requireSight, type Principal } from './principal.js'
 import { bodyHash, type Sessions } from './sessions.js'
 import { runView } from './views.js'
 
-/** A run that ended this long ago has its last event in the log, unless a crash came between the two. */
-const logSettledMs = 10_000
+type Row = Selectable<Schema['runs']>
+
+/** Another request made the run between the look and the insert: what this one did is undone. */
+class MadeMeanwhile extends Error {}
 
 export class Runs {
   constructor(
@@ -23,82 +29,84 @@ export class Runs {
     private readonly dispatch: () => void,
   ) {}
 
-  /** Takes the run, or gives the one that the same request made before. */
-  async create(projectId: string, request: CreateRunParsed): Promise<RunView> {
-    const { id = uuidv7(), ...body } = request
+  /** Takes the run, or gives the one that the same request made before. The row alone makes it accepted. */
+  async create(projectId: string, { id = uuidv7(), ...body }: CreateRunParsed): Promise<RunView> {
     const hash = bodyHash(body)
-    const known = (await this.options.frameworks()).map(({ name }) => name)
-    if (!known.includes(body.framework))
+    await this.requireFramework(body.framework)
+    const made = (await this.find(projectId, id)) ?? (await this.insert(projectId, id, body, hash))
+    if (made.body_hash !== hash) throw new Vm0Error('CONFLICT', `run ${id} exists and was made by another request`)
+    if (made.state === 'queued') this.dispatch()
+    return runView(made, this.options.secrets)
+  }
+
+  private async insert(projectId: string, id: string, body: Omit<CreateRunParsed, 'id'>, hash: string): Promise<Row> {
+    try {
+      return await this.options.database.db.transaction().execute(async (trx) => {
+        await this.requireRoom(projectId, trx)
+        const makesSession = body.newSession || !body.sessionId
+        const sessionId = makesSession
+          ? await this.sessions.create(projectId, newSessionOf(body), trx)
+          : (body.sessionId as string)
+        await this.sessions.lock(projectId, sessionId, trx)
+        if (body.workspaceUpload) await this.sessions.requireUpload(projectId, body.workspaceUpload, trx)
+        const row = await trx
+          .insertInto('runs')
+          .values({
+            project_id: projectId,
+            id,
+            session_id: sessionId,
+            state: 'queued',
+            framework: body.framework,
+            model: body.model ?? null,
+            labels: JSON.stringify(body.labels ?? {}),
+            body_hash: hash,
+            spec: this.options.secrets.seal(JSON.stringify(specOf(body, makesSession))),
+          } as never)
+          .onConflict((oc) => oc.columns(['project_id', 'id']).doNothing())
+          .returningAll()
+          .executeTakeFirst()
+        if (!row) throw new MadeMeanwhile()
+        if (body.ifBusy === 'refuse') await this.requireIdle(projectId, sessionId, id, trx)
+        return row
+      })
+    } catch (error) {
+      if (error instanceof MadeMeanwhile) return this.row(projectId, id)
+      throw error
+    }
+  }
+
+  private async requireFramework(name: string): Promise<void> {
+    const known = (await this.options.frameworks()).map((framework) => framework.name)
+    if (!known.includes(name))
       throw new Vm0Error(
         'UNKNOWN_FRAMEWORK',
-        `framework ${JSON.stringify(body.framework)} is unknown; expected one of ${known.join(', ')}`,
+        `framework ${JSON.stringify(name)} is unknown; expected one of ${known.join(', ')}`,
       )
-    const before = await this.find(projectId, id)
-    if (before) return this.same(before, hash)
-    const makesSession = body.newSession || !body.sessionId
-    if (body.workspaceUpload) await this.sessions.requireUpload(projectId, body.workspaceUpload)
-    const { db } = this.options.database
-    const sessionId = await db.transaction().execute(async (trx) => {
-      const session = makesSession
-        ? await this.sessions.create(
-            projectId,
-            {
-              id: body.sessionId,
-              template: body.template,
-              resources: body.resources,
-              labels: body.labels,
-              workspaceUpload: body.workspaceUpload,
-            },
-            trx,
-          )
-        : (await this.sessions.row(projectId, body.sessionId as string, trx)).id
-      if (body.ifBusy === 'refuse') {
-        const busy = await trx
-          .selectFrom('runs')
-          .select('id')
-          .where('project_id', '=', projectId)
-          .where('session_id', '=', session)
-          .where('state', 'in', ['queued', 'starting', 'running', 'waiting'])
-          .executeTakeFirst()
-        if (busy) throw new Vm0Error('SESSION_BUSY', `session ${session} already has the run ${busy.id}`)
-      }
-      // What the session is made with belongs to the session: the run must not unpack it again.
-      const { workspaceUpload, ...spec } = body
-      const sealed = this.options.secrets.seal(
-        JSON.stringify(makesSession || !workspaceUpload ? spec : { ...spec, workspaceUpload }),
-      )
-      await trx
-        .insertInto('runs')
-        .values({
-          project_id: projectId,
-          id,
-          session_id: session,
-          state: 'queued',
-          framework: body.framework,
-          model: body.model ?? null,
-          labels: JSON.stringify(body.labels ?? {}),
-          body_hash: hash,
-          spec: sealed,
-        } as never)
-        .onConflict((oc) => oc.columns(['project_id', 'id']).doNothing())
-        .execute()
-      return session
-    })
-    const log = await this.options.eventLog.open({ projectId, sessionId, runId: id }, 0)
-    log.append({ type: 'run.queued' })
-    await log.close()
-    this.dispatch()
-    const row = await this.find(projectId, id)
-    if (!row) throw new Vm0Error('INTERNAL', `run ${id} was not stored`)
-    return this.same(row, hash)
   }
 
-  private same(row: NonNullable<Awaited<ReturnType<Runs['find']>>>, hash: string): RunView {
-    if (row.body_hash !== hash) throw new Vm0Error('CONFLICT', `run ${row.id} exists and was made by another request`)
-    return runView(row, this.options.secrets)
+  /** Requests that come at the same instant may pass the bound by their number. */
+  private async requireRoom(projectId: string, trx: Database['db']): Promise<void> {
+    const max = this.options.limits.queuedRuns
+    const last = await trx
+      .selectFrom('runs')
+      .select('id')
+      .where('project_id', '=', projectId)
+      .where('state', '=', 'queued')
+      .offset(max - 1)
+      .limit(1)
+      .executeTakeFirst()
+    if (last)
+      throw new Vm0Error('QUEUE_FULL', `${max} runs of the project wait to start; expected fewer`, {
+        details: { retryAfterMs: 2_000 },
+      })
   }
 
-  private find(projectId: string, id: string) {
+  private async requireIdle(projectId: string, sessionId: string, but: string, trx: Database['db']): Promise<void> {
+    const busy = await this.sessions.activeRun(projectId, sessionId, trx, but)
+    if (busy) throw new Vm0Error('SESSION_BUSY', `session ${sessionId} already has the run ${busy}`)
+  }
+
+  private find(projectId: string, id: string): Promise<Row | undefined> {
     return this.options.database.db
       .selectFrom('runs')
       .selectAll()
@@ -107,20 +115,27 @@ export class Runs {
       .executeTakeFirst()
   }
 
-  private async row(projectId: string, id: string) {
+  private async row(projectId: string, id: string): Promise<Row> {
     const row = await this.find(projectId, id)
     if (!row) throw new Vm0Error('NOT_FOUND', `run ${id} does not exist in this project`)
     return row
   }
 
-  async get(projectId: string, id: string): Promise<RunView> {
-    return runView(await this.row(projectId, id), this.options.secrets)
+  private async seen(by: Principal, id: string): Promise<Row> {
+    const row = await this.row(by.projectId, id)
+    requireSight(by, { sessionId: row.session_id, runId: row.id })
+    return row
+  }
+
+  async get(by: Principal, id: string): Promise<RunView> {
+    return runView(await this.seen(by, id), this.options.secrets)
   }
 
   async list(
     projectId: string,
     { limit, before, sessionId }: { limit: number; before?: string | undefined; sessionId?: string | undefined },
   ) {
+    if (sessionId) await this.sessions.find(projectId, sessionId)
     let query = this.options.database.db
       .selectFrom('runs')
       .selectAll()
@@ -135,61 +150,67 @@ export class Runs {
   }
 
   /** Idempotent while the run is active; RUN_ENDED afterwards. */
-  async cancel(projectId: string, id: string): Promise<RunView> {
-    const row = await this.row(projectId, id)
-    if (isEnded(row.state as RunState)) throw new Vm0Error('RUN_ENDED', `run ${id} has ended as ${row.state}`)
-    const ref = { projectId, sessionId: row.session_id, runId: id }
+  async cancel(by: Principal, id: string): Promise<RunView> {
+    const row = await this.row(by.projectId, id)
+    const ref = refOf(row)
     const error = { code: 'CANCELLED', message: 'the run was cancelled before it started', hint: 'Run again to go on.' }
     const cancelled = await this.options.database.db
       .updateTable('runs')
       .set({ state: 'cancelled', reason: 'cancelled', error: JSON.stringify(error), ended_at: sql<Date>`now()` })
-      .where('project_id', '=', projectId)
-      .where('id', '=', id)
+      .where('project_id', '=', row.project_id)
+      .where('id', '=', row.id)
       .where('state', '=', 'queued')
       .executeTakeFirst()
     if (Number(cancelled.numUpdatedRows) === 1) {
-      const log = await this.options.eventLog.open(ref, 0)
-      log.append({ type: 'run.finished', outcome: 'cancelled', reason: 'cancelled', timings: noTimings, error })
-      await log.close()
+      this.options.eventLog.wake(ref)
       this.dispatch()
+    } else if (isEnded(row.state as RunState)) {
+      throw new Vm0Error('RUN_ENDED', `run ${id} has ended as ${row.state}`)
     } else await this.options.runner.cancel(ref)
-    return this.get(projectId, id)
+    return this.get(by, id)
   }
 
   async input(projectId: string, id: string, text: string): Promise<void> {
     const row = await this.row(projectId, id)
     if (isEnded(row.state as RunState)) throw new Vm0Error('RUN_ENDED', `run ${id} has ended as ${row.state}`)
-    await this.options.runner.input({ projectId, sessionId: row.session_id, runId: id }, text)
+    await this.options.runner.input(refOf(row), text)
   }
 
-  /** Events after a cursor; follows an active run to its end. */
+  /** Events after a cursor; follows an active run to its end. Begin and end are told by the row, whatever became of the log. */
   async events(
-    projectId: string,
+    by: Principal,
     id: string,
     options: { after?: string | undefined; follow: boolean; signal: AbortSignal },
   ): Promise<AsyncIterable<Vm0Event>> {
-    const row = await this.row(projectId, id)
-    const scope = { projectId, sessionId: row.session_id, runId: id }
-    if (row.ended_at && Date.now() - new Date(row.ended_at).getTime() > logSettledMs) await this.completeLog(scope, row)
-    return this.options.eventLog.read(scope, options)
+    const row = await this.seen(by, id)
+    await this.sessions.row(row.project_id, row.session_id)
+    return this.told(row, options)
   }
 
-  /** Adds the last event where the process ended between the row's commit and the log's. */
-  private async completeLog(
-    scope: { projectId: string; sessionId: string; runId: string },
-    row: Awaited<ReturnType<Runs['row']>>,
-  ): Promise<void> {
-    for await (const event of this.options.eventLog.read(scope, { follow: false }))
-      if (event.type === 'run.finished') return
-    const log = await this.options.eventLog.open(scope, Number(row.epoch))
-    const view = runView(row, this.options.secrets)
-    log.append({
-      type: 'run.finished',
-      outcome: row.state as 'died',
-      reason: row.reason,
-      timings: view.timings,
-      error: view.error,
-    })
-    await log.close()
+  private async *told(
+    row: Row,
+    { after = '0.0', follow, signal }: { after?: string | undefined; follow: boolean; signal: AbortSignal },
+  ): AsyncGenerator<Vm0Event> {
+    const queued = queuedEvent(row)
+    const isNew = compareCursors(after, queued.cursor) < 0
+    if (isNew) yield queued
+    const ending = async (): Promise<Vm0Event | undefined> => {
+      const now = await this.find(row.project_id, row.id)
+      return now && endingOf(now)
+    }
+    yield* this.options.eventLog.read(refOf(row), { after: isNew ? queued.cursor : after, follow, signal, ending })
   }
+}
+
+function newSessionOf({ sessionId, template, resources, labels, workspaceUpload }: Omit<CreateRunParsed, 'id'>) {
+  return { id: sessionId, template, resources, labels, workspaceUpload }
+}
+
+/** What a session is made with belongs to the session: its first run must not unpack it again. */
+function specOf({ workspaceUpload, ...spec }: Omit<CreateRunParsed, 'id'>, makesSession: boolean): object {
+  return makesSession || !workspaceUpload ? spec : { ...spec, workspaceUpload }
+}
+
+function refOf(row: Row): RunRef {
+  return { projectId: row.project_id, sessionId: row.session_id, runId: row.id }
 }

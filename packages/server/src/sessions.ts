@@ -1,11 +1,14 @@
 import { createHash } from 'node:crypto'
-import type { Database } from '@vm0/backends'
-import { canonicalJson, Vm0Error, type SessionView } from '@vm0/contract'
+import type { Database, Schema } from '@vm0/backends'
+import { activeStates, canonicalJson, Vm0Error, type SessionView } from '@vm0/contract'
+import type { Selectable } from 'kysely'
 import { uuidv7 } from 'uuidv7'
 import type { ServerOptions } from './options.js'
 import { sessionView } from './views.js'
 
 export const bodyHash = (body: object): string => createHash('sha256').update(canonicalJson(body)).digest('hex')
+
+type Row = Selectable<Schema['sessions']>
 
 export interface NewSession {
   id?: string | undefined
@@ -45,7 +48,7 @@ export class Sessions {
     return id
   }
 
-  async requireUpload(projectId: string, digest: string, db: Database['db'] = this.options.database.db): Promise<void> {
+  async requireUpload(projectId: string, digest: string, db: Database['db']): Promise<void> {
     const row = await db
       .selectFrom('uploads')
       .select('digest')
@@ -60,16 +63,34 @@ export class Sessions {
   }
 
   /** The row of a session that is open. */
-  async row(projectId: string, id: string, db: Database['db'] = this.options.database.db) {
-    const row = await db
-      .selectFrom('sessions')
-      .selectAll()
-      .where('project_id', '=', projectId)
-      .where('id', '=', id)
-      .executeTakeFirst()
+  async row(projectId: string, id: string, db: Database['db'] = this.options.database.db): Promise<Row> {
+    return open(await this.find(projectId, id, db))
+  }
+
+  /** The same; until the transaction ends nobody else gives the session a run, or deletes it. */
+  async lock(projectId: string, id: string, trx: Database['db']): Promise<Row> {
+    return open(await this.find(projectId, id, trx, true))
+  }
+
+  /** The row, also of a session that was deleted. */
+  async find(projectId: string, id: string, db: Database['db'] = this.options.database.db, lock = false): Promise<Row> {
+    let query = db.selectFrom('sessions').selectAll().where('project_id', '=', projectId).where('id', '=', id)
+    if (lock) query = query.forUpdate()
+    const row = await query.executeTakeFirst()
     if (!row) throw new Vm0Error('NOT_FOUND', `session ${id} does not exist in this project`)
-    if (row.state === 'deleted') throw new Vm0Error('SESSION_DELETED', `session ${id} was deleted`)
     return row
+  }
+
+  /** The run that keeps the session from being idle. */
+  async activeRun(projectId: string, sessionId: string, db: Database['db'], but?: string): Promise<string | undefined> {
+    let query = db
+      .selectFrom('runs')
+      .select('id')
+      .where('project_id', '=', projectId)
+      .where('session_id', '=', sessionId)
+      .where('state', 'in', activeStates)
+    if (but) query = query.where('id', '!=', but)
+    return (await query.limit(1).executeTakeFirst())?.id
   }
 
   async get(projectId: string, id: string): Promise<SessionView> {
@@ -90,9 +111,9 @@ export class Sessions {
       .selectAll()
       .where('project_id', '=', projectId)
       .where('state', '=', 'open')
-      .orderBy('id', 'desc')
+      .orderBy('position', 'desc')
       .limit(limit + 1)
-    if (before) query = query.where('id', '<', before)
+    if (before) query = query.where('position', '<', Number((await this.find(projectId, before)).position))
     const rows = await query.execute()
     const page = rows.slice(0, limit)
     const runs =
@@ -119,32 +140,36 @@ export class Sessions {
     }
   }
 
-  /** Deletes the session with its logs; its layers stay until nothing refers to them. */
+  /**
+   * Deletes the session with what it holds: logs, prompts, answers; its layers stay until nothing refers to them. To do it
+   * again changes nothing.
+   */
   async remove(projectId: string, id: string): Promise<void> {
-    await this.row(projectId, id)
-    const { db } = this.options.database
-    const busy = await db
-      .selectFrom('runs')
-      .select('id')
-      .where('project_id', '=', projectId)
-      .where('session_id', '=', id)
-      .where('state', 'in', ['queued', 'starting', 'running', 'waiting'])
-      .executeTakeFirst()
-    if (busy) throw new Vm0Error('SESSION_BUSY', `session ${id} has the run ${busy.id}; expected it to be idle`)
-    await db
-      .updateTable('sessions')
-      .set({ state: 'deleted', head: null })
-      .where('project_id', '=', projectId)
-      .where('id', '=', id)
-      .execute()
+    await this.options.database.db.transaction().execute(async (trx) => {
+      const row = await this.find(projectId, id, trx, true)
+      if (row.state === 'deleted') return
+      const busy = await this.activeRun(projectId, id, trx)
+      if (busy) throw new Vm0Error('SESSION_BUSY', `session ${id} has the run ${busy}; expected it to be idle`)
+      await trx
+        .updateTable('sessions')
+        .set({ state: 'deleted', head: null })
+        .where('project_id', '=', projectId)
+        .where('id', '=', id)
+        .execute()
+      await trx
+        .updateTable('runs')
+        .set({ spec: Buffer.alloc(0), result_text: null })
+        .where('project_id', '=', projectId)
+        .where('session_id', '=', id)
+        .execute()
+      // Before the commit: a crash between the two leaves a session that can be deleted again, not logs that nobody deletes.
+      await this.options.eventLog.removeSession({ projectId, sessionId: id })
+    })
     await this.options.runner.discard({ projectId, sessionId: id })
-    for (const run of await db
-      .selectFrom('runs')
-      .select('id')
-      .where('project_id', '=', projectId)
-      .where('session_id', '=', id)
-      .execute()) {
-      await this.options.eventLog.remove({ projectId, sessionId: id, runId: run.id })
-    }
   }
+}
+
+function open(row: Row): Row {
+  if (row.state === 'deleted') throw new Vm0Error('SESSION_DELETED', `session ${row.id} was deleted`)
+  return row
 }

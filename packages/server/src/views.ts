@@ -2,7 +2,7 @@ import type { Schema, SecretsPort } from '@vm0/backends'
 import { isEnded, noTimings, noUsage, type RunState, type RunView, type SessionView } from '@vm0/contract'
 import type { Selectable } from 'kysely'
 
-const time = (value: Date | string): string => new Date(value).toISOString()
+export const time = (value: Date | string): string => new Date(value).toISOString()
 
 export function runView(row: Selectable<Schema['runs']>, secrets: SecretsPort): RunView {
   return {

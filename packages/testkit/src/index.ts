@@ -1,3 +1,4 @@
+export { startPostgres, type PostgresServer } from './postgres-server.js'
 export type { MessagesRequest } from './request.js'
 export { loadScript, scriptSchema, type Script } from './script.js'
 export { startScriptedModel, type ScriptedModel } from './scripted-model.js'

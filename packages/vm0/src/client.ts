@@ -1,4 +1,16 @@
-import type { CreateSession, FrameworkView, KeyView, RunnerStatus, RunView, SessionView } from '@vm0/contract/client'
+import type {
+  CreateKey,
+  CreateProject,
+  CreateSession,
+  CreateToken,
+  FrameworkView,
+  KeyView,
+  ProjectView,
+  RunnerStatus,
+  RunView,
+  SessionView,
+  TokenView,
+} from '@vm0/contract/client'
 import { uuidv7 } from 'uuidv7'
 import type { ClientOptions } from './config.js'
 import { Http } from './http.js'
@@ -65,15 +77,52 @@ export class Vm0 {
   }
 
   readonly keys = {
-    create: (name: string): Promise<KeyView> =>
-      this.http.json('/keys', { method: 'POST', json: { name }, retry: false }),
-    list: async (): Promise<KeyView[]> => (await this.http.json<{ items: KeyView[] }>('/keys')).items,
+    /**
+     * Makes a key; `key` in the answer is shown this once. By default it may read and write in this client's project, until
+     * it is revoked.
+     *
+     * @example
+     * const { key } = await vm0.keys.create('ci', { scopes: ['read'], expiresInMs: 7 * 86_400_000 })
+     */
+    create: (name: string, options: Omit<CreateKey, 'name'> = {}): Promise<KeyView> =>
+      this.http.json('/keys', { method: 'POST', json: { ...options, name }, retry: false }),
+    /** All keys of the project, the newest first. */
+    list: async (): Promise<KeyView[]> => {
+      const all: KeyView[] = []
+      for (let before: string | null | undefined; before !== null;) {
+        const page: Page<KeyView> = await this.http.json(`/keys${query({ limit: 200, ...(before ? { before } : {}) })}`)
+        all.push(...page.items)
+        before = page.next
+      }
+      return all
+    },
+    /** Ends a key with the tokens that it made. */
     revoke: (id: string): Promise<void> => this.http.json(`/keys/${id}`, { method: 'DELETE' }),
   }
 
   readonly runners = {
     /** The hosts that carry sandboxes, and what they have at this moment. */
     list: async (): Promise<RunnerStatus[]> => (await this.http.json<{ items: RunnerStatus[] }>('/runners')).items,
+  }
+
+  readonly tokens = {
+    /**
+     * A token for a browser: it reads runs, sessions and events (of one run or session where that is named), for at most an
+     * hour. `new EventSource(url + '/v1/runs/' + id + '/events?token=' + token)` follows a run with it.
+     *
+     * @example
+     * const { token, expiresAt } = await vm0.tokens.create({ runId: run.id })
+     */
+    create: (options: CreateToken = {}): Promise<TokenView> =>
+      this.http.json('/tokens', { method: 'POST', json: options, retry: false }),
+  }
+
+  readonly projects = {
+    /** Makes a project; needs a key with the scope `installation`, as `vm0 up` gives to its user. */
+    create: (project: CreateProject): Promise<ProjectView> =>
+      this.http.json('/projects', { method: 'POST', json: project }),
+    list: (options: Omit<PageOptions, 'sessionId'> = {}): Promise<Page<ProjectView>> =>
+      this.http.json(`/projects${query(options)}`),
   }
 
   readonly frameworks = {

@@ -8,10 +8,13 @@ export type {
   FrameworkView,
   KeyView,
   Outcome,
+  ProjectView,
   Resources,
   RunView,
+  Scope,
   SessionView,
   Timings,
+  TokenView,
   Usage,
   Vm0Event,
 } from '@vm0/contract/client'

@@ -12,6 +12,7 @@ import { ImageMounts } from './images.js'
 import { Network, removeNetworkOf } from './network.js'
 import { OciSandbox } from './sandbox.js'
 import { releaseSlotsOf, takeSlot, type Slot } from './slots.js'
+import { endStrays, markChildren } from './strays.js'
 import { makeUpper, removeUpper } from './upper.js'
 
 const initPath = '/usr/bin/tini-static'
@@ -25,7 +26,9 @@ export async function openOciEngine(options: EngineOptions): Promise<SandboxEngi
     )
   if (!existsSync(initPath))
     throw new Vm0Error('RUNTIME_MISSING', `${initPath} is missing; expected it from the package tini`)
+  await endStrays(options.installation)
   await reapInstallation(options)
+  markChildren(options.installation)
   const engine = new OciEngine(options, await readHostAccess(), await takeSlot(options.installation))
   try {
     await engine.open()

@@ -1,8 +1,11 @@
-import { mkdir, open, readFile, readdir, rm } from 'node:fs/promises'
+import { randomBytes } from 'node:crypto'
+import { link, mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Vm0Error } from '@vm0/contract'
 
 const directory = '/run/vm0/slots'
+/** Files on their way to become a slot. */
+const claims = '/run/vm0/slot-claims'
 const count = 32_000
 
 /**
@@ -35,14 +38,7 @@ export async function takeSlot(installation: string): Promise<Slot> {
   const taken = new Set(await readdir(directory))
   for (let number = 0; number < count; number++) {
     if (taken.has(String(number))) continue
-    try {
-      const file = await open(join(directory, String(number)), 'wx', 0o600)
-      await file.writeFile(installation)
-      await file.close()
-      return new Slot(number)
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
-    }
+    if (await take(join(directory, String(number)), installation)) return new Slot(number)
   }
   throw new Vm0Error(
     'SANDBOX_START_FAILED',
@@ -50,9 +46,28 @@ export async function takeSlot(installation: string): Promise<Slot> {
   )
 }
 
+/** The slot's file is there with its owner's name or not at all, whenever this process is killed. */
+async function take(path: string, installation: string): Promise<boolean> {
+  await mkdir(claims, { recursive: true, mode: 0o755 })
+  const claim = join(claims, `${installation}-${randomBytes(6).toString('hex')}`)
+  await writeFile(claim, installation, { mode: 0o600 })
+  try {
+    await link(claim, path)
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    return false
+  } finally {
+    await rm(claim, { force: true })
+  }
+}
+
 export async function releaseSlotsOf(installation: string): Promise<void> {
   for (const name of await readdir(directory).catch(() => [])) {
     const path = join(directory, name)
     if ((await readFile(path, 'utf8').catch(() => '')) === installation) await rm(path, { force: true })
+  }
+  for (const name of await readdir(claims).catch(() => [])) {
+    if (name.startsWith(`${installation}-`)) await rm(join(claims, name), { force: true })
   }
 }

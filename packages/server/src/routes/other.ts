@@ -3,31 +3,19 @@ import { createWriteStream } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
-import { frameworkSchema, keySchema, Vm0Error } from '@vm0/contract'
+import { frameworkSchema, Vm0Error } from '@vm0/contract'
 import { z } from 'zod'
 import type { App, Parts } from '../create-server.js'
 
 const maxUploadBytes = 2 * 1024 ** 3
 
-/** Keys, frameworks, workspace uploads. */
-export function otherRoutes(app: App, { options, keys }: Parts): void {
+/** Frameworks, workspace uploads. */
+export function otherRoutes(app: App, { options }: Parts): void {
   app.get(
     '/frameworks',
     { schema: { response: { 200: z.object({ items: z.array(frameworkSchema) }) } } },
     async () => ({ items: await options.frameworks() }),
   )
-  app.get('/keys', { schema: { response: { 200: z.object({ items: z.array(keySchema) }) } } }, async (request) => ({
-    items: await keys.list(request.projectId),
-  }))
-  app.post(
-    '/keys',
-    { schema: { body: z.strictObject({ name: z.string().min(1).max(64) }), response: { 201: keySchema } } },
-    async (request, reply) => reply.code(201).send(await keys.create(request.projectId, request.body.name)),
-  )
-  app.delete('/keys/:id', { schema: { params: z.object({ id: z.string().max(64) }) } }, async (request, reply) => {
-    await keys.revoke(request.projectId, request.params.id)
-    return reply.code(204).send()
-  })
 
   void app.register(async (scope) => {
     scope.removeAllContentTypeParsers()
@@ -35,7 +23,10 @@ export function otherRoutes(app: App, { options, keys }: Parts): void {
     ;(scope as unknown as App).put(
       '/uploads/:digest',
       {
-        schema: { params: z.object({ digest: z.string().regex(/^sha256:[0-9a-f]{64}$/) }) },
+        schema: {
+          params: z.object({ digest: z.string().regex(/^sha256:[0-9a-f]{64}$/) }),
+          response: { 204: z.null() },
+        },
         bodyLimit: maxUploadBytes,
       },
       async (request, reply) => {
@@ -69,7 +60,7 @@ export function otherRoutes(app: App, { options, keys }: Parts): void {
         } finally {
           await rm(file, { force: true })
         }
-        return reply.code(204).send()
+        return reply.code(204).send(null)
       },
     )
   })

@@ -12,6 +12,8 @@ import {
 } from '@vm0/contract'
 import { z } from 'zod'
 import type { App, Parts } from '../create-server.js'
+import { requestedId } from '../idempotency.js'
+import { requireSight } from '../principal.js'
 
 const params = z.object({ id: idSchema })
 const fileParams = params.extend({ '*': z.string().max(4096) })
@@ -27,7 +29,8 @@ export function sandboxRoutes(app: App, { options: { runner }, sessions }: Parts
     '/sessions',
     { schema: { body: createSessionSchema, response: { 201: sessionSchema } } },
     async (request, reply) => {
-      const id = await sessions.create(request.projectId, request.body)
+      const wanted = requestedId(request, request.body.id)
+      const id = await sessions.create(request.projectId, { ...request.body, id: wanted })
       return reply.code(201).send(await sessions.get(request.projectId, id))
     },
   )
@@ -36,12 +39,17 @@ export function sandboxRoutes(app: App, { options: { runner }, sessions }: Parts
     { schema: { querystring: pageQuerySchema, response: { 200: pageOf(sessionSchema) } } },
     (request) => sessions.list(request.projectId, request.query),
   )
-  app.get('/sessions/:id', { schema: { params, response: { 200: sessionSchema } } }, (request) =>
-    sessions.get(request.projectId, request.params.id),
+  app.get(
+    '/sessions/:id',
+    { config: { tokens: true }, schema: { params, response: { 200: sessionSchema } } },
+    (request) => {
+      requireSight(request.principal, { sessionId: request.params.id })
+      return sessions.get(request.projectId, request.params.id)
+    },
   )
-  app.delete('/sessions/:id', { schema: { params } }, async (request, reply) => {
+  app.delete('/sessions/:id', { schema: { params, response: { 204: z.null() } } }, async (request, reply) => {
     await sessions.remove(request.projectId, request.params.id)
-    return reply.code(204).send()
+    return reply.code(204).send(null)
   })
   app.post('/sessions/:id/close', { schema: { params, response: { 200: sessionSchema } } }, async (request) => {
     await runner.close(await open(request.projectId, request.params.id))
@@ -50,7 +58,7 @@ export function sandboxRoutes(app: App, { options: { runner }, sessions }: Parts
 
   app.post(
     '/sessions/:id/exec',
-    { schema: { params, body: execRequestSchema }, bodyLimit: 16 * 1024 ** 2 },
+    { schema: { params, body: execRequestSchema, produces: ['application/x-ndjson'] }, bodyLimit: 16 * 1024 ** 2 },
     async (request, reply) => {
       const ref = await open(request.projectId, request.params.id)
       const gone = new AbortController()
@@ -68,26 +76,34 @@ export function sandboxRoutes(app: App, { options: { runner }, sessions }: Parts
       items: await runner.listFiles(await open(request.projectId, request.params.id), `/${request.params['*']}`),
     }),
   )
-  app.get('/sessions/:id/files/*', { schema: { params: fileParams } }, async (request, reply) => {
-    const content = await runner.readFile(await open(request.projectId, request.params.id), `/${request.params['*']}`)
-    return reply.type('application/octet-stream').send(Readable.from(content, { objectMode: false }))
-  })
+  app.get(
+    '/sessions/:id/files/*',
+    { schema: { params: fileParams, produces: ['application/octet-stream'] } },
+    async (request, reply) => {
+      const content = await runner.readFile(await open(request.projectId, request.params.id), `/${request.params['*']}`)
+      return reply.type('application/octet-stream').send(Readable.from(content, { objectMode: false }))
+    },
+  )
   void app.register(async (scope) => {
     scope.removeAllContentTypeParsers()
     scope.addContentTypeParser('*', (_request, payload, done) => done(null, payload))
     ;(scope as unknown as App).put(
       '/sessions/:id/files/*',
-      { schema: { params: fileParams }, bodyLimit: maxFileBytes },
+      { schema: { params: fileParams, response: { 204: z.null() } }, bodyLimit: maxFileBytes },
       async (request, reply) => {
         await runner.writeFile(await open(request.projectId, request.params.id), `/${request.params['*']}`, request.raw)
-        return reply.code(204).send()
+        return reply.code(204).send(null)
       },
     )
   })
-  app.delete('/sessions/:id/files/*', { schema: { params: fileParams } }, async (request, reply) => {
-    await runner.removeFile(await open(request.projectId, request.params.id), `/${request.params['*']}`)
-    return reply.code(204).send()
-  })
+  app.delete(
+    '/sessions/:id/files/*',
+    { schema: { params: fileParams, response: { 204: z.null() } } },
+    async (request, reply) => {
+      await runner.removeFile(await open(request.projectId, request.params.id), `/${request.params['*']}`)
+      return reply.code(204).send(null)
+    },
+  )
 }
 
 async function* execLines(output: AsyncIterable<ExecOutput>): AsyncGenerator<string> {

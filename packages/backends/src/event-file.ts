@@ -1,0 +1,72 @@
+import { createReadStream } from 'node:fs'
+import { open, type FileHandle } from 'node:fs/promises'
+import type { Vm0Event } from '@vm0/contract'
+
+const newline = 10
+
+/** The whole lines of a log from an offset on, each with the offset behind it. A file that isn't there has none. */
+export async function* eventsFrom(path: string, offset: number): AsyncGenerator<{ event: Vm0Event; end: number }> {
+  const stream = createReadStream(path, { start: offset })
+  let end = offset
+  try {
+    let rest: Buffer = Buffer.alloc(0)
+    for await (const chunk of stream) {
+      rest = rest.length > 0 ? Buffer.concat([rest, chunk as Buffer]) : (chunk as Buffer)
+      for (let at = rest.indexOf(newline); at >= 0; at = rest.indexOf(newline)) {
+        end += at + 1
+        const event = parse(rest.subarray(0, at))
+        if (event) yield { event, end }
+        rest = rest.subarray(at + 1)
+      }
+    }
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+  } finally {
+    stream.destroy()
+  }
+}
+
+/** The last event of a log, the offset behind its last whole line, and the file's size. Reads no more than it must. */
+export async function lastEvent(path: string): Promise<{ event: Vm0Event | undefined; end: number; size: number }> {
+  let file: FileHandle
+  try {
+    file = await open(path, 'r')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    return { event: undefined, end: 0, size: 0 }
+  }
+  try {
+    const { size } = await file.stat()
+    for (let length = 64 * 1024; ; length *= 4) {
+      const start = Math.max(0, size - length)
+      const tail = Buffer.alloc(size - start)
+      await file.read(tail, 0, tail.length, start)
+      const last = tail.lastIndexOf(newline)
+      const event = lastOf(tail.subarray(0, last + 1), start === 0)
+      if (event || start === 0) return { event, end: start + last + 1, size }
+    }
+  } finally {
+    await file.close()
+  }
+}
+
+function lastOf(lines: Buffer, fromStart: boolean): Vm0Event | undefined {
+  for (let end = lines.length - 1; end > 0;) {
+    const before = lines.lastIndexOf(newline, end - 1)
+    if (before < 0 && !fromStart) return undefined // the line may begin before what was read
+    const event = parse(lines.subarray(before + 1, end))
+    if (event) return event
+    end = before
+  }
+  return undefined
+}
+
+/** A line that isn't an event is a hole that the loss of power left: what comes after it still counts. */
+function parse(line: Buffer): Vm0Event | undefined {
+  try {
+    const event = JSON.parse(line.toString('utf8')) as Vm0Event | null
+    return typeof event?.cursor === 'string' ? event : undefined
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,25 @@
+import { Vm0Error } from '@vm0/contract'
+import { defaultLimits, type Limits } from '@vm0/server'
+
+const names: Record<keyof Limits, string> = {
+  requestsPerSecond: 'VM0_REQUESTS_PER_SECOND',
+  requestBurst: 'VM0_REQUEST_BURST',
+  eventStreams: 'VM0_EVENT_STREAMS',
+  queuedRuns: 'VM0_QUEUED_RUNS',
+}
+
+/** The server's limits, each from its variable where that is set. */
+export function limitsFrom(env: NodeJS.ProcessEnv): Limits {
+  const limits = { ...defaultLimits }
+  for (const [limit, name] of Object.entries(names) as [keyof Limits, string][]) {
+    const text = env[name]
+    if (!text) continue
+    const value = Number(text)
+    if (!Number.isSafeInteger(value) || value < 1)
+      throw new Vm0Error('INVALID_REQUEST', `${name} is ${JSON.stringify(text)}; expected a whole number from 1 on`, {
+        hint: `Correct or unset ${name} in the environment of \`vm0 up\`.`,
+      })
+    limits[limit] = value
+  }
+  return limits
+}

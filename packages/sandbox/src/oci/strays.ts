@@ -1,0 +1,50 @@
+import { readFile, readdir, readlink } from 'node:fs/promises'
+import { setTimeout as wait } from 'node:timers/promises'
+
+/** In the environment of every program that an installation starts on the host, so that its next process finds them. */
+const marker = 'VM0_INSTALLATION'
+const endMs = 30_000
+
+export function markChildren(installation: string): void {
+  process.env[marker] = installation
+}
+
+/**
+ * Ends the programs that a killed process of this installation left at work (mkfs, mount, crun on its way): what they were
+ * making would appear after the clean-up. Sandboxes are not among them: those are ended by their control groups, and what
+ * they write into their environment must not count here.
+ */
+export async function endStrays(installation: string): Promise<void> {
+  const wanted = `\0${marker}=${installation}\0`
+  const ownPids = await readlink('/proc/self/ns/pid')
+  const deadline = performance.now() + endMs
+  for (;;) {
+    const strays = await Promise.all((await readdir('/proc')).filter(isPid).map((pid) => isStray(pid, wanted, ownPids)))
+    const pids = strays.filter((pid) => pid !== undefined)
+    if (pids.length === 0) return
+    if (performance.now() > deadline)
+      throw new Error(
+        `processes of the installation ${installation} could not be ended within 30 s: ${pids.join(', ')}`,
+      )
+    for (const pid of pids) {
+      try {
+        process.kill(pid, 'SIGKILL')
+      } catch {
+        /* it has ended already */
+      }
+    }
+    await wait(10)
+  }
+}
+
+async function isStray(name: string, wanted: string, ownPids: string): Promise<number | undefined> {
+  try {
+    const environment = await readFile(`/proc/${name}/environ`, 'latin1')
+    if (!`\0${environment}`.includes(wanted) || Number(name) === process.pid) return undefined
+    return (await readlink(`/proc/${name}/ns/pid`)) === ownPids ? Number(name) : undefined
+  } catch {
+    return undefined // it has ended meanwhile
+  }
+}
+
+const isPid = (name: string): boolean => /^\d+$/.test(name)
