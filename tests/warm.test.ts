@@ -66,7 +66,7 @@ test('a new session starts warm, and nothing of the warm-up is in its conversati
   const { stdout } = await run.session.exec(
     `grep -r '${warmUpMark}' / --exclude-dir=proc --exclude-dir=sys --exclude-dir=opt 2>/dev/null`,
   )
-  for (const line of stdout.trim().split('\n')) {
+  for (const line of stdout.split('\n').filter(Boolean)) {
     expect(line).toMatch(/^\/root\/\.claude\/projects\/-workspace\/[0-9a-f-]{36}\.jsonl:\{"type":"last-prompt",/)
     expect(line).toContain('"rewound":true')
   }

@@ -9,7 +9,7 @@ import { readAll } from './exec-output.js'
 import { agentOf, startAgent, type LiveAgent } from './live-agent.js'
 import { platformMounts } from './platform-mounts.js'
 import type { WarmSandbox } from './pool/warm-sandbox.js'
-import type { RunnerStore } from './store.js'
+import type { RunnerStore, SessionState } from './store.js'
 
 export interface ReadySandbox {
   sandbox: Sandbox
@@ -20,6 +20,14 @@ export interface ReadySandbox {
 
 /** A warm sandbox of this template and size, where there is one. */
 export type TakeWarm = (template: string, resources: Required<Resources>) => WarmSandbox | undefined
+
+export interface ReadyRequest {
+  /** In place of the session's. */
+  resources?: Resources | undefined
+  /** The session's row, where it was read just now. */
+  known?: SessionState | undefined
+  takeWarm?: TakeWarm | undefined
+}
 
 /** A session that is in use on this host: its sandbox, its agent process, and what its next checkpoint stands on. */
 export class LiveSession {
@@ -51,15 +59,15 @@ export class LiveSession {
   ) {}
 
   /** The session's sandbox: the one that lives, or a new one made of the head's layers. */
-  async ready(resources: Resources | undefined, takeWarm?: TakeWarm): Promise<ReadySandbox> {
+  async ready({ resources, known, takeWarm }: ReadyRequest = {}): Promise<ReadySandbox> {
     if (this.sandbox) return { sandbox: this.sandbox, how: 'session', durationMs: 0 }
-    this.opening ??= this.open(resources, takeWarm).finally(() => (this.opening = undefined))
+    this.opening ??= this.open({ resources, known, takeWarm }).finally(() => (this.opening = undefined))
     return this.opening
   }
 
-  private async open(resources: Resources | undefined, takeWarm?: TakeWarm): Promise<ReadySandbox> {
+  private async open({ resources, known, takeWarm }: ReadyRequest): Promise<ReadySandbox> {
     const startedMs = performance.now()
-    const state = await this.store.session(this.ref)
+    const state = known ?? (await this.store.session(this.ref))
     if (!state) throw new Vm0Error('SESSION_DELETED', `session ${this.ref.sessionId} does not exist any more`)
     const wanted = { ...defaultResources, ...state.resources, ...dropUndefined(resources) }
     const manifest = state.head ? await this.options.checkpoints.load(state.head) : undefined

@@ -117,9 +117,11 @@ export class RunLife {
 
   private async prepare(spec: CreateRunParsed, driver: FrameworkDriver): Promise<void> {
     this.observeTraffic()
-    const { sandbox, how, durationMs } = await this.session.ready(spec.resources, (template, resources) =>
-      this.pool?.take({ driver, template, resources }),
-    )
+    const { sandbox, how, durationMs } = await this.session.ready({
+      resources: spec.resources,
+      known: this.claimed.session,
+      takeWarm: (template, resources) => this.pool?.take({ driver, template, resources }),
+    })
     if (spec.workspaceUpload) await this.session.unpack(sandbox, spec.workspaceUpload)
     this.checkStopped()
     const agent = await this.takeAgent(driver, spec)
@@ -133,12 +135,13 @@ export class RunLife {
       template: this.session.template,
       agentVersion: agent.version,
     })
-    if (!(await this.store.markRunning(this.ref, this.claimed.epoch, agent.version)))
-      throw new Vm0Error('HOST_LOST', 'another runner has taken the session over')
-    this.checkStopped()
     this.session.dirty = true
-    await this.talk.begin(agent, spec.prompt)
-    this.timings.promptSentMs = this.sinceCreated()
+    // Both under the claim: the prompt doesn't wait for the row to say so.
+    const [running] = await Promise.all([
+      this.store.markRunning(this.ref, this.claimed.epoch, agent.version),
+      this.talk.begin(agent, spec.prompt).then(() => (this.timings.promptSentMs = this.sinceCreated())),
+    ])
+    if (!running) throw new Vm0Error('HOST_LOST', 'another runner has taken the session over')
   }
 
   private async takeAgent(driver: FrameworkDriver, spec: CreateRunParsed): Promise<LiveAgent> {
@@ -269,6 +272,7 @@ export class RunLife {
         { runId: this.ref.runId },
         'the run ended elsewhere: another runner owns the session now',
       )
+      await this.session.discard()
       return
     }
     if (saved) {

@@ -133,7 +133,7 @@ export class Runner implements RunnerPort {
     const decoders = { stdout: new TextDecoder(), stderr: new TextDecoder() }
     try {
       session.dirty = true
-      const chunks = (await session.ready(undefined)).sandbox.exec({
+      const chunks = (await session.ready()).sandbox.exec({
         args: command,
         signal: AbortSignal.any([signal, timeout]),
         ...(cwd ? { cwd } : {}),
@@ -155,7 +155,7 @@ export class Runner implements RunnerPort {
     const session = await this.take(ref)
     const release = (): void => this.release(session)
     try {
-      const content = await files.readFile((await session.ready(undefined)).sandbox, path)
+      const content = await files.readFile((await session.ready()).sandbox, path)
       return (async function* () {
         try {
           yield* content
@@ -221,7 +221,7 @@ export class Runner implements RunnerPort {
   private async using<T>(ref: SessionRef, writes: boolean, use: (sandbox: Sandbox) => Promise<T>): Promise<T> {
     const session = await this.take(ref)
     try {
-      const { sandbox } = await session.ready(undefined)
+      const { sandbox } = await session.ready()
       if (writes) session.dirty = true
       return await use(sandbox)
     } finally {

@@ -1,14 +1,16 @@
-import { overLostConnections, type Database } from '@vm0/backends'
+import { overLostConnections, type Database, type Schema } from '@vm0/backends'
 import type { RunRef, RunState, SessionRef, Timings, Usage } from '@vm0/contract'
 import { runTransitions } from '@vm0/contract'
 import type { SavedCheckpoint } from '@vm0/checkpoints'
-import { sql } from 'kysely'
+import { sql, type Selectable } from 'kysely'
 
 export interface ClaimedRun {
   epoch: number
   spec: Buffer
   framework: string
   createdAtMs: number
+  /** The session as it was when it was taken. */
+  session: SessionState
 }
 
 export interface SessionState {
@@ -18,6 +20,23 @@ export interface SessionState {
   resources: Record<string, number>
   workspaceUpload: string | null
   epoch: number
+}
+
+type SessionRow = Pick<
+  Selectable<Schema['sessions']>,
+  'epoch' | 'template' | 'head' | 'agent_session_id' | 'resources' | 'workspace_upload'
+>
+type ClaimedRow = SessionRow & Pick<Selectable<Schema['runs']>, 'spec' | 'framework' | 'created_at'>
+
+function sessionState(row: SessionRow): SessionState {
+  return {
+    template: row.template,
+    head: row.head,
+    agentSessionId: row.agent_session_id,
+    resources: row.resources as Record<string, number>,
+    workspaceUpload: row.workspace_upload,
+    epoch: Number(row.epoch),
+  }
 }
 
 export interface RunEnd {
@@ -49,32 +68,37 @@ export class RunnerStore {
     private readonly patience: AbortSignal,
   ) {}
 
-  /** Takes the session (a change of owner raises its epoch) and the run, in one transaction; undefined when it is no longer queued. */
-  async claimRun(run: RunRef): Promise<ClaimedRun | undefined> {
-    return this.transaction(async (trx, attempt) => {
-      const epoch = await this.own(trx, run)
-      if (epoch === undefined) return undefined
-      let claim = trx
-        .updateTable('runs')
-        .set({ state: 'starting', epoch, started_at: sql<Date>`now()` })
-        .where('project_id', '=', run.projectId)
-        .where('id', '=', run.runId)
-      claim =
-        attempt === 1
-          ? claim.where('state', '=', 'queued')
-          : claim.where((eb) =>
-              eb.or([eb('state', '=', 'queued'), eb.and([eb('state', '=', 'starting'), eb('epoch', '=', epoch)])]),
-            )
-      const row = await claim.returning(['spec', 'framework', 'created_at']).executeTakeFirst()
-      return (
-        row && {
-          epoch,
-          spec: Buffer.from(row.spec),
-          framework: row.framework,
-          createdAtMs: new Date(row.created_at).getTime(),
-        }
-      )
-    })
+  /**
+   * Takes the session (a change of owner raises its epoch) and the run, in one statement: the only one before the prompt is
+   * sent. Undefined when the run is no longer queued.
+   */
+  async claimRun({ projectId, sessionId, runId }: RunRef): Promise<ClaimedRun | undefined> {
+    return overLostConnections(async (attempt) => {
+      // Tried again, it may find that the first try had been done.
+      const own = attempt === 1 ? sql`false` : sql`runs.state = 'starting' and runs.epoch = owned.epoch`
+      const { rows } = await sql<ClaimedRow>`
+        with owned as (
+          update sessions
+          set runner_id = ${this.runnerId},
+              epoch = epoch + case when runner_id is distinct from ${this.runnerId} then 1 else 0 end
+          where project_id = ${projectId} and id = ${sessionId} and state = 'open'
+          returning epoch, template, head, agent_session_id, resources, workspace_upload
+        ), claimed as (
+          update runs set state = 'starting', epoch = owned.epoch, started_at = now() from owned
+          where runs.project_id = ${projectId} and runs.id = ${runId} and (runs.state = 'queued' or (${own}))
+          returning runs.spec, runs.framework, runs.created_at
+        )
+        select * from owned, claimed`.execute(this.database.db)
+      const [row] = rows
+      if (!row) return undefined
+      return {
+        epoch: Number(row.epoch),
+        spec: Buffer.from(row.spec),
+        framework: row.framework,
+        createdAtMs: new Date(row.created_at).getTime(),
+        session: sessionState(row),
+      }
+    }, this.patience)
   }
 
   /** Takes the session for a command or a file operation; undefined when it doesn't exist or was deleted. */
@@ -109,15 +133,7 @@ export class RunnerStore {
       .where('id', '=', session.sessionId)
       .where('state', '=', 'open')
       .executeTakeFirst()
-    if (!row) return undefined
-    return {
-      template: row.template,
-      head: row.head,
-      agentSessionId: row.agent_session_id,
-      resources: row.resources as Record<string, number>,
-      workspaceUpload: row.workspace_upload,
-      epoch: Number(row.epoch),
-    }
+    return row && sessionState(row)
   }
 
   /** `starting` → `running`, with the versions that are known only now. */

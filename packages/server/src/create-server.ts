@@ -49,7 +49,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   const keys = new Keys(options.database, (ids) => streams.end(ids))
   const projects = new Projects(options.database)
   const sessions = new Sessions(options)
-  const runs = new Runs(options, sessions, dispatcher.wake)
+  const runs = new Runs(options, sessions, dispatcher)
   const parts: Parts = { options, keys, projects, sessions, runs, streams }
   let isStopping = false
 

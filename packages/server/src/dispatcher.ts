@@ -9,6 +9,8 @@ export class Dispatcher {
   private wanted = false
   private pumping: Promise<void> | undefined
   private closed = false
+  /** The runner had no room for the last one: who comes next waits behind it. */
+  private full = false
   private retry: NodeJS.Timeout | undefined
 
   constructor(private readonly options: Pick<ServerOptions, 'database' | 'runner' | 'onError'>) {}
@@ -23,6 +25,17 @@ export class Dispatcher {
     })
   }
 
+  /**
+   * The run is the first of its session, so that nothing of the session can be before it: unless others wait, the runner
+   * gets it without another look at the queue.
+   */
+  offer = (run: RunRef): void => {
+    if (this.closed || this.pumping || this.full) return this.wake()
+    void this.start(run).then((answer) => {
+      if (answer === 'full') this.full = true
+    })
+  }
+
   async close(): Promise<void> {
     this.closed = true
     this.wanted = false
@@ -33,9 +46,12 @@ export class Dispatcher {
   private async pump(): Promise<void> {
     while (this.wanted && !this.closed) {
       this.wanted = false
+      this.full = false
       try {
         for (const run of await this.ready()) {
-          if (this.closed || (await this.start(run)) === 'full') return
+          if (this.closed) return
+          this.full = (await this.start(run)) === 'full'
+          if (this.full) return
         }
       } catch (error) {
         this.failed(error)

@@ -11,6 +11,7 @@ import {
 } from '@vm0/contract'
 import { sql, type Selectable } from 'kysely'
 import { uuidv7 } from 'uuidv7'
+import type { Dispatcher } from './dispatcher.js'
 import { endingOf, queuedEvent } from './milestones.js'
 import type { ServerOptions } from './options.js'
 import { requireSight, type Principal } from './principal.js'
@@ -26,7 +27,7 @@ export class Runs {
   constructor(
     private readonly options: ServerOptions,
     private readonly sessions: Sessions,
-    private readonly dispatch: () => void,
+    private readonly dispatcher: Pick<Dispatcher, 'wake' | 'offer'>,
   ) {}
 
   /** Takes the run, or gives the one that the same request made before. The row alone makes it accepted. */
@@ -35,7 +36,11 @@ export class Runs {
     await this.requireFramework(body.framework)
     const made = (await this.find(projectId, id)) ?? (await this.insert(projectId, id, body, hash))
     if (made.body_hash !== hash) throw new Vm0Error('CONFLICT', `run ${id} exists and was made by another request`)
-    if (made.state === 'queued') this.dispatch()
+    if (made.state === 'queued') {
+      const ref = { projectId, sessionId: made.session_id, runId: id }
+      if (body.newSession || !body.sessionId) this.dispatcher.offer(ref)
+      else this.dispatcher.wake()
+    }
     return runView(made, this.options.secrets)
   }
 
@@ -163,7 +168,7 @@ export class Runs {
       .executeTakeFirst()
     if (Number(cancelled.numUpdatedRows) === 1) {
       this.options.eventLog.wake(ref)
-      this.dispatch()
+      this.dispatcher.wake()
     } else if (isEnded(row.state as RunState)) {
       throw new Vm0Error('RUN_ENDED', `run ${id} has ended as ${row.state}`)
     } else await this.options.runner.cancel(ref)
