@@ -101,7 +101,7 @@ export class Turns {
 
 /** An agent that is killed in its first moments has told the id of a conversation that it had not written yet. */
 function isLost(message: Message): boolean {
-  return message.is_error === true && /^No conversation found with session ID/.test(text(list(message.errors)[0]))
+  return message.is_error === true && text(list(message.errors)[0]).startsWith('No conversation found with session ID')
 }
 
 function reasonOf(message: Message): TurnEnd['reason'] {
