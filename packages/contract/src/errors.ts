@@ -185,6 +185,12 @@ export const errorTable = {
     retryable: false,
     hint: 'Give an absolute path of a regular file inside the sandbox.',
   },
+  FILE_CHANGED: {
+    status: 409,
+    exit: 2,
+    retryable: false,
+    hint: 'Pass --force to overwrite your changes, or -o with another folder.',
+  },
 } as const satisfies Record<string, ErrorEntry>
 
 export interface ErrorEntry {

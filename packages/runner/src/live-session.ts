@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { CheckpointManifest, SavedCheckpoint } from '@vm0/checkpoints'
 import { defaultResources, Vm0Error, type Resources, type RunSpec, type SessionRef } from '@vm0/contract'
-import type { AgentProtocol, FrameworkDriver } from '@vm0/frameworks'
+import type { AgentProtocol, AgentRelease, FrameworkDriver } from '@vm0/frameworks'
 import type { ModelTraffic } from '@vm0/gateway'
 import type { MonitoredProcess, OutputLine, Sandbox } from '@vm0/sandbox'
 import type { RunnerOptions } from './options.js'
@@ -39,6 +39,8 @@ export class LiveSession {
   private conversation: CheckpointManifest['conversation'] = null
   private unregister: (() => void) | undefined
   template = ''
+  /** The agent releases that the sandbox has: those installed when it was made. */
+  private mountedReleases: AgentRelease[] = []
   private saving: Promise<unknown> = Promise.resolve()
 
   constructor(
@@ -95,13 +97,13 @@ export class LiveSession {
   }
 
   private async platformMounts() {
-    const mounts: { source: string; target: string }[] = []
-    for (const framework of ['claude-code']) {
-      for (const release of await this.options.releases.list(framework)) {
-        mounts.push({ source: release.directory, target: releaseTarget(framework, release.version) })
-      }
-    }
-    return mounts
+    this.mountedReleases = (
+      await Promise.all(['claude-code'].map((framework) => this.options.releases.list(framework)))
+    ).flat()
+    return this.mountedReleases.map(({ framework, version, directory }) => ({
+      source: directory,
+      target: releaseTarget(framework, version),
+    }))
   }
 
   /** Unpacks a tar that was uploaded before into /workspace, inside the sandbox: its names are not to be trusted. */
@@ -147,7 +149,10 @@ export class LiveSession {
     ])
     if (this.agent?.launchKey === launchKey) return { agent: this.agent, started: false }
     await this.stopAgent()
-    const release = await this.options.releases.newest(driver.name)
+    // The newest that this sandbox has: one that was installed since isn't mounted in it.
+    const release =
+      this.mountedReleases.findLast(({ framework }) => framework === driver.name) ??
+      (await this.options.releases.newest(driver.name))
     const resume = this.conversation && this.conversation.framework !== driver.name ? null : this.agentSessionId
     const launch = driver.launch({
       releaseDir: releaseTarget(driver.name, release.version),

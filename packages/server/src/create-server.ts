@@ -12,6 +12,7 @@ import {
 import { Dispatcher } from './dispatcher.js'
 import { Keys } from './keys.js'
 import type { ServerOptions } from './options.js'
+import { frameworkRoutes } from './routes/frameworks.js'
 import { runRoutes } from './routes/runs.js'
 import { sandboxRoutes } from './routes/sandbox.js'
 import { otherRoutes } from './routes/other.js'
@@ -70,7 +71,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   })
   app.setErrorHandler(async (thrown: FastifyError, request, reply) => {
     const error = asVm0Error(thrown)
-    if (error.code === 'REQUEST_TOO_LARGE') await swallowRest(request.raw)
+    await swallowRest(request.raw)
     if (error.code === 'INTERNAL') options.onError?.(thrown)
     return reply
       .code(error.status)
@@ -114,6 +115,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
       runRoutes(scope as unknown as App, parts)
       sandboxRoutes(scope as unknown as App, parts)
       otherRoutes(scope as unknown as App, parts)
+      frameworkRoutes(scope as unknown as App, parts)
     },
     { prefix: '/v1' },
   )
