@@ -7,8 +7,8 @@ import { checkPath, missing } from './files.js'
 
 const pack = `
 if test -d "$1"; then exec tar -c --format=posix --numeric-owner -C "$1" -f - .; fi
-test -e "$1" || test -L "$1" || exit 44
-exec tar -c --format=posix --numeric-owner -C "$2" -f - -- "./$3"
+test -e "$1" || exit 44
+exec tar -c -h --format=posix --numeric-owner -C "$2" -f - -- "./$3"
 `
 /** tar's status when a file changed or grew while it was read: the archive is whole, as a copy of a live folder can be. */
 const changedMeanwhile = 1

@@ -23,7 +23,7 @@ export class Sessions {
     const { id = uuidv7(), ...rest } = body
     const hash = bodyHash(rest)
     const template = this.options.resolveTemplate(body.template ?? 'standard')
-    if (body.workspaceUpload) await this.requireUpload(projectId, body.workspaceUpload)
+    if (body.workspaceUpload) await this.requireUpload(projectId, body.workspaceUpload, db)
     const inserted = await db
       .insertInto('sessions')
       .values({
@@ -45,8 +45,9 @@ export class Sessions {
     return id
   }
 
-  async requireUpload(projectId: string, digest: string): Promise<void> {
-    const row = await this.options.database.db
+  /** `db` is the transaction that it is part of: the embedded database has one connection, which that one holds. */
+  async requireUpload(projectId: string, digest: string, db: Database['db'] = this.options.database.db): Promise<void> {
+    const row = await db
       .selectFrom('uploads')
       .select('digest')
       .where('project_id', '=', projectId)

@@ -12,7 +12,7 @@ import type { ClientOptions } from './config.js'
 import { Http, lineError, linesOf } from './http.js'
 import { Run } from './run.js'
 import { Session, type RunOptions } from './session.js'
-import { uploadWorkspace } from './transfer/workspace.js'
+import { sendWorkspace } from './transfer/send-workspace.js'
 
 /**
  * A page of a list, the newest first.
@@ -103,7 +103,7 @@ export class Vm0 {
      */
     create: async ({ workspace, ...options }: SessionOptions = {}): Promise<Session> => {
       const id = uuidv7()
-      const workspaceUpload = workspace === undefined ? undefined : await uploadWorkspace(this.http, workspace)
+      const workspaceUpload = await sendWorkspace(this.http, workspace)
       await this.http.json('/sessions', {
         method: 'POST',
         json: { ...options, id, ...(workspaceUpload ? { workspaceUpload } : {}) },

@@ -1,13 +1,4 @@
-import {
-  isErrorCode,
-  noTimings,
-  noUsage,
-  Vm0Error,
-  type Outcome,
-  type RunView,
-  type Timings,
-  type Usage,
-} from '@vm0/contract'
+import { isErrorCode, Vm0Error, type Outcome, type RunView, type Timings, type Usage } from '@vm0/contract'
 import type { Session } from './session.js'
 
 /** What went wrong: a code of the errors page, what happened, and what to do. */
@@ -119,9 +110,17 @@ export function resultOfFailure(error: Vm0Error, session: () => Session): RunRes
     outcome: code === 'CANCELLED' ? 'cancelled' : 'failed',
     reason: code.toLowerCase(),
     text: '',
-    usage: noUsage,
+    usage: { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0 },
     costUsd: 0,
-    timings: noTimings,
+    timings: {
+      queuedMs: null,
+      sandboxReadyMs: null,
+      promptSentMs: null,
+      firstModelRequestMs: null,
+      firstTokenMs: null,
+      agentFinishedMs: null,
+      totalMs: null,
+    },
     checkpoint: null,
     error: { code, message, hint, details },
     // Of a run that was picked up by its id, and whose server can't be asked, it isn't known.

@@ -1,8 +1,8 @@
 import { posix } from 'node:path'
 import { Vm0Error, type FileEntry } from '@vm0/contract'
 import type { Http, RequestBody } from './http.js'
-import { receiveTree, type DownloadOptions, type DownloadResult } from './transfer/receive-tree.js'
-import { sendTree, type UploadOptions } from './transfer/send-tree.js'
+import type { DownloadOptions, DownloadResult } from './transfer/receive-tree.js'
+import type { UploadOptions } from './transfer/send-tree.js'
 
 /**
  * Files in the session's sandbox, by absolute path. A session without a sandbox gets one back by itself.
@@ -94,7 +94,8 @@ export class SessionFiles {
    * await session.files.upload('./fixtures', '/workspace/fixtures')
    * await session.files.upload('./README.md', '/workspace/README.md')
    */
-  upload(localPath: string, remotePath: string, options: UploadOptions = {}): Promise<void> {
+  async upload(localPath: string, remotePath: string, options: UploadOptions = {}): Promise<void> {
+    const { sendTree } = await import('./transfer/send-tree.js')
     return sendTree(this.http, localPath, remotePath, (path) => this.url('tree', path), options)
   }
 
@@ -110,6 +111,7 @@ export class SessionFiles {
    */
   async download(remotePath: string, localPath: string, options: DownloadOptions = {}): Promise<DownloadResult> {
     const { signal } = options
+    const { receiveTree } = await import('./transfer/receive-tree.js')
     const response = await this.http.request(await this.url('tree', remotePath), { signal, patient: true })
     return receiveTree(response, localPath, options)
   }

@@ -3,7 +3,7 @@ import { uuidv7 } from 'uuidv7'
 import { lineError, linesOf, type Http } from './http.js'
 import { Run } from './run.js'
 import { SessionFiles } from './session-files.js'
-import { uploadWorkspace } from './transfer/workspace.js'
+import { sendWorkspace } from './transfer/send-workspace.js'
 
 /**
  * What a run is told. Only the prompt is needed.
@@ -93,7 +93,7 @@ export class Session {
     const before = this.made
     const send = async (): Promise<void> => {
       if (signal?.aborted) throw new Vm0Error('CANCELLED', 'the run was aborted by its signal before it was sent')
-      const workspaceUpload = workspace === undefined ? undefined : await uploadWorkspace(this.http, workspace, signal)
+      const workspaceUpload = await sendWorkspace(this.http, workspace, signal)
       const body: CreateRun = {
         ...options,
         id,
