@@ -3,6 +3,12 @@ import { resolveEndpoint, type ClientOptions } from './config.js'
 
 export type RequestBody = NonNullable<RequestInit['body']>
 
+/**
+ * With `redirect` and `window` so, Node's fetch sends a stream as it is; otherwise it keeps a copy of all of it in memory
+ * for a redirect that a stream can't follow anyway.
+ */
+const streaming = { duplex: 'half', redirect: 'error', window: null } as const
+
 export interface RequestOptions {
   method?: string
   /** Sent as JSON. */
@@ -87,7 +93,7 @@ export class Http {
           ...(json === undefined ? {} : { 'content-type': 'application/json' }),
           ...headers,
         },
-        ...(json !== undefined ? { body: JSON.stringify(json) } : body ? { body: body(), duplex: 'half' } : {}),
+        ...(json !== undefined ? { body: JSON.stringify(json) } : body ? { body: body(), ...streaming } : {}),
         signal: signal ? AbortSignal.any([signal, head.signal]) : head.signal,
       } as RequestInit)
     } catch (cause) {
