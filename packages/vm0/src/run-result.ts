@@ -1,7 +1,13 @@
 import { isErrorCode, Vm0Error, type Outcome, type RunView, type Timings, type Usage } from '@vm0/contract'
 import type { Session } from './session.js'
 
-/** What went wrong: a code of the errors page, what happened, and what to do. */
+/**
+ * What went wrong: a code of the errors page, what happened, and what to do.
+ *
+ * @example
+ * const { error } = await vm0.run({ prompt: 'say hello', framework: 'no-such-agent' }).result()
+ * console.log(error?.code, error?.hint)
+ */
 export interface RunFailure {
   code: string
   message: string
@@ -50,6 +56,7 @@ export interface RunResult {
 export class RunError extends Vm0Error {
   override readonly name = 'RunError'
 
+  /** @internal */
   constructor(
     /**
      * What the run gave until then.
