@@ -140,8 +140,8 @@ export class Vm0 {
      * `run.get()` or `run.result()`.
      *
      * @example
-     * const started = vm0.run({ prompt: 'say hello' })
-     * const { outcome, session } = await vm0.runs.get(started.id).result()
+     * const { id } = await vm0.run({ prompt: 'say hello' }).get()
+     * const { outcome, session } = await vm0.runs.get(id).result()
      */
     get: (id: string): Run => new Run(this.http, id, undefined, Promise.resolve()),
 

@@ -38,7 +38,7 @@ export interface RunResult {
   checkpoint: string | null
   /** What went wrong; null when the run succeeded. */
   error: RunFailure | null
-  /** The session, to go on with. */
+  /** The session, to go on with. Of a run that was picked up by its id, and that the server did not tell of, it throws NOT_READY. */
   session: Session
 }
 
