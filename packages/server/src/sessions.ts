@@ -45,7 +45,6 @@ export class Sessions {
     return id
   }
 
-  /** `db` is the transaction that it is part of: the embedded database has one connection, which that one holds. */
   async requireUpload(projectId: string, digest: string, db: Database['db'] = this.options.database.db): Promise<void> {
     const row = await db
       .selectFrom('uploads')

@@ -47,13 +47,15 @@ test('a run from ready to done', () => {
     [
       { type: 'sandbox.ready', sandboxId: 'x', how: 'cold', durationMs: 57, template: digest, agentVersion: '2.1.330' },
       said("I'll look at the "),
-      said('failing test first.\n'),
+      said('failing test first. \n'),
       started('1', 'Bash', 'shell', 'npm test'),
       finished('1', 'Bash', { ok: false, exitCode: 1, durationMs: 3200, error: 'Exit code 1' }),
       started('2', 'Read', 'read', '/workspace/src/clock.ts'),
       finished('2', 'Read', { durationMs: 4 }),
       started('3', 'Edit', 'edit', '/workspace/src/clock.ts', edit),
       finished('3', 'Edit'),
+      started('5', 'Write', 'edit', '/workspace/new.ts', { content: 'a\nb\n' }),
+      finished('5', 'Write'),
       started('4', 'Bash', 'shell', 'npm test'),
       finished('4', 'Bash', { exitCode: 0 }),
       said('All tests pass.\n\nThe mock ignored the zone.'),
@@ -66,6 +68,7 @@ test('a run from ready to done', () => {
   ▸ Bash   npm test                       ✗ exit 1   3.2 s
   ▸ Read   src/clock.ts
   ▸ Edit   src/clock.ts                   +7 −2
+  ▸ Write  new.ts                         +2
   ▸ Bash   npm test                       ✓          3.0 s
   All tests pass.
   

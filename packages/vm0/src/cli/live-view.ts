@@ -27,7 +27,7 @@ export interface LiveViewOptions {
 export class LiveView {
   /** The line has begun and has no newline yet. */
   private inLine = false
-  private newlines = ''
+  private space = ''
   private openTool: string | undefined
   private readonly tools = new Map<string, Started>()
   private readonly streamed = new Set<string>()
@@ -143,7 +143,10 @@ export class LiveView {
       return kind === 'shell' ? `${red(mark.padEnd(statusWidth))}   ${dim(took)}` : red(mark)
     }
     const lines = kind === 'edit' ? changedLines(started?.input) : undefined
-    if (lines) return `${green(`+${lines.added}`)} ${red(`−${lines.removed}`)}`
+    if (lines) {
+      const added = lines.added > 0 ? green(`+${lines.added}`) : ''
+      return [added, lines.removed > 0 ? red(`−${lines.removed}`) : ''].filter(Boolean).join(' ')
+    }
     if (kind === 'read' || kind === 'edit' || kind === 'search' || kind === 'plan') return ''
     return `${green('✓'.padEnd(statusWidth))}   ${dim(took)}`
   }
@@ -152,16 +155,16 @@ export class LiveView {
     return this.options.width
   }
 
-  /** Newlines at the end wait for what follows: a tool's line, say, needs none. */
+  /** White space at the end waits for what follows: a tool's line, say, needs none. */
   private text(text: string): void {
     if (this.openTool) this.endLine()
     const all = printable(text)
-    const shown = all.replace(/\n+$/, '')
+    const shown = all.trimEnd()
     if (shown) {
-      this.write(`${this.inLine ? '' : '  '}${(this.newlines + shown).replaceAll('\n', '\n  ')}`)
-      this.newlines = ''
+      this.write(`${this.inLine ? '' : '  '}${(this.space + shown).replaceAll('\n', '\n  ')}`)
+      this.space = ''
     }
-    if (this.inLine) this.newlines += all.slice(shown.length)
+    if (this.inLine) this.space += all.slice(shown.length)
   }
 
   private line(text: string): void {
@@ -179,7 +182,7 @@ export class LiveView {
   private endLine(): void {
     if (this.inLine) this.options.write('\n')
     this.inLine = false
-    this.newlines = ''
+    this.space = ''
     this.openTool = undefined
   }
 }
