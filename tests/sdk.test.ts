@@ -4,6 +4,7 @@ import {
   lstat,
   mkdir,
   mkdtemp,
+  open,
   readFile,
   readdir,
   readlink,
@@ -126,6 +127,18 @@ test('a file goes and comes under another name; what is no file or folder is ref
     code: 'FILE_INVALID',
     message: expect.stringContaining('pipe') as string,
   })
+})
+
+test('an upload that does not fit is told as a full disk, and the session goes on', async () => {
+  const session = await platform.client.sessions.create({ resources: { diskMiB: 64 } })
+  const file = await open(join(local, 'large'), 'w')
+  await file.truncate(300 * 1024 ** 2)
+  await file.close()
+  const error = await rejection(session.files.upload(local, '/workspace/copy'))
+  expect(error).toMatchObject({ code: 'SANDBOX_DISK_FULL', status: 507 })
+  await session.files.remove('/workspace/copy')
+  expect(await session.files.list()).toEqual([])
+  await session.close()
 })
 
 test("a path with .. names what it names in the sandbox, not another of the server's calls", async () => {

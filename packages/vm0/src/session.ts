@@ -157,14 +157,17 @@ export class Session {
       retry: false,
       patient: true,
     })
+    let ended = false
+    // Read to its end: then the server has let go of the session too.
     for await (const part of linesOf<ExecOutput>(response, signal)) {
       if (part.type === 'error') throw lineError(part)
       yield part
-      if (part.type === 'exit') return
+      ended ||= part.type === 'exit'
     }
-    throw new Vm0Error('SERVER_UNREACHABLE', 'the answer ended before the command did', {
-      hint: 'The server stopped meanwhile: look whether the command did its work, then run it again.',
-    })
+    if (!ended)
+      throw new Vm0Error('SERVER_UNREACHABLE', 'the answer ended before the command did', {
+        hint: 'The server stopped meanwhile: look whether the command did its work, then run it again.',
+      })
   }
 
   /**
