@@ -215,6 +215,12 @@ export const errorTable = {
     retryable: false,
     hint: 'Give an absolute path of a regular file inside the sandbox.',
   },
+  FILE_CHANGED: {
+    status: 409,
+    exit: 2,
+    retryable: false,
+    hint: 'Pass --force to overwrite your changes, or -o with another folder.',
+  },
 } as const satisfies Record<string, ErrorEntry>
 
 export interface ErrorEntry {
@@ -237,16 +243,68 @@ export interface Vm0ErrorOptions {
   retryable?: boolean
 }
 
-/** The one error class of the platform and of the SDK. `message` says what happened and what was expected. */
+/**
+ * The one error class of the platform and of the SDK. `message` says what happened and what was expected.
+ *
+ * @example
+ * try {
+ *   await session.files.read('/nothing')
+ * } catch (error) {
+ *   if (error instanceof Vm0Error) console.log(error.code, error.message, error.hint)
+ * }
+ */
 export class Vm0Error extends Error {
   override readonly name: string = 'Vm0Error'
+  /**
+   * Stable, such as `FILE_NOT_FOUND`: what to decide by.
+   *
+   * @example
+   * const error = await session.files.read('/nothing').catch((e) => e)
+   * if (error.code === 'FILE_NOT_FOUND') console.log('not there yet')
+   */
   readonly code: ErrorCode
+  /**
+   * What to do, as a sentence for a person.
+   *
+   * @example
+   * const error = await session.files.read('/nothing').catch((e) => e)
+   * console.log(error.hint)
+   */
   readonly hint: string
+  /**
+   * Whether the same may succeed later.
+   *
+   * @example
+   * const error = await session.files.read('/nothing').catch((e) => e)
+   * if (error.retryable) await session.files.read('/nothing')
+   */
   readonly retryable: boolean
+  /**
+   * HTTP status of the answer that told it, or that would.
+   *
+   * @example
+   * const error = await session.files.read('/nothing').catch((e) => e)
+   * console.log(error.status === 404)
+   */
   readonly status: number
+  /**
+   * What else is known, by name.
+   *
+   * @example
+   * const error = await session.files.read('/nothing').catch((e) => e)
+   * console.log(error.details)
+   */
   readonly details: Record<string, unknown>
+  /**
+   * Id of the request in the server's log.
+   *
+   * @example
+   * const error = await session.files.read('/nothing').catch((e) => e)
+   * console.log(error.requestId)
+   */
   readonly requestId: string | undefined
 
+  /** @internal */
   constructor(code: ErrorCode, message: string, options: Vm0ErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     const entry = errorTable[code]
@@ -258,6 +316,13 @@ export class Vm0Error extends Error {
     this.requestId = options.requestId
   }
 
+  /**
+   * Exit status of the command for it.
+   *
+   * @example
+   * const error = await session.files.read('/nothing').catch((e) => e)
+   * process.exitCode = error.exitStatus
+   */
   get exitStatus(): number {
     return errorTable[this.code].exit
   }

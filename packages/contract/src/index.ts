@@ -1,4 +1,5 @@
 export * from './canonical-json.js'
+export type * from './check.js'
 export * from './cursor.js'
 export * from './errors.js'
 export * from './events.js'

@@ -39,7 +39,12 @@ export interface RunnerPort {
   readFile(session: SessionRef, path: string): Promise<AsyncIterable<Uint8Array>>
   writeFile(session: SessionRef, path: string, content: AsyncIterable<Uint8Array>): Promise<void>
   listFiles(session: SessionRef, path: string): Promise<FileEntry[]>
+  statFile(session: SessionRef, path: string): Promise<FileEntry>
   removeFile(session: SessionRef, path: string): Promise<void>
+  /** A tar of what is at `path`, which may be a link: of a folder what is in it (its first entry is `./`), else of that one file. */
+  readTree(session: SessionRef, path: string): Promise<AsyncIterable<Uint8Array>>
+  /** Unpacks a tar into the folder `path`, which is made when it isn't there. */
+  writeTree(session: SessionRef, path: string, content: AsyncIterable<Uint8Array>): Promise<void>
   /** Saves the session and frees its sandbox. */
   close(session: SessionRef): Promise<void>
   /** Frees the sandbox without saving. */

@@ -200,3 +200,15 @@ export const frameworkSchema = z.object({
   default: z.string().nullable(),
 })
 export type FrameworkView = z.infer<typeof frameworkSchema>
+
+export const installFrameworkSchema = z.strictObject({
+  name: z.string().min(1).max(64),
+  version: z.string().regex(/^\d+\.\d+\.\d+$/, 'expected an exact version such as 2.1.330'),
+})
+/** One line of the NDJSON answer of POST /v1/frameworks. */
+export const installOutputSchema = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('progress'), message: z.string() }),
+  z.object({ type: z.literal('installed'), framework: frameworkSchema }),
+  z.object({ type: z.literal('error'), code: z.string(), message: z.string(), hint: z.string() }),
+])
+export type InstallOutput = z.infer<typeof installOutputSchema>

@@ -155,6 +155,9 @@ export async function startDaemon({
             return { name, versions, default: versions.at(-1) ?? null }
           }),
         ),
+      installFramework: async (name, version, onProgress) => {
+        await releases.install(name, version, onProgress)
+      },
       onError: (error) => logger.error({ error }, 'server error'),
     })
     const { app, dispatch, drain, close } = server

@@ -18,6 +18,7 @@ import { WarmPool } from './pool/pool.js'
 import { makeWarmSandbox } from './pool/warm-sandbox.js'
 import { RunLife } from './run-life.js'
 import { RunnerStore } from './store.js'
+import { readTree, writeTree } from './trees.js'
 
 const keyOf = (ref: SessionRef): string => `${ref.projectId}/${ref.sessionId}`
 const runKeyOf = (ref: RunRef): string => `${ref.projectId}/${ref.runId}`
@@ -151,30 +152,28 @@ export class Runner implements RunnerPort {
     }
   }
 
-  async readFile(ref: SessionRef, path: string): Promise<AsyncIterable<Uint8Array>> {
-    const session = await this.take(ref)
-    const release = (): void => this.release(session)
-    try {
-      const content = await files.readFile((await session.ready()).sandbox, path)
-      return (async function* () {
-        try {
-          yield* content
-        } finally {
-          release()
-        }
-      })()
-    } catch (error) {
-      release()
-      throw error
-    }
+  readFile(ref: SessionRef, path: string): Promise<AsyncIterable<Uint8Array>> {
+    return this.reading(ref, (sandbox, release) => files.readFile(sandbox, path, release))
+  }
+
+  readTree(ref: SessionRef, path: string): Promise<AsyncIterable<Uint8Array>> {
+    return this.reading(ref, (sandbox, release) => readTree(sandbox, path, release))
   }
 
   writeFile(ref: SessionRef, path: string, content: AsyncIterable<Uint8Array>): Promise<void> {
     return this.using(ref, true, (sandbox) => files.writeFile(sandbox, path, content))
   }
 
+  writeTree(ref: SessionRef, path: string, content: AsyncIterable<Uint8Array>): Promise<void> {
+    return this.using(ref, true, (sandbox) => writeTree(sandbox, path, content))
+  }
+
   listFiles(ref: SessionRef, path: string): Promise<FileEntry[]> {
     return this.using(ref, false, (sandbox) => files.listFiles(sandbox, path))
+  }
+
+  statFile(ref: SessionRef, path: string): Promise<FileEntry> {
+    return this.using(ref, false, (sandbox) => files.statFile(sandbox, path))
   }
 
   removeFile(ref: SessionRef, path: string): Promise<void> {
@@ -216,6 +215,22 @@ export class Runner implements RunnerPort {
     await Promise.all(parked)
     await Promise.allSettled([...this.parking.values(), this.pool?.close()])
     clearTimeout(timer)
+  }
+
+  /** The session stays in use until `release` is called. */
+  private async reading<T>(ref: SessionRef, open: (sandbox: Sandbox, release: () => void) => Promise<T>): Promise<T> {
+    const session = await this.take(ref)
+    let released = false
+    const release = (): void => {
+      if (!released) this.release(session)
+      released = true
+    }
+    try {
+      return await open((await session.ready()).sandbox, release)
+    } catch (error) {
+      release()
+      throw error
+    }
   }
 
   private async using<T>(ref: SessionRef, writes: boolean, use: (sandbox: Sandbox) => Promise<T>): Promise<T> {

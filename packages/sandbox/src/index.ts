@@ -1,5 +1,5 @@
 export type * from './engine.js'
 export { isCgroup2 } from './cgroup/cgroup.js'
 export { openOciEngine, reapInstallation } from './oci/engine.js'
-export { ensureTemplate } from './template/index.js'
+export { ensureTemplate, findTemplate } from './template/index.js'
 export type { Template, TemplateOptions } from './template/index.js'

@@ -10,6 +10,7 @@ import type { ServerOptions } from './options.js'
 import { maxBodyBytes, tellProblem, tellProblems } from './problems.js'
 import { Projects } from './projects.js'
 import { eventRoutes } from './routes/events.js'
+import { frameworkRoutes } from './routes/frameworks.js'
 import { keyRoutes } from './routes/keys.js'
 import { otherRoutes } from './routes/other.js'
 import { runnerRoutes } from './routes/runners.js'
@@ -86,7 +87,15 @@ export async function createServer(options: ServerOptions): Promise<Server> {
         'onRequest',
         accessHook(keys, new RequestRate(limits), () => isStopping),
       )
-      for (const routes of [runRoutes, eventRoutes, sandboxRoutes, keyRoutes, otherRoutes, runnerRoutes])
+      for (const routes of [
+        runRoutes,
+        eventRoutes,
+        sandboxRoutes,
+        keyRoutes,
+        frameworkRoutes,
+        otherRoutes,
+        runnerRoutes,
+      ])
         routes(scope as unknown as App, parts)
     },
     { prefix: '/v1' },

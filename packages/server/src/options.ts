@@ -14,6 +14,8 @@ export interface ServerOptions {
   /** Digest of a template by name or digest; throws UNKNOWN_TEMPLATE. */
   resolveTemplate(name: string): string
   frameworks(): Promise<FrameworkView[]>
+  /** Makes an exact version available; tells what it does, a line each. */
+  installFramework(name: string, version: string, onProgress: (message: string) => void): Promise<void>
   /** Is told of what went wrong in the server itself. */
   onError?(error: unknown): void
 }

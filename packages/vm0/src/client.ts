@@ -1,43 +1,85 @@
-import type {
-  CreateKey,
-  CreateProject,
-  CreateSession,
-  CreateToken,
-  FrameworkView,
-  KeyView,
-  ProjectView,
-  RunnerStatus,
-  RunView,
-  SessionView,
-  TokenView,
+import {
+  Vm0Error,
+  type CreateKey,
+  type CreateProject,
+  type CreateSession,
+  type CreateToken,
+  type FrameworkView,
+  type InstallOutput,
+  type KeyView,
+  type ProjectView,
+  type RunnerStatus,
+  type RunView,
+  type SessionView,
+  type TokenView,
 } from '@vm0/contract/client'
 import { uuidv7 } from 'uuidv7'
 import type { ClientOptions } from './config.js'
-import { Http } from './http.js'
+import { Http, lineError, linesOf } from './http.js'
 import { Run } from './run.js'
 import { Session, type RunOptions } from './session.js'
-import { sendWorkspace } from './send-workspace.js'
+import { sendWorkspace } from './transfer/send-workspace.js'
 
+/**
+ * A page of a list, the newest first.
+ *
+ * @example
+ * const { items, next } = await vm0.sessions.list({ limit: 20 })
+ */
 export interface Page<T> {
   items: T[]
+  /** What `before` takes to get the next page; null at the end. */
   next: string | null
 }
+
+/**
+ * Which part of a list.
+ *
+ * @example
+ * const runs = await vm0.runs.list({ limit: 20, sessionId: session.id })
+ */
 export interface PageOptions {
+  /** 1 to 200; default 50. */
   limit?: number
+  /** `next` of the page before. */
   before?: string
+  /** Only runs of this session. */
   sessionId?: string
 }
 
-/** A client of one VM0 server. */
+/**
+ * What a session is made with: `template`, `resources`, `labels`.
+ *
+ * @example
+ * await vm0.sessions.create({ workspace: '.', resources: { memoryMiB: 4096 }, labels: { team: 'web' } })
+ */
+export interface SessionOptions extends Omit<CreateSession, 'id' | 'workspaceUpload'> {
+  /** A local folder that is put into /workspace, without what its .gitignore excludes. */
+  workspace?: string
+}
+
+/**
+ * A client of one VM0 server.
+ *
+ * @example
+ * const client = new Vm0({ url: 'http://127.0.0.1:7300', apiKey: 'vm0_…' })
+ */
 export class Vm0 {
   private readonly http: Http
 
+  /**
+   * The same as `createClient(options)`.
+   *
+   * @example
+   * const client = new Vm0({ url: 'http://127.0.0.1:7300', apiKey: 'vm0_…' })
+   */
   constructor(options: ClientOptions = {}) {
     this.http = new Http(options)
   }
 
   /**
-   * Starts a run and returns at once; its id and its session's are known already.
+   * Starts a run and returns at once; its id and its session's are known already, and sending it again after a failure
+   * is safe.
    *
    * @example
    * const { text } = await vm0.run({ framework: 'claude-code', prompt: 'buy me a coffee' })
@@ -52,12 +94,20 @@ export class Vm0 {
     return target.run(options)
   }
 
+  /**
+   * Sessions of the key's project.
+   *
+   * @example
+   * const { items } = await vm0.sessions.list()
+   */
   readonly sessions = {
-    /** Makes an empty session, to upload into or to run commands in before the first prompt. */
-    create: async ({
-      workspace,
-      ...options
-    }: Omit<CreateSession, 'id' | 'workspaceUpload'> & { workspace?: string } = {}): Promise<Session> => {
+    /**
+     * Makes an empty session, to upload into or to run commands in before the first prompt.
+     *
+     * @example
+     * const session = await vm0.sessions.create({ workspace: '.' })
+     */
+    create: async ({ workspace, ...options }: SessionOptions = {}): Promise<Session> => {
       const id = uuidv7()
       const workspaceUpload = await sendWorkspace(this.http, workspace)
       await this.http.json('/sessions', {
@@ -66,27 +116,73 @@ export class Vm0 {
       })
       return new Session(this.http, id)
     },
+
+    /**
+     * A session by its id. Asks nothing yet.
+     *
+     * @example
+     * const again = vm0.sessions.get(session.id)
+     */
     get: (id: string): Session => new Session(this.http, id),
+
+    /**
+     * Sessions, the newest first.
+     *
+     * @example
+     * for (const { id, state } of (await vm0.sessions.list({ limit: 10 })).items) console.log(id, state)
+     */
     list: (options: PageOptions = {}): Promise<Page<SessionView>> => this.http.json(`/sessions${query(options)}`),
   }
 
+  /**
+   * Runs of the key's project.
+   *
+   * @example
+   * const { items } = await vm0.runs.list()
+   */
   readonly runs = {
-    /** Picks up a run, for example in another program. Asks nothing yet; `session` is known after `await run.get()`. */
+    /**
+     * Picks up a run, for example in another program. Asks nothing yet: its `session` is known after `await run`,
+     * `run.get()` or `run.result()`.
+     *
+     * @example
+     * const { id } = await vm0.run({ prompt: 'say hello' }).get()
+     * const { outcome, session } = await vm0.runs.get(id).result()
+     */
     get: (id: string): Run => new Run(this.http, id, undefined, Promise.resolve()),
+
+    /**
+     * Runs, the newest first.
+     *
+     * @example
+     * for (const { id, state, costUsd } of (await vm0.runs.list()).items) console.log(id, state, costUsd)
+     */
     list: (options: PageOptions = {}): Promise<Page<RunView>> => this.http.json(`/runs${query(options)}`),
   }
 
+  /**
+   * API keys of the key's project.
+   *
+   * @example
+   * const keys = await vm0.keys.list()
+   */
   readonly keys = {
     /**
      * Makes a key; `key` in the answer is shown this once. By default it may read and write in this client's project, until
      * it is revoked.
      *
      * @example
-     * const { key } = await vm0.keys.create('ci', { scopes: ['read'], expiresInMs: 7 * 86_400_000 })
+     * const { id, key } = await vm0.keys.create('ci', { scopes: ['read'], expiresInMs: 7 * 86_400_000 })
      */
     create: (name: string, options: Omit<CreateKey, 'name'> = {}): Promise<KeyView> =>
       this.http.json('/keys', { method: 'POST', json: { ...options, name }, retry: false }),
-    /** All keys of the project, the newest first. */
+
+    /**
+     * All keys of the project, also revoked ones, without the keys themselves; the newest first.
+     *
+     * @example
+     * for (const { id, name, revokedAt } of await vm0.keys.list()) console.log(id, name, revokedAt)
+     */
     list: async (): Promise<KeyView[]> => {
       const all: KeyView[] = []
       for (let before: string | null | undefined; before !== null;) {
@@ -96,13 +192,15 @@ export class Vm0 {
       }
       return all
     },
-    /** Ends a key with the tokens that it made. */
-    revoke: (id: string): Promise<void> => this.http.json(`/keys/${id}`, { method: 'DELETE' }),
-  }
 
-  readonly runners = {
-    /** The hosts that carry sandboxes, and what they have at this moment. */
-    list: async (): Promise<RunnerStatus[]> => (await this.http.json<{ items: RunnerStatus[] }>('/runners')).items,
+    /**
+     * Ends a key at once, with the tokens that it made. Throws NOT_FOUND.
+     *
+     * @example
+     * const { id } = await vm0.keys.create('for an hour')
+     * await vm0.keys.revoke(id)
+     */
+    revoke: (id: string): Promise<void> => this.http.json(`/keys/${id}`, { method: 'DELETE' }),
   }
 
   readonly tokens = {
@@ -111,25 +209,85 @@ export class Vm0 {
      * hour. `new EventSource(url + '/v1/runs/' + id + '/events?token=' + token)` follows a run with it.
      *
      * @example
-     * const { token, expiresAt } = await vm0.tokens.create({ runId: run.id })
+     * const { token, expiresAt } = await vm0.tokens.create()
      */
     create: (options: CreateToken = {}): Promise<TokenView> =>
       this.http.json('/tokens', { method: 'POST', json: options, retry: false }),
   }
 
   readonly projects = {
-    /** Makes a project; needs a key with the scope `installation`, as `vm0 up` gives to its user. */
+    /**
+     * Makes a project; needs a key with the scope `installation`, as `vm0 up` gives to its user.
+     *
+     * @example
+     * await vm0.projects.create({ id: 'team-a' })
+     */
     create: (project: CreateProject): Promise<ProjectView> =>
       this.http.json('/projects', { method: 'POST', json: project }),
+
+    /**
+     * Projects of the installation, the newest first.
+     *
+     * @example
+     * const { items } = await vm0.projects.list()
+     */
     list: (options: Omit<PageOptions, 'sessionId'> = {}): Promise<Page<ProjectView>> =>
       this.http.json(`/projects${query(options)}`),
   }
 
+  readonly runners = {
+    /**
+     * The hosts that carry sandboxes, and what they have at this moment.
+     *
+     * @example
+     * for (const { id, warm, sessions } of await vm0.runners.list()) console.log(id, warm, sessions)
+     */
+    list: async (): Promise<RunnerStatus[]> => (await this.http.json<{ items: RunnerStatus[] }>('/runners')).items,
+  }
+
   readonly frameworks = {
+    /**
+     * Agents with their installed versions; `default` is the one that new runs take.
+     *
+     * @example
+     * for (const { name, versions } of await vm0.frameworks.list()) console.log(name, versions)
+     */
     list: async (): Promise<FrameworkView[]> => (await this.http.json<{ items: FrameworkView[] }>('/frameworks')).items,
+
+    /**
+     * Installs an exact version from the npm registry on the server, its integrity checked; one that is there already is
+     * fine. Sandboxes that are made from then on have it. Throws UNKNOWN_FRAMEWORK, INVALID_REQUEST,
+     * AGENT_RELEASE_MISSING or AGENT_RELEASE_CORRUPT.
+     *
+     * @example
+     * await vm0.frameworks.install('claude-code', '2.1.330', { onProgress: (line) => console.log(line) })
+     */
+    install: async (
+      name: string,
+      version: string,
+      { onProgress }: { onProgress?: (message: string) => void } = {},
+    ): Promise<FrameworkView> => {
+      const response = await this.http.request('/frameworks', {
+        method: 'POST',
+        json: { name, version },
+        patient: true,
+      })
+      for await (const line of linesOf<InstallOutput>(response)) {
+        if (line.type === 'progress') onProgress?.(line.message)
+        else if (line.type === 'installed') return line.framework
+        else throw lineError(line)
+      }
+      throw new Vm0Error('SERVER_UNREACHABLE', 'the answer ended before the release was installed')
+    },
   }
 }
 
+/**
+ * A client of another server than the default one, or with other settings.
+ *
+ * @example
+ * const client = createClient({ url: 'http://127.0.0.1:7300', apiKey: 'vm0_…', retries: 10 })
+ */
 export function createClient(options: ClientOptions = {}): Vm0 {
   return new Vm0(options)
 }

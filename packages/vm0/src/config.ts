@@ -2,15 +2,22 @@ import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 
+/**
+ * Where the server is and how to ask it.
+ *
+ * @example
+ * const client = createClient({ url: 'http://127.0.0.1:7300', apiKey: 'vm0_…', timeoutMs: 10_000 })
+ */
 export interface ClientOptions {
   /** Default: VM0_API_URL, else what `vm0 up` wrote for this user, else http://127.0.0.1:7300. */
   url?: string
   /** Default: VM0_API_KEY, else what `vm0 up` wrote for this user. */
   apiKey?: string
+  /** Used instead of the global one: for a proxy, say. */
   fetch?: typeof fetch
   /** How often a request is tried again after a failure that may pass. Default 4. */
   retries?: number
-  /** For the answer's head, in milliseconds. Default 60000. */
+  /** How long a request may take to be answered, in milliseconds; uploads and commands take as long as they take. Default 60000. */
   timeoutMs?: number
 }
 

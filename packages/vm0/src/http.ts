@@ -3,6 +3,12 @@ import { resolveEndpoint, type ClientOptions } from './config.js'
 
 export type RequestBody = NonNullable<RequestInit['body']>
 
+/**
+ * With `redirect` and `window` so, Node's fetch sends a stream as it is; otherwise it keeps a copy of all of it in memory
+ * for a redirect that a stream can't follow anyway.
+ */
+const streaming = { duplex: 'half', redirect: 'error', window: null } as const
+
 export interface RequestOptions {
   method?: string
   /** Sent as JSON. */
@@ -13,28 +19,57 @@ export interface RequestOptions {
   signal?: AbortSignal | undefined
   /** False where doing it twice would do harm. Default true. */
   retry?: boolean
+  /** The answer's head comes only after work that may take any time: no limit for it. */
+  patient?: boolean
 }
 
 /** Requests to one server: key, retries with growing pauses, problem documents as Vm0Error. */
 export class Http {
   constructor(private readonly options: ClientOptions) {}
 
+  /** The answer's JSON; undefined where there is none. */
   async json<T>(path: string, options: RequestOptions = {}): Promise<T> {
-    const response = await this.request(path, options)
-    return (response.status === 204 ? undefined : await response.json()) as T
+    const text = new TextDecoder().decode(await this.bytes(path, options))
+    if (!text) return undefined as T
+    try {
+      return JSON.parse(text) as T
+    } catch (cause) {
+      throw new Vm0Error('INTERNAL', `the server's answer is not JSON: ${text.slice(0, 200)}`, {
+        cause,
+        retryable: false,
+        hint: 'Check that VM0_API_URL names a VM0 server.',
+      })
+    }
   }
 
-  async request(path: string, options: RequestOptions = {}): Promise<Response> {
-    const tries = options.retry === false ? 1 : (this.options.retries ?? 4) + 1
+  /** The whole answer; one that breaks off counts as a failed try. */
+  bytes(path: string, options: RequestOptions = {}): Promise<Uint8Array> {
+    return this.retrying(options, async () => {
+      const response = await this.once(path, options)
+      try {
+        return new Uint8Array(await response.arrayBuffer())
+      } catch (cause) {
+        throw connectionLost(cause, options.signal)
+      }
+    })
+  }
+
+  /** The answer with its body still to be read. */
+  request(path: string, options: RequestOptions = {}): Promise<Response> {
+    return this.retrying(options, () => this.once(path, options))
+  }
+
+  private async retrying<T>({ retry, signal }: RequestOptions, work: () => Promise<T>): Promise<T> {
+    const tries = retry === false ? 1 : (this.options.retries ?? 4) + 1
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.once(path, options)
+        return await work()
       } catch (thrown) {
         const error = thrown as Vm0Error
-        if (attempt >= tries || options.signal?.aborted || !passing(error)) throw error
+        if (attempt >= tries || signal?.aborted || !mayPass(error)) throw error
         await pause(
           Number(error.details.retryAfterMs ?? Math.min(4000, 100 * 2 ** attempt) * (0.5 + Math.random() / 2)),
-          options.signal,
+          signal,
         )
       }
     }
@@ -42,11 +77,13 @@ export class Http {
 
   private async once(
     path: string,
-    { method = 'GET', json, body, headers = {}, signal }: RequestOptions,
+    { method = 'GET', json, body, headers = {}, signal, patient }: RequestOptions,
   ): Promise<Response> {
     const { url, apiKey } = resolveEndpoint(this.options)
     const head = new AbortController()
-    const timer = setTimeout(() => head.abort(new Error('no answer in time')), this.options.timeoutMs ?? 60_000)
+    const timer = patient
+      ? undefined
+      : setTimeout(() => head.abort(new Error('no answer in time')), this.options.timeoutMs ?? 60_000)
     let response: Response
     try {
       response = await (this.options.fetch ?? fetch)(`${url}/v1${path}`, {
@@ -56,11 +93,11 @@ export class Http {
           ...(json === undefined ? {} : { 'content-type': 'application/json' }),
           ...headers,
         },
-        ...(json !== undefined ? { body: JSON.stringify(json) } : body ? { body: body(), duplex: 'half' } : {}),
+        ...(json !== undefined ? { body: JSON.stringify(json) } : body ? { body: body(), ...streaming } : {}),
         signal: signal ? AbortSignal.any([signal, head.signal]) : head.signal,
       } as RequestInit)
     } catch (cause) {
-      if (signal?.aborted) throw new Vm0Error('CANCELLED', 'the request was aborted by its signal', { cause })
+      if (signal?.aborted) throw aborted(cause)
       throw new Vm0Error('SERVER_UNREACHABLE', `the VM0 server at ${url} could not be reached: ${reason(cause)}`, {
         cause,
       })
@@ -70,6 +107,48 @@ export class Http {
     if (response.ok) return response
     throw await problem(response)
   }
+}
+
+/** The bytes of an answer; a connection that breaks is told as a Vm0Error. */
+export async function* bytesOf(response: Response, signal?: AbortSignal): AsyncGenerator<Uint8Array, void> {
+  if (!response.body) return
+  const reader = response.body.getReader()
+  const read = (): ReturnType<typeof reader.read> =>
+    reader.read().catch((cause: unknown) => {
+      throw connectionLost(cause, signal)
+    })
+  try {
+    for (let next = await read(); !next.done; next = await read()) yield next.value
+  } finally {
+    await reader.cancel().catch(() => undefined)
+  }
+}
+
+/** The objects of an NDJSON answer; empty lines only keep the connection open. */
+export async function* linesOf<T>(response: Response, signal?: AbortSignal): AsyncGenerator<T, void> {
+  const decoder = new TextDecoder()
+  let rest = ''
+  for await (const bytes of bytesOf(response, signal)) {
+    const parts = (rest + decoder.decode(bytes, { stream: true })).split('\n')
+    rest = parts.pop() ?? ''
+    for (const line of parts) if (line) yield JSON.parse(line) as T
+  }
+}
+
+/** An error that came as a line of an answer. */
+export function lineError({ code, message, hint }: { code: string; message: string; hint: string }): Vm0Error {
+  return new Vm0Error(isErrorCode(code) ? code : 'INTERNAL', message, { hint })
+}
+
+export function connectionLost(cause: unknown, signal?: AbortSignal): Vm0Error {
+  if (signal?.aborted) return aborted(cause)
+  return new Vm0Error('SERVER_UNREACHABLE', `the connection broke in the middle of the answer: ${reason(cause)}`, {
+    cause,
+  })
+}
+
+function aborted(cause: unknown): Vm0Error {
+  return new Vm0Error('CANCELLED', 'the request was aborted by its signal', { cause })
 }
 
 async function problem(response: Response): Promise<Vm0Error> {
@@ -97,7 +176,8 @@ async function problem(response: Response): Promise<Vm0Error> {
   )
 }
 
-function passing({ code, retryable }: Vm0Error): boolean {
+/** Whether the same request may succeed in a moment. */
+export function mayPass({ code, retryable }: Vm0Error): boolean {
   return retryable && code !== 'SESSION_BUSY' && errorTable[code].exit !== 6
 }
 
@@ -108,14 +188,12 @@ function reason(cause: unknown): string {
 
 export function pause(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms)
-    signal?.addEventListener(
-      'abort',
-      () => {
-        clearTimeout(timer)
-        resolve()
-      },
-      { once: true },
-    )
+    const done = (): void => {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', done)
+      resolve()
+    }
+    const timer = setTimeout(done, ms)
+    signal?.addEventListener('abort', done, { once: true })
   })
 }

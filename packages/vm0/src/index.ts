@@ -10,6 +10,7 @@ export type {
   Outcome,
   ProjectView,
   Resources,
+  RunnerStatus,
   RunView,
   Scope,
   SessionView,
@@ -18,10 +19,20 @@ export type {
   Usage,
   Vm0Event,
 } from '@vm0/contract/client'
-export { createClient, Vm0, type Page, type PageOptions } from './client.js'
+export { createClient, Vm0, type Page, type PageOptions, type SessionOptions } from './client.js'
 export type { ClientOptions } from './config.js'
-export { Run, RunError, type RunResult } from './run.js'
-export { Session, SessionFiles, type ExecResult, type RunOptions } from './session.js'
+export { RunError, type RunFailure, type RunResult } from './run-result.js'
+export { Run } from './run.js'
+export { SessionFiles } from './session-files.js'
+export { Session, type ExecOptions, type ExecResult, type RunOptions } from './session.js'
+export type { DownloadOptions, DownloadResult } from './transfer/receive-tree.js'
+export type { UploadOptions } from './transfer/send-tree.js'
 
-/** Ready to use: the local `vm0 up`, or VM0_API_URL and VM0_API_KEY. */
+/**
+ * Ready to use: the local `vm0 up`, or VM0_API_URL and VM0_API_KEY.
+ *
+ * @example
+ * import { vm0 } from 'vm0'
+ * const { text } = await vm0.run({ prompt: 'say hello' })
+ */
 export const vm0 = createClient()

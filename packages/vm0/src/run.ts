@@ -1,51 +1,12 @@
-import {
-  isEnded,
-  Vm0Error,
-  type ErrorCode,
-  type Outcome,
-  type RunView,
-  type Timings,
-  type Usage,
-  type Vm0Event,
-  isErrorCode,
-} from '@vm0/contract/client'
+import { isEnded, toVm0Error, Vm0Error, type RunView, type Vm0Event } from '@vm0/contract/client'
 import { followEvents } from './events.js'
 import type { Http } from './http.js'
+import { resultOf, resultOfFailure, RunError, type RunResult } from './run-result.js'
 import { Session } from './session.js'
 
-export interface RunResult {
-  outcome: Outcome
-  reason: string | null
-  text: string
-  usage: Usage
-  costUsd: number
-  timings: Timings
-  checkpoint: string | null
-  session: Session
-}
-
-/** A run that didn't succeed; `result` holds what there is. */
-export class RunError extends Vm0Error {
-  override readonly name = 'RunError'
-  constructor(
-    code: ErrorCode,
-    message: string,
-    hint: string,
-    readonly result: RunResult,
-    details: Record<string, unknown> = {},
-  ) {
-    super(code, message, { hint, details })
-  }
-  get outcome(): Outcome {
-    return this.result.outcome
-  }
-  get reason(): string | null {
-    return this.result.reason
-  }
-}
-
 /**
- * A run: iterate over it for its events, await it for its result. It has been sent already; a program that ends leaves it running.
+ * A run: iterate over it for its events, await it for its result. It has been sent already; a program that ends leaves it
+ * running. Nothing that goes wrong is an unhandled rejection: it is told to whoever awaits or iterates.
  *
  * @example
  * const run = vm0.run({ prompt: 'make the tests pass', workspace: '.' })
@@ -53,64 +14,125 @@ export class RunError extends Vm0Error {
  * const { text } = await run
  */
 export class Run implements PromiseLike<RunResult>, AsyncIterable<Vm0Event> {
-  private finished: Promise<RunView> | undefined
+  private ending: Promise<RunView> | undefined
   private known: Session | undefined
+  private readonly stopListening: () => void
 
+  /** @internal */
   constructor(
     private readonly http: Http,
+    /**
+     * Known at once: made by this client (UUIDv7), so that sending the run again is safe.
+     *
+     * @example
+     * console.log(vm0.run({ prompt: 'say hello' }).id)
+     */
     readonly id: string,
     session: Session | undefined,
     private readonly accepted: Promise<unknown>,
-    private readonly signal?: AbortSignal,
+    signal?: AbortSignal,
   ) {
     this.known = session
-    accepted.catch(() => undefined) // told to whoever awaits or iterates
     const cancel = (): void => void this.cancel().catch(() => undefined)
+    this.stopListening = () => signal?.removeEventListener('abort', cancel)
     if (signal?.aborted) cancel()
     else signal?.addEventListener('abort', cancel, { once: true })
+    accepted.catch(this.stopListening) // told to whoever awaits or iterates
   }
 
-  /** The run's session. Of a run that was picked up by its id it is known after `get()`, `result()` or an await. */
+  /**
+   * The run's session, at once. Of a run that was picked up by its id it is known after an `await` of the run, `get()` or
+   * `result()`; before, this throws NOT_READY.
+   *
+   * @example
+   * const run = vm0.run({ prompt: 'say hello' })
+   * console.log(run.session.id)
+   */
   get session(): Session {
     if (!this.known)
       throw new Vm0Error(
         'NOT_READY',
         `the session of run ${this.id} is not known yet; expected \`await run.get()\` before`,
+        { hint: 'Await run.get() first, or begin with vm0.sessions.get(id).' },
       )
     return this.known
   }
 
+  /**
+   * Every event from the first to `run.finished`. Iterating twice, or late, replays from the log.
+   *
+   * @example
+   * for await (const event of vm0.run({ prompt: 'say hello' })) console.log(event.type)
+   */
   async *[Symbol.asyncIterator](): AsyncGenerator<Vm0Event, void> {
     yield* this.events()
   }
 
-  /** Events after a cursor; from the start without one. May be called any number of times, also after the end. */
-  async *events({ after }: { after?: string } = {}): AsyncGenerator<Vm0Event, void> {
+  /**
+   * Events after a cursor (`event.cursor`); from the start without one. May be called any number of times, also after the
+   * end. A connection that breaks goes on where it was: no event is lost or repeated.
+   *
+   * @example
+   * const run = vm0.run({ prompt: 'say hello' })
+   * let last
+   * for await (const event of run) last ??= event.cursor
+   * for await (const event of run.events({ after: last })) console.log(event.cursor)
+   */
+  async *events({ after }: { after?: string | undefined } = {}): AsyncGenerator<Vm0Event, void> {
     await this.accepted
-    yield* followEvents(this.http, this.id, after)
+    yield* followEvents(this.http, this.id, { after })
   }
 
-  /** What has happened until now, without waiting for more. */
+  /**
+   * What has happened until now, without waiting for more.
+   *
+   * @example
+   * const run = vm0.run({ prompt: 'say hello' })
+   * for await (const event of run.history()) console.log(event.type)
+   */
   async *history(): AsyncGenerator<Vm0Event, void> {
     await this.accepted
-    const response = await this.http.request(`/runs/${this.id}/events`, { headers: { accept: 'application/x-ndjson' } })
-    for (const line of (await response.text()).split('\n')) if (line) yield JSON.parse(line) as Vm0Event
+    yield* followEvents(this.http, this.id, { follow: false })
   }
 
+  /**
+   * Awaiting a run gives its result, or throws RunError when it didn't succeed.
+   *
+   * @example
+   * const { text } = await vm0.run({ prompt: 'say hello' })
+   */
   // oxlint-disable-next-line unicorn/no-thenable -- awaiting a run is the public face
   then<A = RunResult, B = never>(
     onFulfilled?: ((result: RunResult) => A | PromiseLike<A>) | null,
     onRejected?: ((error: unknown) => B | PromiseLike<B>) | null,
   ): Promise<A | B> {
-    return this.succeeded().then(onFulfilled, onRejected)
+    return this.settled()
+      .then(({ result, cause }) => {
+        if (result.outcome !== 'succeeded') throw new RunError(result, cause)
+        return result
+      })
+      .then(onFulfilled, onRejected)
   }
 
-  /** The result whatever the outcome; throws only when the server can't be asked. */
+  /**
+   * The result, whatever it is; never throws. A run that could not be created has the outcome `failed` (`cancelled` when
+   * its signal was aborted before), the reason in small letters, such as `unknown_framework`, and `error` says more. So has
+   * one whose server can't be reached any more, with the reason `server_unreachable`: the run itself may go on, and calling
+   * this again asks again.
+   *
+   * @example
+   * const { outcome, reason } = await vm0.run({ prompt: 'say hello' }).result()
+   */
   async result(): Promise<RunResult> {
-    return this.toResult(await this.end())
+    return (await this.settled()).result
   }
 
-  /** The run as the server knows it now. */
+  /**
+   * The run as the server knows it now.
+   *
+   * @example
+   * const { state } = await vm0.run({ prompt: 'say hello' }).get()
+   */
   async get(): Promise<RunView> {
     await this.accepted
     const view = await this.http.json<RunView>(`/runs/${this.id}`)
@@ -118,7 +140,13 @@ export class Run implements PromiseLike<RunResult>, AsyncIterable<Vm0Event> {
     return view
   }
 
-  /** Ends the run; one that has ended already is left as it is. */
+  /**
+   * Ends the run as `cancelled`; what it did so far is saved. One that has ended already is left as it is.
+   *
+   * @example
+   * const run = vm0.run({ prompt: 'say hello' })
+   * await run.cancel()
+   */
   async cancel(): Promise<void> {
     await this.accepted
     await this.http.json(`/runs/${this.id}/cancel`, { method: 'POST' }).catch((error: Vm0Error) => {
@@ -126,41 +154,43 @@ export class Run implements PromiseLike<RunResult>, AsyncIterable<Vm0Event> {
     })
   }
 
-  /** Hands text to the agent in the middle of its work. */
+  /**
+   * Hands text to the agent in the middle of its work: after the event `run.started`.
+   *
+   * @example
+   * const run = vm0.run({ prompt: 'say hello' })
+   * for await (const event of run) if (event.type === 'tool.started') await run.send('in French, please')
+   */
   async send(text: string): Promise<void> {
     await this.accepted
     await this.http.json(`/runs/${this.id}/input`, { method: 'POST', json: { text }, retry: false })
   }
 
-  private async succeeded(): Promise<RunResult> {
-    const view = await this.end()
-    const result = this.toResult(view)
-    if (view.state === 'succeeded') return result
-    const { code = 'INTERNAL', message = `the run ended as ${view.state}`, hint = '', details } = view.error ?? {}
-    throw new RunError(isErrorCode(code) ? code : 'INTERNAL', message, hint, result, details)
+  private async settled(): Promise<{ result: RunResult; cause?: Vm0Error }> {
+    try {
+      const view = await this.end()
+      return { result: resultOf(view, this.session) }
+    } catch (thrown) {
+      const cause = toVm0Error(thrown)
+      return { result: resultOfFailure(cause, () => this.session), cause }
+    }
   }
 
   private end(): Promise<RunView> {
-    this.finished ??= (async () => {
-      for await (const event of this.events()) if (event.type === 'run.finished') break
-      const view = await this.get()
-      if (!isEnded(view.state)) throw new Vm0Error('INTERNAL', `run ${this.id} is ${view.state} after its last event`)
-      return view
-    })()
-    this.finished.catch(() => undefined)
-    return this.finished
+    if (!this.ending) {
+      const ending = this.watch()
+      this.ending = ending
+      ending.then(this.stopListening, () => {
+        this.ending = undefined // asked again the next time
+      })
+    }
+    return this.ending
   }
 
-  private toResult({ state, reason, text, usage, costUsd, timings, checkpoint }: RunView): RunResult {
-    return {
-      outcome: state as Outcome,
-      reason,
-      text: text ?? '',
-      usage,
-      costUsd,
-      timings,
-      checkpoint,
-      session: this.session,
-    }
+  private async watch(): Promise<RunView> {
+    for await (const event of this.events()) if (event.type === 'run.finished') break
+    const view = await this.get()
+    if (!isEnded(view.state)) throw new Vm0Error('INTERNAL', `run ${this.id} is ${view.state} after its last event`)
+    return view
   }
 }

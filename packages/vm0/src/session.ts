@@ -1,76 +1,135 @@
-import {
-  Vm0Error,
-  type CreateRun,
-  type ExecOutput,
-  type ExecRequest,
-  type FileEntry,
-  type SessionView,
-} from '@vm0/contract/client'
-import type { Http, RequestBody } from './http.js'
-import { Run } from './run.js'
-import { sendWorkspace } from './send-workspace.js'
+import { Vm0Error, type CreateRun, type ExecOutput, type ExecRequest, type SessionView } from '@vm0/contract/client'
 import { uuidv7 } from 'uuidv7'
+import { lineError, linesOf, type Http } from './http.js'
+import { Run } from './run.js'
+import { SessionFiles } from './session-files.js'
+import { sendWorkspace } from './transfer/send-workspace.js'
 
+/**
+ * What a run is told. Only the prompt is needed.
+ *
+ * @example
+ * const run = vm0.run({ prompt: 'make the tests pass', workspace: '.', limits: { timeoutMs: 600_000 } })
+ */
 export interface RunOptions extends Omit<CreateRun, 'id' | 'sessionId' | 'newSession' | 'workspaceUpload'> {
   /** Continue this session; a new one otherwise. */
   session?: Session | string
   /** A local folder that is put into /workspace first, without what its .gitignore excludes. */
   workspace?: string
-  /** Aborting cancels the run. */
+  /** Aborting cancels the run; aborted before, nothing is sent. */
   signal?: AbortSignal
 }
 
+/**
+ * How a command is run: `cwd` (default /workspace), `env`, `stdin` (text), `timeoutMs` (default 600000).
+ *
+ * @example
+ * const { stdout } = await session.exec('cat; pwd', { stdin: 'hello', cwd: '/tmp' })
+ */
+export interface ExecOptions extends Omit<ExecRequest, 'command'> {
+  /** Aborting ends the command. */
+  signal?: AbortSignal
+}
+
+/**
+ * What a command gave.
+ *
+ * @example
+ * const { exitCode, stdout, stderr } = await session.exec('ls -la')
+ */
 export interface ExecResult {
+  /** As a shell gives it: 128 + signal for a command that was killed. */
   exitCode: number
   stdout: string
   stderr: string
 }
 
-/** A session: conversation, files and installed software that stay. What needs a sandbox brings one back by itself. */
+/**
+ * A session: conversation, files and installed software that stay. What needs a sandbox brings one back by itself.
+ *
+ * @example
+ * const session = await vm0.sessions.create()
+ * await session.run('write a haiku into haiku.txt')
+ * console.log(await session.exec('cat haiku.txt'))
+ */
 export class Session {
+  /**
+   * The files in its sandbox.
+   *
+   * @example
+   * await session.files.write('/workspace/note.txt', 'hello')
+   */
   readonly files: SessionFiles
-  /** Whether the server has it yet: false until the first run or command makes it. */
-  private isNew: boolean
+  /** Settles when the runs that were started until now have been taken; whether the server has the session then. */
+  private made: Promise<boolean>
 
+  /** @internal */
   constructor(
     private readonly http: Http,
+    /**
+     * Known at once (UUIDv7); keep it to go on with the session later: `vm0.sessions.get(id)`.
+     *
+     * @example
+     * console.log(session.id)
+     */
     readonly id: string,
     { isNew = false } = {},
   ) {
-    this.isNew = isNew
-    this.files = new SessionFiles(http, id)
+    this.made = Promise.resolve(!isNew)
+    this.files = new SessionFiles(http, id, () => this.made)
   }
 
-  /** The next prompt in this session; runs of one session follow one another. */
+  /**
+   * The next prompt in this session; runs of one session follow one another in order.
+   *
+   * @example
+   * await session.run('write a haiku')
+   * await session.run({ prompt: 'and one more', limits: { timeoutMs: 60_000 } })
+   */
   run(prompt: string | Omit<RunOptions, 'session'>): Run {
     const { workspace, signal, ...options } =
       typeof prompt === 'string' ? ({ prompt } as RunOptions) : ({ ...prompt } as RunOptions)
     const id = uuidv7()
-    const newSession = this.isNew
-    this.isNew = false
-    const accepted = (async () => {
+    const before = this.made
+    const send = async (): Promise<void> => {
+      if (signal?.aborted) throw new Vm0Error('CANCELLED', 'the run was aborted by its signal before it was sent')
       const workspaceUpload = await sendWorkspace(this.http, workspace, signal)
       const body: CreateRun = {
         ...options,
         id,
         sessionId: this.id,
-        newSession,
+        newSession: !(await before),
         ...(workspaceUpload ? { workspaceUpload } : {}),
       }
       await this.http.json('/runs', { method: 'POST', json: body })
-    })()
+    }
+    const accepted = send()
+    this.made = accepted.then(
+      () => true,
+      () => before,
+    )
     return new Run(this.http, id, this, accepted, signal)
   }
 
-  get(): Promise<SessionView> {
+  /**
+   * The session as the server knows it now. Throws NOT_FOUND or SESSION_DELETED.
+   *
+   * @example
+   * const { state, head } = await session.get()
+   */
+  async get(): Promise<SessionView> {
+    await this.made
     return this.http.json<SessionView>(`/sessions/${this.id}`)
   }
 
-  /** Runs a command in the session's sandbox and collects its output. */
-  async exec(
-    command: readonly string[] | string,
-    options: Omit<ExecRequest, 'command'> & { signal?: AbortSignal } = {},
-  ): Promise<ExecResult> {
+  /**
+   * Runs a command in the session's sandbox and collects its output. A string is run by `sh -c`, a list as it is.
+   *
+   * @example
+   * const { exitCode, stdout } = await session.exec('node --version')
+   * await session.exec(['ls', '-la', '/workspace'])
+   */
+  async exec(command: readonly string[] | string, options: ExecOptions = {}): Promise<ExecResult> {
     const result: ExecResult = { exitCode: -1, stdout: '', stderr: '' }
     for await (const part of this.execStream(command, options)) {
       if (part.type === 'exit') result.exitCode = part.exitCode
@@ -79,75 +138,58 @@ export class Session {
     return result
   }
 
-  /** Runs a command and gives its output as it comes; the last part has the exit code. A string is run by `sh -c`. */
+  /**
+   * Runs a command and gives its output as it comes; the last part has the exit code.
+   *
+   * @example
+   * for await (const part of session.execStream('echo working; sleep 1; echo done'))
+   *   if (part.type === 'stdout') process.stdout.write(part.text)
+   */
   async *execStream(
     command: readonly string[] | string,
-    { signal, ...options }: Omit<ExecRequest, 'command'> & { signal?: AbortSignal } = {},
+    { signal, ...options }: ExecOptions = {},
   ): AsyncGenerator<Exclude<ExecOutput, { type: 'error' }>> {
-    const json = { ...options, command: typeof command === 'string' ? ['sh', '-c', command] : command }
+    await this.made
     const response = await this.http.request(`/sessions/${this.id}/exec`, {
       method: 'POST',
-      json,
+      json: { ...options, command: typeof command === 'string' ? ['sh', '-c', command] : command },
       signal,
       retry: false,
+      patient: true,
     })
-    for await (const line of lines(response)) {
-      const part = JSON.parse(line) as ExecOutput
-      if (part.type === 'error') throw new Vm0Error(part.code as 'EXEC_FAILED', part.message, { hint: part.hint })
+    let ended = false
+    // Read to its end: then the server has let go of the session too.
+    for await (const part of linesOf<ExecOutput>(response, signal)) {
+      if (part.type === 'error') throw lineError(part)
       yield part
+      ended ||= part.type === 'exit'
     }
+    if (!ended)
+      throw new Vm0Error('SERVER_UNREACHABLE', 'the answer ended before the command did', {
+        hint: 'The server stopped meanwhile: look whether the command did its work, then run it again.',
+      })
   }
 
-  /** Saves the session and frees its sandbox now instead of after the idle time. */
+  /**
+   * Saves the session and frees its sandbox now instead of after the idle time. Throws SESSION_BUSY while a run is at work.
+   *
+   * @example
+   * await session.close()
+   */
   async close(): Promise<void> {
-    await this.http.json(`/sessions/${this.id}/close`, { method: 'POST' })
+    await this.made
+    await this.http.json(`/sessions/${this.id}/close`, { method: 'POST', patient: true })
   }
 
-  /** Deletes the session with all that it holds. */
+  /**
+   * Deletes the session with all that it holds. Throws SESSION_BUSY while a run is at work.
+   *
+   * @example
+   * const scratch = await vm0.sessions.create()
+   * await scratch.delete()
+   */
   async delete(): Promise<void> {
+    await this.made
     await this.http.json(`/sessions/${this.id}`, { method: 'DELETE' })
   }
-}
-
-/** Files in the session's sandbox, by absolute path. */
-export class SessionFiles {
-  constructor(
-    private readonly http: Http,
-    private readonly sessionId: string,
-  ) {}
-
-  async read(path: string): Promise<Uint8Array> {
-    return new Uint8Array(await (await this.http.request(this.url('files', path))).arrayBuffer())
-  }
-  async readText(path: string): Promise<string> {
-    return new TextDecoder().decode(await this.read(path))
-  }
-  async write(path: string, content: string | Uint8Array): Promise<void> {
-    await this.http.request(this.url('files', path), {
-      method: 'PUT',
-      headers: { 'content-type': 'application/octet-stream' },
-      body: () => content as RequestBody,
-    })
-  }
-  async list(path = '/workspace'): Promise<FileEntry[]> {
-    return (await this.http.json<{ items: FileEntry[] }>(this.url('entries', path))).items
-  }
-  async remove(path: string): Promise<void> {
-    await this.http.json(this.url('files', path), { method: 'DELETE' })
-  }
-
-  private url(kind: 'files' | 'entries', path: string): string {
-    if (!path.startsWith('/')) throw new Vm0Error('FILE_INVALID', `path ${path}: expected an absolute one`)
-    return `/sessions/${this.sessionId}/${kind}/${path.slice(1).split('/').map(encodeURIComponent).join('/')}`
-  }
-}
-
-async function* lines(response: Response): AsyncGenerator<string> {
-  let rest = ''
-  for await (const text of response.body!.pipeThrough(new TextDecoderStream()) as unknown as AsyncIterable<string>) {
-    const parts = (rest + text).split('\n')
-    rest = parts.pop() ?? ''
-    yield* parts
-  }
-  if (rest) yield rest
 }

@@ -35,6 +35,13 @@ const requiredTools = {
   npm: 'npm',
 } as const
 
+/** The standard template, if this machine has it for the present recipe. */
+export async function findTemplate({ cacheDir }: Pick<TemplateOptions, 'cacheDir'>): Promise<Template | undefined> {
+  const directory = join(cacheDir, 'templates')
+  const present = await readIndex(directory, recipeHash(standardRecipe()))
+  return present && asTemplate(directory, present)
+}
+
 /**
  * The standard template of this machine, built when the cache has none for the present recipe: about half a minute, 2 GiB
  * of disk meanwhile. Builders on one cache wait for each other. Images of earlier recipes stay: sessions pin their digests.

@@ -1,2 +1,2 @@
-export { ensureTemplate } from './ensure-template.js'
+export { ensureTemplate, findTemplate } from './ensure-template.js'
 export type { Template, TemplateOptions } from './ensure-template.js'

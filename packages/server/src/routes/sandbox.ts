@@ -14,10 +14,12 @@ import { z } from 'zod'
 import type { App, Parts } from '../create-server.js'
 import { requestedId } from '../idempotency.js'
 import { requireSight } from '../principal.js'
+import { withHeartbeat } from './heartbeat.js'
 
 const params = z.object({ id: idSchema })
 const fileParams = params.extend({ '*': z.string().max(4096) })
 const maxFileBytes = 10 * 1024 ** 3
+const heartbeatMs = 15_000
 
 /** Sessions, and commands and files in their sandboxes. */
 export function sandboxRoutes(app: App, { options: { runner }, sessions }: Parts): void {
@@ -65,7 +67,7 @@ export function sandboxRoutes(app: App, { options: { runner }, sessions }: Parts
       reply.raw.once('close', () => gone.abort())
       return reply
         .type('application/x-ndjson')
-        .send(Readable.from(execLines(runner.exec(ref, request.body, gone.signal))))
+        .send(Readable.from(withHeartbeat(execLines(runner.exec(ref, request.body, gone.signal)), heartbeatMs)))
     },
   )
 
@@ -84,17 +86,34 @@ export function sandboxRoutes(app: App, { options: { runner }, sessions }: Parts
       return reply.type('application/octet-stream').send(Readable.from(content, { objectMode: false }))
     },
   )
+  app.get(
+    '/sessions/:id/stat/*',
+    { schema: { params: fileParams, response: { 200: fileEntrySchema } } },
+    async (request) => runner.statFile(await open(request.projectId, request.params.id), `/${request.params['*']}`),
+  )
+  app.get(
+    '/sessions/:id/tree/*',
+    { schema: { params: fileParams, produces: ['application/x-tar'] } },
+    async (request, reply) => {
+      const content = await runner.readTree(await open(request.projectId, request.params.id), `/${request.params['*']}`)
+      return reply.type('application/x-tar').send(Readable.from(content, { objectMode: false }))
+    },
+  )
   void app.register(async (scope) => {
     scope.removeAllContentTypeParsers()
     scope.addContentTypeParser('*', (_request, payload, done) => done(null, payload))
-    ;(scope as unknown as App).put(
-      '/sessions/:id/files/*',
-      { schema: { params: fileParams, response: { 204: z.null() } }, bodyLimit: maxFileBytes },
-      async (request, reply) => {
-        await runner.writeFile(await open(request.projectId, request.params.id), `/${request.params['*']}`, request.raw)
-        return reply.code(204).send(null)
-      },
-    )
+    for (const [kind, write] of [
+      ['files', runner.writeFile.bind(runner)],
+      ['tree', runner.writeTree.bind(runner)],
+    ] as const)
+      (scope as unknown as App).put(
+        `/sessions/:id/${kind}/*`,
+        { schema: { params: fileParams, response: { 204: z.null() } }, bodyLimit: maxFileBytes },
+        async (request, reply) => {
+          await write(await open(request.projectId, request.params.id), `/${request.params['*']}`, request.raw)
+          return reply.code(204).send(null)
+        },
+      )
   })
   app.delete(
     '/sessions/:id/files/*',

@@ -1,34 +1,62 @@
 #!/usr/bin/env node
+import { createRequire } from 'node:module'
 import { buildApplication, buildRouteMap, run as runApplication, text_en } from '@stricli/core'
 import { toVm0Error } from '@vm0/contract/client'
-import { frameworks, logs, runs, sessions } from './commands/list.js'
+import { doctor } from './commands/doctor.js'
+import { exec } from './commands/exec.js'
+import { frameworks } from './commands/frameworks.js'
 import { keys } from './commands/keys.js'
+import { pull } from './commands/pull.js'
 import { run } from './commands/run.js'
-import { cancel, close, exec, remove } from './commands/session.js'
+import { cancel, logs, runs } from './commands/runs.js'
+import { help } from './commands/shared-flags.js'
+import { close, remove, sessions } from './commands/sessions.js'
 import { up } from './commands/up.js'
+import { printableLine } from './printable.js'
 
 const usageStatus = 2
 let failure: number | undefined
 
-/** What went wrong, why, and what to do: three lines at most. */
+/** What went wrong and why, then what to do. */
 function tell(thrown: unknown): string {
   const error = toVm0Error(thrown)
   failure = error.exitStatus
-  return `error ${error.code}: ${error.message}\n${error.hint}`
+  return `error ${error.code}: ${printableLine(error.message)}\n${printableLine(error.hint)}`
 }
+
+const { version } = createRequire(import.meta.url)('../../package.json') as { version: string }
 
 const application = buildApplication(
   buildRouteMap({
-    docs: { brief: 'VM0: serverless infrastructure for coding agents' },
-    routes: { up, run, sessions, runs, logs, exec, close, cancel, rm: remove, keys, frameworks },
+    docs: {
+      brief: 'VM0: serverless infrastructure for coding agents',
+      fullDescription: help(
+        ['vm0 up', 'vm0 run "make the tests pass" -w .', 'vm0 pull', 'vm0 run --help'],
+        [
+          'An id may be given by its last eight characters; without one, the latest counts. Variables mirror options: VM0_SESSION,',
+          'VM0_FRAMEWORK, VM0_MODEL, VM0_MEMORY, VM0_TIMEOUT; VM0_PORT, VM0_DATA, VM0_IDLE for `vm0 up`. VM0_API_URL and',
+          'VM0_API_KEY name the server; without them it is the `vm0 up` of this user. NO_COLOR turns colours off.',
+          '',
+          'Exit status: 0 succeeded, 1 unexpected, 2 usage, 3 failed, 4 died out of memory, 5 cancelled, 6 died otherwise,',
+          '7 server not reached or not allowed.',
+        ].join('\n'),
+      ),
+    },
+    routes: { up, run, sessions, runs, logs, pull, exec, close, cancel, rm: remove, keys, frameworks, doctor },
   }),
   {
     name: 'vm0',
+    versionInfo: { currentVersion: version },
     scanner: { caseStyle: 'allow-kebab-for-camel', allowArgumentEscapeSequence: true },
     localization: { text: { ...text_en, exceptionWhileRunningCommand: tell, commandErrorResult: tell } },
   },
 )
 
+// A reader that has enough (`vm0 logs | head`) is no error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error
+  process.exit()
+})
 await runApplication(application, process.argv.slice(2), { process })
 if (failure !== undefined) process.exitCode = failure
 // Stricli tells a wrong command line by a negative status.

@@ -1,8 +1,10 @@
 import { buildCommand, buildRouteMap, type CommandContext } from '@stricli/core'
-import { Vm0Error, type KeyView, type Scope } from '@vm0/contract/client'
+import { Vm0Error, type Scope } from '@vm0/contract/client'
 import { createClient } from '../../client.js'
+import { table } from '../format.js'
+import { jsonLine } from '../printable.js'
+import { help, json } from './shared-flags.js'
 
-const json = { kind: 'boolean', default: false, withNegated: false, brief: 'One object a line' } as const
 const scopes: Scope[] = ['read', 'write', 'admin', 'installation']
 const units: Record<string, number> = { s: 1e3, m: 60e3, h: 3_600e3, d: 86_400e3 }
 
@@ -20,61 +22,82 @@ interface CreateFlags {
   json: boolean
 }
 
-const create = buildCommand({
-  docs: {
-    brief: 'Make a key; it is shown once',
-    fullDescription:
-      'Without --scope it may read and write. Scopes: read, write (and read), admin (keys of its project), installation (projects, and keys in any). Examples:\n  vm0 keys create ci\n  vm0 keys create dashboard --scope read --expires 7d\n  vm0 keys create team --project team-a --scope write --scope admin',
-  },
-  parameters: {
-    flags: {
-      scope: {
-        kind: 'enum',
-        values: scopes,
-        variadic: true,
-        optional: true,
-        brief: 'What it may do; may be given again',
-      },
-      expires: { kind: 'parsed', parse: durationMs, optional: true, brief: 'Valid for this long', placeholder: '7d' },
-      project: { kind: 'parsed', parse: String, optional: true, brief: 'In this project', placeholder: 'PROJECT' },
-      json,
-    },
-    positional: { kind: 'tuple', parameters: [{ brief: 'Name', parse: String, placeholder: 'NAME' }] },
-  },
-  async func(this: CommandContext, flags: CreateFlags, name: string) {
-    const made = await createClient().keys.create(name, {
-      ...(flags.scope ? { scopes: flags.scope } : {}),
-      ...(flags.expires === undefined ? {} : { expiresInMs: flags.expires }),
-      ...(flags.project === undefined ? {} : { projectId: flags.project }),
-    })
-    process.stdout.write(flags.json ? `${JSON.stringify(made)}\n` : `${made.key}\n`)
-  },
-})
-
-function line(key: KeyView): string {
-  const end = key.revokedAt ? `revoked ${key.revokedAt}` : key.expiresAt ? `expires ${key.expiresAt}` : ''
-  return [key.id, key.name, key.scopes.join(','), key.createdAt, end].join('  ').trimEnd()
-}
-
 export const keys = buildRouteMap({
-  docs: { brief: 'API keys of this project' },
+  docs: { brief: 'API keys of this project', fullDescription: help(['vm0 keys', 'vm0 keys create ci']) },
+  defaultCommand: 'ls',
   routes: {
-    create,
     ls: buildCommand({
-      docs: { brief: 'List keys, the newest first' },
+      docs: { brief: 'List keys, the newest first', fullDescription: help(['vm0 keys', 'vm0 keys ls --json']) },
       parameters: { flags: { json } },
       async func(this: CommandContext, flags: { json: boolean }) {
-        for (const key of await createClient().keys.list())
-          process.stdout.write(`${flags.json ? JSON.stringify(key) : line(key)}\n`)
+        const items = await createClient().keys.list()
+        if (flags.json) for (const item of items) process.stdout.write(jsonLine(item))
+        else
+          process.stdout.write(
+            table([
+              ['KEY', 'NAME', 'SCOPES', 'CREATED', 'ENDS'],
+              ...items.map(({ id, name, scopes: may, createdAt, expiresAt, revokedAt }) => [
+                id,
+                name,
+                may.join(','),
+                createdAt,
+                revokedAt ? `revoked ${revokedAt}` : (expiresAt ?? ''),
+              ]),
+            ]),
+          )
+      },
+    }),
+    create: buildCommand({
+      docs: {
+        brief: 'Make a key; it is shown once',
+        fullDescription: help(
+          [
+            'VM0_API_KEY=$(vm0 keys create ci)',
+            'vm0 keys create dashboard --scope read --expires 7d',
+            'vm0 keys create team --project team-a --scope write --scope admin',
+          ],
+          'Without --scope it may read and write. Scopes: read, write (and read), admin (keys of its project), installation (projects, and keys in any).',
+        ),
+      },
+      parameters: {
+        flags: {
+          scope: {
+            kind: 'enum',
+            values: scopes,
+            variadic: true,
+            optional: true,
+            brief: 'What it may do; may be given again',
+          },
+          expires: {
+            kind: 'parsed',
+            parse: durationMs,
+            optional: true,
+            brief: 'Valid for this long',
+            placeholder: '7d',
+          },
+          project: { kind: 'parsed', parse: String, optional: true, brief: 'In this project', placeholder: 'PROJECT' },
+          json,
+        },
+        positional: { kind: 'tuple', parameters: [{ brief: 'Name', parse: String, placeholder: 'NAME' }] },
+      },
+      async func(this: CommandContext, flags: CreateFlags, name: string) {
+        const view = await createClient().keys.create(name, {
+          ...(flags.scope ? { scopes: flags.scope } : {}),
+          ...(flags.expires === undefined ? {} : { expiresInMs: flags.expires }),
+          ...(flags.project === undefined ? {} : { projectId: flags.project }),
+        })
+        process.stdout.write(flags.json ? jsonLine(view) : `${view.key}\n`)
       },
     }),
     revoke: buildCommand({
-      docs: { brief: 'Revoke a key' },
+      docs: { brief: 'End a key at once', fullDescription: help(['vm0 keys revoke 3f9a0c21d4e5']) },
       parameters: {
+        flags: { json },
         positional: { kind: 'tuple', parameters: [{ brief: 'Id of the key', parse: String, placeholder: 'ID' }] },
       },
-      async func(this: CommandContext, _flags: {}, id: string) {
+      async func(this: CommandContext, flags: { json: boolean }, id: string) {
         await createClient().keys.revoke(id)
+        if (flags.json) process.stdout.write(jsonLine({ id, revoked: true }))
       },
     }),
   },

@@ -1,10 +1,18 @@
 import { buildCommand, numberParser, type CommandContext } from '@stricli/core'
 import { createClient } from '../../client.js'
-import { findId } from '../find-id.js'
-import { exitStatus, LiveView } from '../render.js'
+import { exitStatus } from '../exit-status.js'
+import { findSession } from '../find-id.js'
+import { LiveView } from '../live-view.js'
+import { jsonLine } from '../printable.js'
+import { noteSent } from '../pull/folder-record.js'
+import { numberSetting, setting } from '../setting.js'
+import { help } from './shared-flags.js'
+
+/** More than the server takes as a prompt: reading on would only fill memory before it says so. */
+const enoughBytes = 2 * 1024 ** 2
 
 interface Flags {
-  framework: string
+  framework?: string
   session?: string
   workspace?: string
   model?: string
@@ -17,57 +25,87 @@ interface Flags {
 export const run = buildCommand({
   docs: {
     brief: 'Give an agent a task',
-    fullDescription:
-      'Examples:\n  vm0 run "make the tests pass" -w .\n  vm0 run -s 9f3c1e70 "and now the linter"\n  vm0 run --json "say hello" | jq .type',
+    fullDescription: help(
+      [
+        'vm0 run "make the tests pass" -w .',
+        'vm0 run -s 9f3c1e70 "and now the linter"',
+        'vm0 run --detach "a long task"',
+        'git log -3 | vm0 run -w . -',
+        'vm0 run --json "say hello" | jq .type',
+      ],
+      [
+        'Shows the work while it is done; Ctrl-C cancels the run, a second one leaves it.',
+        'Exit status: 0 succeeded, 3 failed, 4 died out of memory, 5 cancelled, 6 died otherwise.',
+      ].join('\n'),
+    ),
   },
   parameters: {
     flags: {
-      framework: { kind: 'parsed', parse: String, default: 'claude-code', brief: 'Agent to run' },
-      session: { kind: 'parsed', parse: String, optional: true, brief: 'Continue this session' },
+      framework: {
+        kind: 'parsed',
+        parse: String,
+        optional: true,
+        brief: 'Agent to run (VM0_FRAMEWORK; default: claude-code)',
+      },
+      session: { kind: 'parsed', parse: String, optional: true, brief: 'Continue this session (VM0_SESSION)' },
       workspace: { kind: 'parsed', parse: String, optional: true, brief: 'Local folder to put into /workspace' },
-      model: { kind: 'parsed', parse: String, optional: true, brief: 'Model to use' },
-      memory: { kind: 'parsed', parse: numberParser, optional: true, brief: 'Memory in MiB', placeholder: 'MiB' },
+      model: { kind: 'parsed', parse: String, optional: true, brief: 'Model to use (VM0_MODEL)' },
+      memory: {
+        kind: 'parsed',
+        parse: numberParser,
+        optional: true,
+        brief: 'Memory in MiB (VM0_MEMORY)',
+        placeholder: 'MiB',
+      },
       timeout: {
         kind: 'parsed',
         parse: numberParser,
         optional: true,
-        brief: 'Time limit in seconds',
+        brief: 'Time limit in seconds (VM0_TIMEOUT)',
         placeholder: 'seconds',
       },
       detach: { kind: 'boolean', default: false, withNegated: false, brief: 'Print the ids and leave it running' },
       json: { kind: 'boolean', default: false, withNegated: false, brief: 'One event a line' },
     },
     aliases: { f: 'framework', s: 'session', w: 'workspace', d: 'detach' },
-    positional: { kind: 'array', parameter: { brief: 'The task', parse: String, placeholder: 'PROMPT' }, minimum: 1 },
+    positional: {
+      kind: 'array',
+      parameter: { brief: 'The task; - reads it from stdin', parse: String, placeholder: 'PROMPT' },
+      minimum: 1,
+    },
   },
   async func(this: CommandContext, flags: Flags, ...words: string[]) {
     const client = createClient()
-    const session = flags.session === undefined ? undefined : await findId(client, 'sessions', flags.session)
+    const prompt = words.length === 1 && words[0] === '-' ? await readPrompt() : words.join(' ')
+    const wanted = setting(flags.session, 'VM0_SESSION')
+    const session = wanted === undefined ? undefined : await findSession(client, wanted)
+    const framework = setting(flags.framework, 'VM0_FRAMEWORK') ?? 'claude-code'
+    const model = setting(flags.model, 'VM0_MODEL')
+    const memoryMiB = numberSetting(flags.memory, 'VM0_MEMORY')
+    const timeout = numberSetting(flags.timeout, 'VM0_TIMEOUT')
     const stop = new AbortController()
     const run = client.run({
-      prompt: words.join(' '),
-      framework: flags.framework,
+      prompt,
+      framework,
       signal: stop.signal,
       ...(session ? { session } : {}),
       ...(flags.workspace ? { workspace: flags.workspace } : {}),
-      ...(flags.model ? { model: flags.model } : {}),
-      ...(flags.memory ? { resources: { memoryMiB: flags.memory } } : {}),
-      ...(flags.timeout ? { limits: { timeoutMs: flags.timeout * 1000 } } : {}),
+      ...(model ? { model } : {}),
+      ...(memoryMiB ? { resources: { memoryMiB } } : {}),
+      ...(timeout ? { limits: { timeoutMs: Math.round(timeout * 1000) } } : {}),
     })
+    // A note for `vm0 pull`; without it pulling asks more often.
+    if (flags.workspace) await noteSent(run.session.id, flags.workspace).catch(() => undefined)
     if (flags.detach) {
       await run.get()
-      process.stdout.write(
-        flags.json
-          ? `${JSON.stringify({ runId: run.id, sessionId: run.session.id })}\n`
-          : `run ${run.id}\nsession ${run.session.id}\n`,
-      )
+      const ids = { runId: run.id, sessionId: run.session.id }
+      process.stdout.write(flags.json ? jsonLine(ids) : `run ${ids.runId}\nsession ${ids.sessionId}\n`)
       return
     }
-    // The first Ctrl-C cancels the run, a second one ends this command.
     process.once('SIGINT', () => stop.abort())
-    const view = new LiveView((text) => process.stdout.write(text))
+    const view = LiveView.on(process.stdout, framework)
     for await (const event of run) {
-      if (flags.json) process.stdout.write(`${JSON.stringify(event)}\n`)
+      if (flags.json) process.stdout.write(jsonLine(event))
       else view.show(event)
     }
     const ended = await run.get()
@@ -75,3 +113,14 @@ export const run = buildCommand({
     process.exitCode = exitStatus(ended)
   },
 })
+
+async function readPrompt(): Promise<string> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of process.stdin as AsyncIterable<Buffer>) {
+    chunks.push(chunk)
+    bytes += chunk.length
+    if (bytes > enoughBytes) break
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}

@@ -1,50 +1,61 @@
 import { resolve } from 'node:path'
 import { buildCommand, numberParser, type CommandContext } from '@stricli/core'
-import { Vm0Error } from '@vm0/contract/client'
+import { loadPlatform } from '../load-platform.js'
+import { numberSetting, setting } from '../setting.js'
+import { help } from './shared-flags.js'
 
-interface Platform {
-  up(options: { port?: number; dataDir?: string; idleMs?: number; warm?: number }): Promise<number>
+interface Flags {
+  port?: number
+  data?: string
+  idle?: number
+  warm?: number
 }
 
 export const up = buildCommand({
   docs: {
     brief: 'Run the platform on this machine',
-    fullDescription:
-      'Needs root and the package @vm0/platform. Examples:\n  vm0 up\n  vm0 up --port 7400 --data /srv/vm0',
+    fullDescription: help(
+      ['vm0 up', 'vm0 up --port 7400 --data /srv/vm0'],
+      [
+        'Needs root and the package @vm0/platform. Model requests go to ANTHROPIC_BASE_URL with ANTHROPIC_API_KEY; without a',
+        'key the answers are scripted. DATABASE_URL names a PostgreSQL to use instead of the embedded database.',
+      ].join('\n'),
+    ),
   },
   parameters: {
     flags: {
-      port: { kind: 'parsed', parse: numberParser, default: '7300', brief: 'Port on 127.0.0.1; 0 takes a free one' },
-      data: { kind: 'parsed', parse: String, optional: true, brief: 'Folder for sessions and logs' },
+      port: {
+        kind: 'parsed',
+        parse: numberParser,
+        optional: true,
+        brief: 'Port on 127.0.0.1; 0 takes a free one (VM0_PORT; default: 7300)',
+      },
+      data: { kind: 'parsed', parse: String, optional: true, brief: 'Folder for sessions and logs (VM0_DATA)' },
       idle: {
         kind: 'parsed',
         parse: numberParser,
-        default: '60',
-        brief: "Seconds until an idle session's sandbox is saved and freed",
+        optional: true,
+        brief: "Seconds until an idle session's sandbox is saved and freed (VM0_IDLE; default: 60)",
       },
       warm: {
         kind: 'parsed',
         parse: numberParser,
-        default: '4',
-        brief: 'The most sandboxes that are kept warm for new sessions; 0 keeps none',
+        optional: true,
+        brief: 'The most sandboxes that wait warm for new sessions; 0 keeps none (VM0_WARM; default: 4)',
       },
     },
   },
-  async func(this: CommandContext, flags: { port: number; data?: string; idle: number; warm: number }) {
-    const name: string = '@vm0/platform' // not a dependency: an application that only calls VM0 stays light
-    const platform = await (import(name) as Promise<Platform>).catch((cause: NodeJS.ErrnoException) => {
-      if (cause.code !== 'ERR_MODULE_NOT_FOUND') throw cause
-      throw new Vm0Error(
-        'PLATFORM_MISSING',
-        'the package @vm0/platform, which holds the server and the runner, is not installed here',
-        { cause },
-      )
-    })
+  async func(this: CommandContext, flags: Flags) {
+    const platform = await loadPlatform()
+    const port = numberSetting(flags.port, 'VM0_PORT')
+    const idle = numberSetting(flags.idle, 'VM0_IDLE')
+    const warm = numberSetting(flags.warm, 'VM0_WARM')
+    const data = setting(flags.data, 'VM0_DATA')
     process.exitCode = await platform.up({
-      port: flags.port,
-      idleMs: flags.idle * 1000,
-      warm: flags.warm,
-      ...(flags.data ? { dataDir: resolve(flags.data) } : {}),
+      ...(port === undefined ? {} : { port }),
+      ...(idle === undefined ? {} : { idleMs: idle * 1000 }),
+      ...(warm === undefined ? {} : { warm }),
+      ...(data ? { dataDir: resolve(data) } : {}),
     })
   },
 })

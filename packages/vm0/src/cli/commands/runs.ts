@@ -1,0 +1,129 @@
+import { buildCommand, buildRouteMap, type CommandContext } from '@stricli/core'
+import type { RunView } from '@vm0/contract/client'
+import { createClient } from '../../client.js'
+import { findRun, findSession } from '../find-id.js'
+import { duration, money, shortId, table, timingLine } from '../format.js'
+import { LiveView } from '../live-view.js'
+import { jsonLine, printable } from '../printable.js'
+import { help, json, limit, runArgument } from './shared-flags.js'
+
+interface Flags {
+  json: boolean
+}
+
+export function runRows(runs: readonly RunView[]): string[][] {
+  return [
+    ['RUN', 'SESSION', 'STATE', 'REASON', 'TOTAL', 'COST', 'CREATED'],
+    ...runs.map((run) => [
+      shortId(run.id),
+      shortId(run.sessionId),
+      run.state,
+      run.reason ?? '',
+      duration(run.timings.totalMs),
+      money(run.costUsd),
+      run.createdAt,
+    ]),
+  ]
+}
+
+const list = buildCommand({
+  docs: {
+    brief: 'List runs, the newest first',
+    fullDescription: help(['vm0 runs', 'vm0 runs ls -s 9f3c1e70', 'vm0 runs --json | jq -r .state']),
+  },
+  parameters: {
+    flags: {
+      json,
+      limit,
+      session: { kind: 'parsed', parse: String, optional: true, brief: 'Only runs of this session' },
+    },
+    aliases: { s: 'session' },
+  },
+  async func(this: CommandContext, flags: Flags & { limit: number; session?: string }) {
+    const client = createClient()
+    const sessionId = flags.session === undefined ? undefined : await findSession(client, flags.session)
+    const { items } = await client.runs.list({ limit: flags.limit, ...(sessionId ? { sessionId } : {}) })
+    if (flags.json) for (const item of items) process.stdout.write(jsonLine(item))
+    else process.stdout.write(table(runRows(items)))
+  },
+})
+
+const show = buildCommand({
+  docs: {
+    brief: 'Show a run: state, result, cost and timings',
+    fullDescription: help(['vm0 runs show', 'vm0 runs show 4be2a911 --json']),
+  },
+  parameters: { flags: { json }, positional: runArgument },
+  async func(this: CommandContext, flags: Flags, given?: string) {
+    const client = createClient()
+    const view = await client.runs.get(await findRun(client, given)).get()
+    process.stdout.write(flags.json ? jsonLine(view) : details(view))
+  },
+})
+
+function details(view: RunView): string {
+  const { usage } = view
+  const facts = table(
+    [
+      ['run', view.id],
+      ['session', view.sessionId],
+      ['state', view.state],
+      ['reason', view.reason ?? ''],
+      ['agent', `${view.framework} ${view.agentVersion ?? ''}`],
+      ['model', view.model ?? ''],
+      ['cost', money(view.costUsd)],
+      ['tokens', `${usage.inputTokens} in, ${usage.outputTokens} out, ${usage.cacheReadTokens} from cache`],
+      ['checkpoint', view.checkpoint ?? ''],
+      ['created', view.createdAt],
+      ['ended', view.endedAt ?? ''],
+      ['timings', timingLine(view.timings)],
+      ['error', view.error ? `${view.error.code}: ${view.error.message}` : ''],
+      ['what to do', view.error?.hint ?? ''],
+    ].filter(([, value]) => value !== ''),
+  )
+  return view.text ? `${facts}\n${printable(view.text).trimEnd()}\n` : facts
+}
+
+export const runs = buildRouteMap({
+  docs: { brief: 'Runs: one prompt each', fullDescription: help(['vm0 runs', 'vm0 runs show 4be2a911']) },
+  defaultCommand: 'ls',
+  routes: { ls: list, show },
+})
+
+export const logs = buildCommand({
+  docs: {
+    brief: 'Show what an agent did',
+    fullDescription: help(['vm0 logs', 'vm0 logs -f 4be2a911', 'vm0 logs --json | jq -r .type']),
+  },
+  parameters: {
+    flags: { json, follow: { kind: 'boolean', default: false, withNegated: false, brief: 'Go on until the run ends' } },
+    aliases: { f: 'follow' },
+    positional: runArgument,
+  },
+  async func(this: CommandContext, flags: Flags & { follow: boolean }, given?: string) {
+    const client = createClient()
+    const run = client.runs.get(await findRun(client, given))
+    const { framework } = await run.get()
+    const view = LiveView.on(process.stdout, framework)
+    for await (const event of flags.follow ? run.events() : run.history()) {
+      if (flags.json) process.stdout.write(jsonLine(event))
+      else view.show(event)
+    }
+    const now = await run.get()
+    if (!flags.json && now.endedAt) view.end(now)
+  },
+})
+
+export const cancel = buildCommand({
+  docs: {
+    brief: 'Cancel a run; what it did so far is saved',
+    fullDescription: help(['vm0 cancel', 'vm0 cancel 4be2a911 --json']),
+  },
+  parameters: { flags: { json }, positional: runArgument },
+  async func(this: CommandContext, flags: Flags, given?: string) {
+    const client = createClient()
+    const run = client.runs.get(await findRun(client, given))
+    await run.cancel()
+    if (flags.json) process.stdout.write(jsonLine(await run.get()))
+  },
+})

@@ -1,0 +1,53 @@
+import type { Timings } from '@vm0/contract/client'
+import { printableLine } from './printable.js'
+
+/** The last eight characters of an id, the first eight of a digest. */
+export function shortId(id: string): string {
+  return id.startsWith('sha256:') ? id.slice(7, 15) : id.slice(-8)
+}
+
+/** A template by its name and version. There is one, `standard`, and its version is the digest of what it was built into. */
+export function templateName(template: string): string {
+  return template.startsWith('sha256:') ? `standard@${shortId(template)}` : template
+}
+
+export function duration(ms: number | null): string {
+  if (ms === null) return '-'
+  if (ms < 999.5) return `${Math.round(ms)} ms`
+  if (ms < 9950) return `${(ms / 1000).toFixed(1)} s`
+  if (ms < 59_500) return `${Math.round(ms / 1000)} s`
+  const seconds = Math.round(ms / 1000)
+  return `${Math.floor(seconds / 60)} min ${seconds % 60} s`
+}
+
+export const money = (usd: number): string => `$${usd.toFixed(2)}`
+
+export const count = (number: number, noun: string): string => `${number} ${noun}${number === 1 ? '' : 's'}`
+
+/** Columns as wide as their widest cell. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const cells = rows.map((row) => row.map((cell) => printableLine(cell)))
+  const widths = cells[0]?.map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0))) ?? []
+  return cells
+    .map(
+      (row) =>
+        `${row
+          .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+          .join('  ')
+          .trimEnd()}\n`,
+    )
+    .join('')
+}
+
+/** Where the time went, each from the API call on. */
+export function timingLine(timings: Timings): string {
+  const parts: [string, number | null][] = [
+    ['queued', timings.queuedMs],
+    ['sandbox ready', timings.sandboxReadyMs],
+    ['first model request', timings.firstModelRequestMs],
+    ['first token', timings.firstTokenMs],
+    ['agent finished', timings.agentFinishedMs],
+    ['total', timings.totalMs],
+  ]
+  return parts.map(([name, ms]) => `${name} ${duration(ms)}`).join(' · ')
+}

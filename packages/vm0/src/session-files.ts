@@ -1,0 +1,126 @@
+import { posix } from 'node:path'
+import { Vm0Error, type FileEntry } from '@vm0/contract/client'
+import type { Http, RequestBody } from './http.js'
+import type { DownloadOptions, DownloadResult } from './transfer/receive-tree.js'
+import type { UploadOptions } from './transfer/send-tree.js'
+
+/**
+ * Files in the session's sandbox, by absolute path. A session without a sandbox gets one back by itself.
+ *
+ * @example
+ * await session.files.write('/workspace/note.txt', 'hello')
+ */
+export class SessionFiles {
+  /** @internal */
+  constructor(
+    private readonly http: Http,
+    private readonly sessionId: string,
+    /** Settles when the session's first run has made it. */
+    private readonly made: () => Promise<unknown>,
+  ) {}
+
+  /**
+   * A file's bytes. Throws FILE_NOT_FOUND, or FILE_INVALID when it is no regular file.
+   *
+   * @example
+   * const bytes = await session.files.read('/etc/hostname')
+   */
+  async read(path: string): Promise<Uint8Array> {
+    return this.http.bytes(await this.url('files', path))
+  }
+
+  /**
+   * A file's content as UTF-8 text.
+   *
+   * @example
+   * console.log(await session.files.readText('/etc/os-release'))
+   */
+  async readText(path: string): Promise<string> {
+    return new TextDecoder().decode(await this.read(path))
+  }
+
+  /**
+   * Writes a file, with the folders that lead to it. Throws SANDBOX_DISK_FULL when there is no room.
+   *
+   * @example
+   * await session.files.write('/workspace/data/input.csv', 'a,b\n1,2\n')
+   */
+  async write(path: string, content: string | Uint8Array): Promise<void> {
+    await this.http.json(await this.url('files', path), {
+      method: 'PUT',
+      headers: { 'content-type': 'application/octet-stream' },
+      body: () => content as RequestBody,
+      patient: true,
+    })
+  }
+
+  /**
+   * What is in a folder, by name; /workspace when none is given.
+   *
+   * @example
+   * for (const { name, sizeBytes } of await session.files.list('/workspace')) console.log(name, sizeBytes)
+   */
+  async list(path = '/workspace'): Promise<FileEntry[]> {
+    return (await this.http.json<{ items: FileEntry[] }>(await this.url('entries', path))).items
+  }
+
+  /**
+   * One entry itself: of a symbolic link the link, not what it points to. Throws FILE_NOT_FOUND.
+   *
+   * @example
+   * const { type, mode } = await session.files.stat('/workspace')
+   */
+  async stat(path: string): Promise<FileEntry> {
+    return this.http.json<FileEntry>(await this.url('stat', path))
+  }
+
+  /**
+   * Removes a file, or a folder with all that is in it. Throws FILE_NOT_FOUND.
+   *
+   * @example
+   * await session.files.write('/workspace/old.txt', 'x')
+   * await session.files.remove('/workspace/old.txt')
+   */
+  async remove(path: string): Promise<void> {
+    await this.http.json(await this.url('files', path), { method: 'DELETE' })
+  }
+
+  /**
+   * Sends a local file to be the file `remotePath`, or a local folder's content into the folder `remotePath`, as one
+   * stream. Everything goes, also what a .gitignore names; symbolic links, modes and times are kept, and what is there
+   * already and not in the local folder stays. Throws FILE_INVALID for sockets, pipes and devices.
+   *
+   * @example
+   * await session.files.upload('./fixtures', '/workspace/fixtures')
+   * await session.files.upload('./README.md', '/workspace/README.md')
+   */
+  async upload(localPath: string, remotePath: string, options: UploadOptions = {}): Promise<void> {
+    const { sendTree } = await import('./transfer/send-tree.js')
+    return sendTree(this.http, localPath, remotePath, (path) => this.url('tree', path), options)
+  }
+
+  /**
+   * Fetches the file `remotePath` to be the file `localPath`, or a folder's content into the folder `localPath`, as one
+   * stream. Nothing is ever written outside `localPath`: names and links in the sandbox are not to be trusted, and one that
+   * leads out makes this throw FILE_INVALID (`outsideLinks: 'skip'` leaves such links out instead). What was written until
+   * then stays. Files that are there are replaced, those that the session doesn't have stay.
+   *
+   * @example
+   * await session.files.write('/workspace/out/report.txt', 'done')
+   * const { files, bytes } = await session.files.download('/workspace/out', './out')
+   */
+  async download(remotePath: string, localPath: string, options: DownloadOptions = {}): Promise<DownloadResult> {
+    const { signal } = options
+    const { receiveTree } = await import('./transfer/receive-tree.js')
+    const response = await this.http.request(await this.url('tree', remotePath), { signal, patient: true })
+    return receiveTree(response, localPath, options)
+  }
+
+  private async url(kind: 'files' | 'entries' | 'stat' | 'tree', path: string): Promise<string> {
+    if (!path.startsWith('/')) throw new Vm0Error('FILE_INVALID', `path ${path}: expected an absolute one`)
+    await this.made()
+    // A `..` that is left in an address would be resolved against the address, not against the path.
+    const plain = posix.normalize(path)
+    return `/sessions/${this.sessionId}/${kind}/${plain.slice(1).split('/').map(encodeURIComponent).join('/')}`
+  }
+}

@@ -1,0 +1,64 @@
+import { createHash } from 'node:crypto'
+import { createReadStream, createWriteStream } from 'node:fs'
+import { mkdtemp, readlink, rm, stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, isAbsolute, join, relative, resolve } from 'node:path'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { Vm0Error } from '@vm0/contract/client'
+import { packTar, type TarSource } from 'modern-tar/fs'
+import type { Http, RequestBody } from '../http.js'
+import { tarSource, walkFolder, type LocalEntry } from './local-tree.js'
+
+const maxBytes = 2 * 1024 ** 3
+
+/** Packs a local folder, without what its .gitignore files exclude, and sends it; gives the digest. */
+export async function uploadWorkspace(http: Http, folder: string, signal?: AbortSignal): Promise<string> {
+  const root = resolve(folder)
+  const info = await stat(root).catch(() => undefined)
+  if (!info?.isDirectory()) throw new Vm0Error('WORKSPACE_INVALID', `the workspace ${root} is not a folder`)
+  const sources: TarSource[] = []
+  let bytes = 0
+  for await (const entry of walkFolder(root, { gitignore: true })) {
+    if (entry.info.isSymbolicLink()) await refuseEscape(root, entry)
+    if (entry.info.isFile()) bytes += entry.info.size
+    if (bytes > maxBytes)
+      throw new Vm0Error(
+        'WORKSPACE_INVALID',
+        `the workspace ${root} is larger than ${maxBytes} bytes (${entry.name} was one too many)`,
+      )
+    sources.push(tarSource(entry, 'WORKSPACE_INVALID'))
+  }
+  const scratch = await mkdtemp(join(tmpdir(), 'vm0-workspace-'))
+  try {
+    const file = join(scratch, 'workspace.tar')
+    const hash = createHash('sha256')
+    await pipeline(
+      packTar(sources),
+      async function* (source: AsyncIterable<Buffer>) {
+        for await (const chunk of source) {
+          hash.update(chunk)
+          yield chunk
+        }
+      },
+      createWriteStream(file, { mode: 0o600 }),
+    )
+    const digest = `sha256:${hash.digest('hex')}`
+    await http.json(`/uploads/${digest}`, {
+      method: 'PUT',
+      headers: { 'content-type': 'application/octet-stream' },
+      body: () => Readable.toWeb(createReadStream(file)) as unknown as RequestBody,
+      signal,
+      patient: true,
+    })
+    return digest
+  } finally {
+    await rm(scratch, { recursive: true, force: true })
+  }
+}
+
+async function refuseEscape(root: string, { path, name }: LocalEntry): Promise<void> {
+  const link = await readlink(path)
+  if (isAbsolute(link) || relative(root, resolve(dirname(path), link)).startsWith('..'))
+    throw new Vm0Error('WORKSPACE_INVALID', `${name} is a symbolic link out of the workspace, to ${link}`)
+}
