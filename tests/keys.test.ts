@@ -125,7 +125,7 @@ test('the command makes keys with scopes and an end', async () => {
   const key = JSON.parse(made.stdout) as { id: string; scopes: string[]; createdAt: string; expiresAt: string }
   expect(key.scopes).toEqual(['read'])
   expect(Date.parse(key.expiresAt) - Date.parse(key.createdAt)).toBe(7 * 86_400_000)
-  expect((await platform.cli('keys', 'ls')).stdout).toContain(`${key.id}  dashboard  read  `)
+  expect((await platform.cli('keys', 'ls')).stdout).toMatch(new RegExp(`^${key.id} +dashboard +read +`, 'm'))
   expect((await platform.cli('keys', 'create', 'x', '--expires', 'tomorrow')).status).toBe(2)
   await platform.cli('keys', 'revoke', key.id)
   expect((await platform.cli('keys', 'ls')).stdout).toMatch(new RegExp(`${key.id} .* revoked `))

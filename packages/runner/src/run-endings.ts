@@ -56,9 +56,7 @@ export function endingOfTurn({ reason, error }: TurnEnd): Ending {
 }
 
 /** What was thrown before or during the turn. */
-export function endingOfError({ code, message, details }: Vm0Error, stopping: StopReason | undefined): Ending {
-  if (stopping === 'shutdown') return platformStopped()
-  if (code === 'CANCELLED') return failure('cancelled', 'cancelled', code, message)
+export function endingOfError({ code, message, details }: Vm0Error): Ending {
   const died = code === 'SANDBOX_START_FAILED' || code === 'HOST_LOST' || code === 'INTERNAL'
   return failure(died ? 'died' : 'failed', code.toLowerCase(), code, message, details)
 }

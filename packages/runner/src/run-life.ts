@@ -82,7 +82,7 @@ export class RunLife {
     } catch (error) {
       if (!this.session.sandbox)
         this.options.logger.warn({ runId: this.ref.runId, error }, 'run ended before its sandbox was ready')
-      return endingOfError(toVm0Error(error), this.stopping)
+      return endingOfStop(this.stopping, this.timeoutMs, false) ?? endingOfError(toVm0Error(error))
     } finally {
       this.talk.end()
       clearTimeout(timer)

@@ -52,6 +52,7 @@ export const keys = buildRouteMap({
         brief: 'Make a key; it is shown once',
         fullDescription: help(
           [
+            'vm0 keys create ci',
             'VM0_API_KEY=$(vm0 keys create ci)',
             'vm0 keys create dashboard --scope read --expires 7d',
             'vm0 keys create team --project team-a --scope write --scope admin',

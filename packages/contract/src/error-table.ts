@@ -1,0 +1,235 @@
+/**
+ * The table of every error that VM0 gives: stable code → HTTP status, exit status of the command, whether a retry may
+ * help, and what to do next. `docs/errors.md` is generated from it.
+ */
+export const errorTable = {
+  INVALID_REQUEST: {
+    status: 400,
+    exit: 2,
+    retryable: false,
+    hint: 'Correct the field that the message names; the shapes are in /v1/openapi.json.',
+  },
+  PROMPT_EMPTY: { status: 400, exit: 2, retryable: false, hint: 'Pass the task for the agent as non-empty text.' },
+  REQUEST_TOO_LARGE: {
+    status: 413,
+    exit: 2,
+    retryable: false,
+    hint: 'Send less: put large inputs into the workspace instead of the prompt.',
+  },
+  METHOD_NOT_ALLOWED: {
+    status: 405,
+    exit: 2,
+    retryable: false,
+    hint: 'Use one of the methods that the Allow header names.',
+  },
+  UNSUPPORTED_MEDIA_TYPE: {
+    status: 415,
+    exit: 2,
+    retryable: false,
+    hint: 'Send JSON with the header "Content-Type: application/json".',
+  },
+  UNKNOWN_FRAMEWORK: { status: 400, exit: 2, retryable: false, hint: 'List what is available with `vm0 frameworks`.' },
+  UNKNOWN_TEMPLATE: { status: 400, exit: 2, retryable: false, hint: 'Use the template "standard".' },
+  UNAUTHENTICATED: {
+    status: 401,
+    exit: 7,
+    retryable: false,
+    hint: 'Pass a valid key in VM0_API_KEY, or make one with `vm0 keys create`.',
+  },
+  FORBIDDEN: { status: 403, exit: 7, retryable: false, hint: 'Use a key that has the scope that the message names.' },
+  NOT_FOUND: {
+    status: 404,
+    exit: 2,
+    retryable: false,
+    hint: 'Check the id with `vm0 sessions` or `vm0 runs`; a key sees its own project only.',
+  },
+  CONFLICT: { status: 409, exit: 2, retryable: false, hint: 'This id is in use with another body: take a new id.' },
+  SESSION_BUSY: {
+    status: 409,
+    exit: 2,
+    retryable: true,
+    hint: 'Wait for the running run, cancel it, or leave out `ifBusy: "refuse"` to queue behind it.',
+  },
+  SESSION_DELETED: { status: 410, exit: 2, retryable: false, hint: 'Start a new session.' },
+  RUN_ENDED: { status: 409, exit: 2, retryable: false, hint: 'Start a new run in the same session.' },
+  RATE_LIMITED: {
+    status: 429,
+    exit: 7,
+    retryable: true,
+    hint: 'Send fewer requests, or wait as long as Retry-After says.',
+  },
+  QUEUE_FULL: {
+    status: 429,
+    exit: 7,
+    retryable: true,
+    hint: 'Wait until queued runs of the project have started, or cancel some of them.',
+  },
+  INTERNAL: {
+    status: 500,
+    exit: 1,
+    retryable: true,
+    hint: 'Try again; if it stays, send the requestId and the server log to the operator.',
+  },
+  NOT_READY: {
+    status: 503,
+    exit: 7,
+    retryable: true,
+    hint: 'The server is starting or stopping: try again in a moment.',
+  },
+  SERVER_UNREACHABLE: { status: 503, exit: 7, retryable: true, hint: 'Start it with `vm0 up`, or set VM0_API_URL.' },
+  PORT_TAKEN: { status: 500, exit: 1, retryable: false, hint: 'Choose another port with `vm0 up --port N`.' },
+  DATA_IN_USE: {
+    status: 500,
+    exit: 1,
+    retryable: false,
+    hint: 'Stop the other `vm0 up`, or choose another folder with `--data`.',
+  },
+  DATABASE_IN_USE: {
+    status: 500,
+    exit: 1,
+    retryable: false,
+    hint: 'One database serves one data folder and one `vm0 up`: stop the other one, or give this one a database of its own.',
+  },
+  DATABASE_UNUSABLE: {
+    status: 500,
+    exit: 1,
+    retryable: false,
+    hint: 'Check DATABASE_URL: expected a PostgreSQL 15 or newer that is reachable and whose user may make tables.',
+  },
+  PLATFORM_MISSING: { status: 500, exit: 1, retryable: false, hint: 'Install it beside vm0: `npm i @vm0/platform`.' },
+  ROOT_REQUIRED: {
+    status: 500,
+    exit: 1,
+    retryable: false,
+    hint: 'Run `vm0 up` as root: it makes namespaces, mounts and cgroups.',
+  },
+  RUNTIME_MISSING: {
+    status: 500,
+    exit: 1,
+    retryable: false,
+    hint: 'Install the package that the message names, or run `vm0 doctor`.',
+  },
+  TEMPLATE_BUILD_FAILED: {
+    status: 500,
+    exit: 1,
+    retryable: true,
+    hint: 'Check that the Debian registry is reachable and the disk has 2 GiB free.',
+  },
+  AGENT_RELEASE_MISSING: {
+    status: 500,
+    exit: 1,
+    retryable: false,
+    hint: 'Install it with `vm0 frameworks install claude-code@VERSION`.',
+  },
+  AGENT_RELEASE_CORRUPT: {
+    status: 500,
+    exit: 1,
+    retryable: true,
+    hint: 'The download does not match its registry checksum: install it again.',
+  },
+  SANDBOX_START_FAILED: { status: 500, exit: 6, retryable: true, hint: 'See `vm0 doctor`, then try again.' },
+  SANDBOX_DISK_FULL: {
+    status: 507,
+    exit: 6,
+    retryable: false,
+    hint: 'Raise resources.diskMiB or remove files in the session.',
+  },
+  AGENT_START_FAILED: {
+    status: 500,
+    exit: 6,
+    retryable: true,
+    hint: "Read the agent's last words in details.stderr; `vm0 doctor` checks the release.",
+  },
+  AGENT_CRASHED: {
+    status: 500,
+    exit: 6,
+    retryable: true,
+    hint: 'The session is as it was after the last checkpoint: run again.',
+  },
+  OUT_OF_MEMORY: {
+    status: 500,
+    exit: 4,
+    retryable: false,
+    hint: 'Raise resources.memoryMiB, or have the agent work in smaller pieces.',
+  },
+  MODEL_UNAUTHORIZED: {
+    status: 502,
+    exit: 3,
+    retryable: false,
+    hint: 'Set a valid ANTHROPIC_API_KEY in the environment of `vm0 up`.',
+  },
+  MODEL_RATE_LIMITED: {
+    status: 502,
+    exit: 3,
+    retryable: true,
+    hint: 'Wait, or raise the limits with the model provider.',
+  },
+  MODEL_FAILED: {
+    status: 502,
+    exit: 3,
+    retryable: true,
+    hint: 'The model endpoint ended in an error; see details for what it answered.',
+  },
+  AGENT_FAILED: {
+    status: 502,
+    exit: 3,
+    retryable: false,
+    hint: 'Read the end of `vm0 logs` for what the agent reported.',
+  },
+  TIMED_OUT: { status: 504, exit: 3, retryable: true, hint: 'Raise limits.timeoutMs.' },
+  CANCELLED: { status: 409, exit: 5, retryable: false, hint: 'Run again to go on.' },
+  HOST_LOST: {
+    status: 500,
+    exit: 6,
+    retryable: true,
+    hint: 'The session is as it was after the last checkpoint: run again.',
+  },
+  CHECKPOINT_FAILED: {
+    status: 500,
+    exit: 6,
+    retryable: true,
+    hint: 'Free disk space on the host; the state before this run is kept.',
+  },
+  CHECKPOINT_CORRUPT: {
+    status: 500,
+    exit: 6,
+    retryable: false,
+    hint: 'A stored layer does not match its digest: restore it from a backup of the store.',
+  },
+  WORKSPACE_INVALID: {
+    status: 400,
+    exit: 2,
+    retryable: false,
+    hint: 'Remove what the message names from the folder, or list it in .gitignore.',
+  },
+  EXEC_FAILED: {
+    status: 500,
+    exit: 6,
+    retryable: true,
+    hint: 'The sandbox could not run the command; see the message.',
+  },
+  FILE_NOT_FOUND: { status: 404, exit: 2, retryable: false, hint: 'List the folder with `session.files.list`.' },
+  FILE_INVALID: {
+    status: 400,
+    exit: 2,
+    retryable: false,
+    hint: 'Give an absolute path of a regular file inside the sandbox.',
+  },
+  FILE_CHANGED: {
+    status: 409,
+    exit: 2,
+    retryable: false,
+    hint: 'Pass --force to overwrite your changes, or -o with another folder.',
+  },
+} as const satisfies Record<string, ErrorEntry>
+
+export interface ErrorEntry {
+  /** HTTP status of the problem document. */
+  status: number
+  /** Exit status of the `vm0` command. */
+  exit: number
+  retryable: boolean
+  hint: string
+}
+
+export type ErrorCode = keyof typeof errorTable
