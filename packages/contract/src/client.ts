@@ -3,6 +3,7 @@
  */
 export type * from './check.js'
 export * from './cursor.js'
+export * from './error-table.js'
 export * from './errors.js'
 export type * from './events.js'
 export * from './run-states.js'

@@ -1,7 +1,5 @@
 import { errorTable, type ErrorCode } from './error-table.js'
 
-export * from './error-table.js'
-
 export interface Vm0ErrorOptions {
   hint?: string
   details?: Record<string, unknown>

@@ -1,6 +1,7 @@
 export * from './canonical-json.js'
 export type * from './check.js'
 export * from './cursor.js'
+export * from './error-table.js'
 export * from './errors.js'
 export * from './events.js'
 export * from './keys.js'
