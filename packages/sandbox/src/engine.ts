@@ -19,7 +19,7 @@ export interface ProcessSpec {
   args: readonly string[]
   env: Readonly<Record<string, string>>
   cwd: string
-  /** Bytes of stdout and stderr each that are kept; the process is ended when it writes more. */
+  /** Bytes of stdout and stderr each that are kept, with a stamp of 26 bytes a line; the process is ended when it writes more. */
   maxOutputBytes: number
 }
 
@@ -33,7 +33,7 @@ export interface OutputLine {
 /** A process in a sandbox whose pipes a monitor owns, outside the sandbox and outside this process. */
 export interface MonitoredProcess {
   readonly id: string
-  /** Writes one line (the newline is added) to stdin. */
+  /** Writes one line (the newline is added) to stdin; done once the process can read it, or has ended. NOT_READY when it reads nothing. */
   write(line: string): Promise<void>
   /** Lines in order from the first, then those that come; ends when the process has ended and all is read. */
   output(): AsyncIterable<OutputLine>

@@ -1,12 +1,14 @@
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { mkdir, readFile, rm, statfs, writeFile } from 'node:fs/promises'
+import { mkdir, rm, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { type Cgroup } from '../cgroup/cgroup.js'
 import type { ExecChunk, ExecOptions, MonitoredProcess, ProcessSpec, Sandbox, SandboxStats } from '../engine.js'
 import { defaultPath, processBlock } from './bundle.js'
+import { outputOf } from './exec-output.js'
 import { bindIdmapped, unmount } from './idmap.js'
+import { killInside } from './kill-inside.js'
 import { startMonitored } from './monitored-process.js'
 import { gatewayInside } from './network.js'
 import type { Slot } from './slots.js'
@@ -20,6 +22,8 @@ export interface OciSandboxParts {
   recordDirectory: string
   crun: readonly string[]
   cgroup: Cgroup
+  /** As in the OCI configuration. */
+  cgroupsPath: string
   environment: Readonly<Record<string, string>>
   teardown(): Promise<void>
 }
@@ -42,7 +46,12 @@ export class OciSandbox implements Sandbox {
     const processFile = join(directory, 'process.json')
     const pidFile = join(directory, 'pid')
     await this.writeProcess(processFile, spec.args, spec.env, spec.cwd)
-    const started = await startMonitored({ directory, spec, pidFile, command: this.execCommand(processFile, pidFile) })
+    const started = await startMonitored({
+      directory,
+      spec,
+      command: this.execCommand(processFile, pidFile),
+      kill: (signal) => killInside(pidFile, this.parts.cgroupsPath, signal),
+    })
     this.processes.push(started)
     return started
   }
@@ -53,12 +62,15 @@ export class OciSandbox implements Sandbox {
     const pidFile = `${name}.pid`
     await this.writeProcess(`${name}.json`, args, env, cwd)
     const [command, ...rest] = this.execCommand(`${name}.json`, pidFile)
-    const child = spawn(command as string, rest, { stdio: ['pipe', 'pipe', 'pipe'] })
-    const failed = new Promise<never>((_, reject) => child.once('error', reject))
-    failed.catch(() => undefined)
-    const closed = new Promise<number>((resolve) => child.once('close', (code) => resolve(code ?? 137)))
+    // A process group of its own, which the command's processes share: all of it can be ended.
+    const child = spawn(command as string, rest, { stdio: ['pipe', 'pipe', 'pipe'], detached: true })
+    const ended = new Promise<number>((resolve, reject) => {
+      child.once('error', reject)
+      child.once('exit', (code) => resolve(code ?? 137))
+    })
+    ended.catch(() => undefined)
     const stop = (): void => {
-      void killByFile(pidFile).finally(() => child.kill('SIGKILL'))
+      void killInside(pidFile, this.parts.cgroupsPath).finally(() => child.kill('SIGKILL'))
     }
     signal?.addEventListener('abort', stop, { once: true })
     child.stdin.on('error', () => undefined) // a command may end without reading all of it
@@ -69,8 +81,8 @@ export class OciSandbox implements Sandbox {
         .pipe(child.stdin)
     let finished = false
     try {
-      for await (const chunk of merged(child.stdout, child.stderr)) yield chunk
-      const exitCode = await Promise.race([closed, failed])
+      yield* outputOf(child.stdout, child.stderr, ended)
+      const exitCode = await ended
       finished = true
       yield { exitCode }
     } finally {
@@ -135,37 +147,5 @@ export class OciSandbox implements Sandbox {
       ...env,
     }
     await writeFile(file, JSON.stringify(processBlock(args, environment, cwd)), { mode: 0o600 })
-  }
-}
-
-async function killByFile(pidFile: string): Promise<void> {
-  const pid = Number(await readFile(pidFile, 'utf8').catch(() => '0'))
-  if (pid > 1) {
-    try {
-      process.kill(pid, 'SIGKILL')
-    } catch {
-      /* it has ended already */
-    }
-  }
-}
-
-/** Both streams in the order in which they arrive, with their back-pressure. */
-async function* merged(
-  stdout: Readable,
-  stderr: Readable,
-): AsyncGenerator<{ stream: 'stdout' | 'stderr'; data: Uint8Array }> {
-  const iterators = { stdout: stdout[Symbol.asyncIterator](), stderr: stderr[Symbol.asyncIterator]() }
-  const next = (stream: 'stdout' | 'stderr') => iterators[stream].next().then((result) => ({ stream, result }))
-  const pending = new Map([
-    ['stdout', next('stdout')],
-    ['stderr', next('stderr')],
-  ] as const)
-  while (pending.size > 0) {
-    const { stream, result } = await Promise.race(pending.values())
-    if (result.done) pending.delete(stream)
-    else {
-      pending.set(stream, next(stream))
-      yield { stream, data: result.value as Uint8Array }
-    }
   }
 }
