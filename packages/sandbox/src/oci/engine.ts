@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -9,6 +11,7 @@ import { run } from './commands.js'
 import { readHostAccess, type HostAccess } from './host-access.js'
 import { bindIdmapped, unmount } from './idmap.js'
 import { ImageMounts } from './images.js'
+import { hasCpuset, makeMachineView } from './machine-view.js'
 import { Network, removeNetworkOf } from './network.js'
 import { OciSandbox } from './sandbox.js'
 import { releaseSlotsOf, takeSlot, type Slot } from './slots.js'
@@ -64,6 +67,7 @@ class OciEngine implements SandboxEngine {
   private readonly images: ImageMounts
   private readonly sandboxes = new Set<Sandbox>()
   private readonly crun: string[]
+  private readonly cpuset = hasCpuset()
   private readonly swapAccounting = isCgroup2() || existsSync('/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes')
 
   constructor(
@@ -140,10 +144,20 @@ class OciEngine implements SandboxEngine {
         NODE_EXTRA_CA_CERTS: '/etc/ssl/certs/ca-certificates.crt',
         SSL_CERT_FILE: '/etc/ssl/certs/ca-certificates.crt',
       }
+      const view = await makeMachineView(directory, slot.number, spec.resources)
+      const crun = view.cpus === undefined || this.cpuset ? this.crun : ['taskset', '-c', view.cpus, ...this.crun]
       const config = ociConfig(
         spec,
         slot,
-        { root, resolvConf, init: initPath, cgroupsPath, swapAccounting: this.swapAccounting },
+        {
+          root,
+          resolvConf,
+          init: initPath,
+          cgroupsPath,
+          swapAccounting: this.swapAccounting,
+          machineFiles: view.files,
+          cpuset: this.cpuset ? view.cpus : undefined,
+        },
         environment,
       )
       await writeFile(join(directory, 'config.json'), JSON.stringify(config))
@@ -154,19 +168,16 @@ class OciEngine implements SandboxEngine {
         () => this.network.detach(slot),
       )
       const pidFile = join(directory, 'pid')
-      await runDetached(
-        command as string,
-        [...rest, 'run', '--detach', '--bundle', directory, '--pid-file', pidFile, spec.id],
-        join(directory, 'crun.log'),
-      )
+      await runDetached(crun, ['--bundle', directory, '--pid-file', pidFile, spec.id], join(directory, 'crun.log'))
       await this.network.attach(slot, Number(await readFile(pidFile, 'utf8')))
       const sandbox = new OciSandbox({
         id: spec.id,
         slot,
         runDirectory: directory,
         recordDirectory: records,
-        crun: this.crun,
+        crun,
         cgroup: cgroupAt(cgroupsPath),
+        cgroupsPath,
         environment,
         teardown: async () => {
           this.sandboxes.delete(sandbox)
@@ -208,12 +219,15 @@ class OciEngine implements SandboxEngine {
   }
 }
 
-/** `crun run --detach` leaves its streams to the container's first process: they go to a file, and nothing waits for their end. */
-async function runDetached(command: string, args: readonly string[], log: string): Promise<void> {
-  await run('sh', ['-c', 'log=$1; shift; exec "$@" </dev/null >"$log" 2>&1', 'sh', log, command, ...args]).catch(
-    async (error: unknown) => {
-      const words = await readFile(log, 'utf8').catch(() => '')
-      throw new Error(`crun could not start it: ${words.trim() || (error as Error).message}`)
-    },
-  )
+/**
+ * Starts the container. Its first process keeps the streams for as long as it lives and what runs inside can reach them
+ * through it, so they are /dev/null and no file of the host; what crun itself says goes to its log.
+ */
+async function runDetached(crun: readonly string[], args: readonly string[], log: string): Promise<void> {
+  const [command, ...options] = crun
+  const child = spawn(command as string, [...options, '--log', log, 'run', '--detach', ...args], { stdio: 'ignore' })
+  const [code] = (await once(child, 'exit')) as [number | null]
+  if (code === 0) return
+  const words = await readFile(log, 'utf8').catch(() => '')
+  throw new Error(`crun could not start it: ${words.trim() || `it ended with ${code ?? 'a signal'}`}`)
 }
