@@ -71,8 +71,13 @@ export interface Sandbox {
   readonly gatewayUrl: string
   /** Starts a long-lived process under a monitor. */
   spawn(spec: ProcessSpec): Promise<MonitoredProcess>
-  /** A short command with its streams in this process: for `exec` and files. Ends with `{ exitCode }`; an abort kills the command. */
+  /**
+   * A short command with its streams in this process: for `exec` and files. Ends with `{ exitCode }`, as a shell has it; an
+   * abort kills the command with its process group. EXEC_FAILED when the sandbox can't run anything.
+   */
   exec(options: ExecOptions): AsyncIterable<ExecChunk>
+  /** False once its first process has ended, by whatever is inside; what was written can still be saved. */
+  alive(): Promise<boolean>
   freeze(): Promise<void>
   thaw(): Promise<void>
   stats(): Promise<SandboxStats>

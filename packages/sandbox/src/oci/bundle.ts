@@ -37,6 +37,12 @@ const openFiles = Math.min(
   Number(/^Max open files\s+\d+\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1] ?? 4096),
 )
 
+/**
+ * What commands are started with: when memory is short, the kernel takes them before anything of the host, and before the
+ * sandbox's first process, with which everything would end.
+ */
+export const commandOomScore = 500
+
 /** The process block of OCI for something that runs as root inside. */
 export function processBlock(args: readonly string[], env: Readonly<Record<string, string>>, cwd: string) {
   const { bounding, effective, permitted } = {
@@ -56,7 +62,6 @@ export function processBlock(args: readonly string[], env: Readonly<Record<strin
       { type: 'RLIMIT_CORE', soft: 0, hard: 0 },
     ],
     noNewPrivileges: true,
-    oomScoreAdj: 500,
   }
 }
 
@@ -88,7 +93,7 @@ export function ociConfig(spec: SandboxSpec, slot: Slot, files: BundleFiles, env
   })
   return {
     ociVersion: '1.0.2',
-    process: processBlock(['/.vm0-init', '--', '/usr/bin/sleep', 'infinity'], env, '/'),
+    process: processBlock(['/.vm0-init', '-P'], env, '/'),
     root: { path: files.root, readonly: false },
     hostname: 'vm0',
     mounts: [

@@ -13,11 +13,13 @@ import { bindIdmapped, unmount } from './idmap.js'
 import { ImageMounts } from './images.js'
 import { hasCpuset, makeMachineView } from './machine-view.js'
 import { Network, removeNetworkOf } from './network.js'
+import { identify } from './processes.js'
 import { OciSandbox } from './sandbox.js'
 import { releaseSlotsOf, takeSlot, type Slot } from './slots.js'
 import { makeUpper, removeUpper } from './upper.js'
 
-const initPath = '/usr/bin/tini-static'
+/** Its pause mode reaps and waits for nothing: whatever is killed inside, the sandbox stays. Static: it runs on any template. */
+const initPath = '/usr/bin/catatonit'
 
 /** Opens the engine of crun and kernel namespaces. Run it in a mount namespace of its own: its mounts then end with it. */
 export async function openOciEngine(options: EngineOptions): Promise<SandboxEngine> {
@@ -27,7 +29,7 @@ export async function openOciEngine(options: EngineOptions): Promise<SandboxEngi
       `installation ${JSON.stringify(options.installation)}: expected 1 to 8 lower-case letters and digits`,
     )
   if (!existsSync(initPath))
-    throw new Vm0Error('RUNTIME_MISSING', `${initPath} is missing; expected it from the package tini`)
+    throw new Vm0Error('RUNTIME_MISSING', `${initPath} is missing; expected it from the package catatonit`)
   await reapInstallation(options)
   const engine = new OciEngine(options, await readHostAccess(), await takeSlot(options.installation))
   try {
@@ -169,13 +171,15 @@ class OciEngine implements SandboxEngine {
       )
       const pidFile = join(directory, 'pid')
       await runDetached(crun, ['--bundle', directory, '--pid-file', pidFile, spec.id], join(directory, 'crun.log'))
-      await this.network.attach(slot, Number(await readFile(pidFile, 'utf8')))
+      const init = await identify(Number(await readFile(pidFile, 'utf8')))
+      await this.network.attach(slot, init.pid)
       const sandbox = new OciSandbox({
         id: spec.id,
         slot,
         runDirectory: directory,
         recordDirectory: records,
         crun,
+        init,
         cgroup: cgroupAt(cgroupsPath),
         cgroupsPath,
         environment,

@@ -6,7 +6,7 @@ export interface OutputChunk {
 }
 
 /** How long after a command's end its streams are still waited for, when something that it left behind holds them. */
-const quietMs = 1_000
+const quietMs = 200
 /** More than the kernel and Node hold back: what comes after that was written after the command's end. */
 const heldBackBytes = 1024 ** 2
 const maxQueued = 16
@@ -23,15 +23,21 @@ export async function* outputOf(
   const queue: OutputChunk[] = []
   const open = new Set<Readable>([stdout, stderr])
   let wake: () => void = () => undefined
-  let leftBytes = Number.POSITIVE_INFINITY
+  let seen = 0
+  let allowed = Number.POSITIVE_INFINITY
   let timer: NodeJS.Timeout | undefined
   const cut = (): void => {
     open.clear()
+    clearTimeout(timer)
     wake()
   }
   const waitForQuiet = (): void => {
     clearTimeout(timer)
-    timer = setTimeout(() => (queue.length > 0 ? waitForQuiet() : cut()), quietMs)
+    const before = seen
+    timer = setTimeout(() => {
+      // A busy process comes to its timers before it reads: what is there by now is read first.
+      setImmediate(() => setImmediate(() => (queue.length > 0 || seen > before ? waitForQuiet() : cut())))
+    }, quietMs)
   }
   for (const [stream, readable] of [
     ['stdout', stdout],
@@ -40,9 +46,8 @@ export async function* outputOf(
     readable.on('data', (data: Uint8Array) => {
       queue.push({ stream, data })
       if (queue.length >= maxQueued) for (const each of open) each.pause()
-      leftBytes -= data.length
-      if (leftBytes < 0) cut()
-      else if (timer) waitForQuiet()
+      seen += data.length
+      if (seen > allowed) cut()
       wake()
     })
     readable.on('error', () => undefined)
@@ -54,7 +59,7 @@ export async function* outputOf(
   void ended
     .catch(() => undefined)
     .then(() => {
-      leftBytes = heldBackBytes + queue.reduce((sum, { data }) => sum + data.length, 0)
+      allowed = seen + heldBackBytes
       waitForQuiet()
     })
   try {

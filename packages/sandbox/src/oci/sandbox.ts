@@ -1,14 +1,16 @@
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { mkdir, rm, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
+import { Vm0Error } from '@vm0/contract'
 import { type Cgroup } from '../cgroup/cgroup.js'
 import type { ExecChunk, ExecOptions, MonitoredProcess, ProcessSpec, Sandbox, SandboxStats } from '../engine.js'
-import { defaultPath, processBlock } from './bundle.js'
+import { defaultPath, processBlock, commandOomScore } from './bundle.js'
 import { outputOf } from './exec-output.js'
 import { bindIdmapped, unmount } from './idmap.js'
-import { killInside } from './kill-inside.js'
+import { isSameProcess, killInside, type ProcessIdentity } from './processes.js'
 import { startMonitored } from './monitored-process.js'
 import { gatewayInside } from './network.js'
 import type { Slot } from './slots.js'
@@ -21,6 +23,7 @@ export interface OciSandboxParts {
   /** Host folder of the records of its processes. */
   recordDirectory: string
   crun: readonly string[]
+  init: ProcessIdentity
   cgroup: Cgroup
   /** As in the OCI configuration. */
   cgroupsPath: string
@@ -81,15 +84,32 @@ export class OciSandbox implements Sandbox {
         .pipe(child.stdin)
     let finished = false
     try {
-      yield* outputOf(child.stdout, child.stderr, ended)
-      const exitCode = await ended
+      let words = ''
+      for await (const chunk of outputOf(child.stdout, child.stderr, ended)) {
+        if (chunk.stream === 'stderr' && words.length < 1000) words += Buffer.from(chunk.data).toString()
+        yield chunk
+      }
+      let exitCode = await ended
       finished = true
+      if (exitCode !== 0 && !existsSync(pidFile)) exitCode = await this.statusOfUnstarted(words)
       yield { exitCode }
     } finally {
       signal?.removeEventListener('abort', stop)
       if (!finished) stop()
       await Promise.all([rm(`${name}.json`, { force: true }), rm(pidFile, { force: true })])
     }
+  }
+
+  /** crun wrote no process id: what it said tells why. As a shell has it: 127 not found, 126 found and not to be run. */
+  private async statusOfUnstarted(words: string): Promise<number> {
+    if (!(await this.alive())) throw new Vm0Error('EXEC_FAILED', 'the sandbox has ended: its first process is gone')
+    if (/not found|No such file/.test(words)) return 127
+    if (/open executable|exec format/i.test(words)) return 126
+    throw new Vm0Error('EXEC_FAILED', `the command could not be started in the sandbox: ${words.trim()}`)
+  }
+
+  alive(): Promise<boolean> {
+    return isSameProcess(this.parts.init)
   }
 
   freeze(): Promise<void> {
@@ -129,7 +149,20 @@ export class OciSandbox implements Sandbox {
   }
 
   private execCommand(processFile: string, pidFile: string): string[] {
-    return [...this.parts.crun, 'exec', '--pid-file', pidFile, '--process', processFile, this.id]
+    const { crun } = this.parts
+    return [
+      'choom',
+      '-n',
+      String(commandOomScore),
+      '--',
+      ...crun,
+      'exec',
+      '--pid-file',
+      pidFile,
+      '--process',
+      processFile,
+      this.id,
+    ]
   }
 
   private async writeProcess(
