@@ -183,3 +183,37 @@ for address in ${JSON.stringify(addresses.map((each) => each.replace(/[[\]]/g, '
     datagrams.close()
   }
 })
+
+test("the platform's environment is in no process that can be seen inside, not even while it comes in", async () => {
+  const canary = `vm0-canary-${process.pid}-${Date.now()}`
+  const names = ['ANTHROPIC_API_KEY', 'VM0_TEST_CANARY', 'DATABASE_URL']
+  const before = names.map((name) => process.env[name])
+  for (const name of names) process.env[name] = canary
+  try {
+    await host.withSandbox(async (sandbox) => {
+      const watcher = `
+import glob, sys
+print('on', flush=True)
+found = 0
+while not found and not glob.glob('/tmp/enough'):
+    for path in glob.glob('/proc/[0-9]*/environ'):
+        try: found += b'${canary}' in open(path, 'rb').read()
+        except OSError: pass
+print('seen' if found else 'nothing')`
+      const watching = sandbox.exec({ args: ['python3', '-c', watcher], cwd: '/' })[Symbol.asyncIterator]()
+      await watching.next()
+      const agent = await sandbox.spawn({ id: 'agent', args: ['env'], env: {}, cwd: '/', maxOutputBytes: 65_536 })
+      for (let command = 0; command < 50; command++) expect((await sh(sandbox, 'env')).out).not.toContain(canary)
+      for await (const { text } of agent.output()) expect(text).not.toContain(canary)
+      await sh(sandbox, 'touch /tmp/enough')
+      const { value } = await watching.next()
+      expect(String(Buffer.from((value as { data: Uint8Array }).data))).toBe('nothing\n')
+      await watching.return?.(undefined)
+    })
+  } finally {
+    names.forEach((name, index) => {
+      if (before[index] === undefined) delete process.env[name]
+      else process.env[name] = before[index]
+    })
+  }
+})

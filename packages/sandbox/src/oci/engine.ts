@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { toVm0Error, Vm0Error } from '@vm0/contract'
 import { cgroupAt, isCgroup2, removeCgroups } from '../cgroup/cgroup.js'
 import type { EngineOptions, Sandbox, SandboxEngine, SandboxSpec } from '../engine.js'
-import { ociConfig } from './bundle.js'
+import { defaultPath, ociConfig } from './bundle.js'
 import { run } from './commands.js'
 import { readHostAccess, type HostAccess } from './host-access.js'
 import { bindIdmapped, unmount } from './idmap.js'
@@ -69,6 +69,8 @@ class OciEngine implements SandboxEngine {
   private readonly images: ImageMounts
   private readonly sandboxes = new Set<Sandbox>()
   private readonly crun: string[]
+  /** All that a command has which goes into a sandbox: what is in there can read it until the command has become another. */
+  private readonly hostEnvironment: Record<string, string>
   private readonly cpuset = hasCpuset()
   private readonly swapAccounting = isCgroup2() || existsSync('/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes')
 
@@ -80,6 +82,7 @@ class OciEngine implements SandboxEngine {
     this.runDirectory = `/run/vm0/${options.installation}`
     this.network = new Network(options.installation, gatewaySlot)
     this.images = new ImageMounts(join(this.runDirectory, 'img'))
+    this.hostEnvironment = { PATH: process.env.PATH ?? defaultPath, VM0_INSTALLATION: options.installation }
     this.crun = [options.runtime ?? 'crun', '--cgroup-manager=cgroupfs', '--root', join(this.runDirectory, 'crun')]
   }
 
@@ -170,7 +173,8 @@ class OciEngine implements SandboxEngine {
         () => this.network.detach(slot),
       )
       const pidFile = join(directory, 'pid')
-      await runDetached(crun, ['--bundle', directory, '--pid-file', pidFile, spec.id], join(directory, 'crun.log'))
+      const args = ['--bundle', directory, '--pid-file', pidFile, spec.id]
+      await runDetached(crun, args, join(directory, 'crun.log'), this.hostEnvironment)
       const init = await identify(Number(await readFile(pidFile, 'utf8')))
       await this.network.attach(slot, init.pid)
       const sandbox = new OciSandbox({
@@ -183,6 +187,7 @@ class OciEngine implements SandboxEngine {
         cgroup: cgroupAt(cgroupsPath),
         cgroupsPath,
         environment,
+        hostEnvironment: this.hostEnvironment,
         teardown: async () => {
           this.sandboxes.delete(sandbox)
           await teardown()
@@ -227,9 +232,17 @@ class OciEngine implements SandboxEngine {
  * Starts the container. Its first process keeps the streams for as long as it lives and what runs inside can reach them
  * through it, so they are /dev/null and no file of the host; what crun itself says goes to its log.
  */
-async function runDetached(crun: readonly string[], args: readonly string[], log: string): Promise<void> {
+async function runDetached(
+  crun: readonly string[],
+  args: readonly string[],
+  log: string,
+  env: Record<string, string>,
+): Promise<void> {
   const [command, ...options] = crun
-  const child = spawn(command as string, [...options, '--log', log, 'run', '--detach', ...args], { stdio: 'ignore' })
+  const child = spawn(command as string, [...options, '--log', log, 'run', '--detach', ...args], {
+    stdio: 'ignore',
+    env,
+  })
   const [code] = (await once(child, 'exit')) as [number | null]
   if (code === 0) return
   const words = await readFile(log, 'utf8').catch(() => '')

@@ -33,6 +33,8 @@ export interface StartOptions {
   directory: string
   spec: ProcessSpec
   command: readonly string[]
+  /** Of the command and of the monitor. */
+  environment: Readonly<Record<string, string>>
   /** Signals the process in the sandbox. */
   kill(signal: 'SIGTERM' | 'SIGKILL'): Promise<void>
 }
@@ -41,6 +43,7 @@ export async function startMonitored({
   directory,
   spec,
   command,
+  environment,
   kill,
 }: StartOptions): Promise<MonitoredProcess & { dispose(): Promise<void> }> {
   for (const stream of ['out', 'err']) {
@@ -53,6 +56,7 @@ export async function startMonitored({
     cwd: directory,
     stdio: 'ignore',
     detached: true,
+    env: environment,
   })
   await once(monitor, 'spawn').catch((cause: unknown) => {
     throw new Vm0Error('RUNTIME_MISSING', 'the monitor could not be started: expected sh and svlogd (package runit)', {

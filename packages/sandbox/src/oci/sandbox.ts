@@ -28,6 +28,8 @@ export interface OciSandboxParts {
   /** As in the OCI configuration. */
   cgroupsPath: string
   environment: Readonly<Record<string, string>>
+  /** The environment of the commands that start processes in it. */
+  hostEnvironment: Readonly<Record<string, string>>
   teardown(): Promise<void>
 }
 
@@ -53,6 +55,7 @@ export class OciSandbox implements Sandbox {
       directory,
       spec,
       command: this.execCommand(processFile, pidFile),
+      environment: this.parts.hostEnvironment,
       kill: (signal) => killInside(pidFile, this.parts.cgroupsPath, signal),
     })
     this.processes.push(started)
@@ -66,7 +69,11 @@ export class OciSandbox implements Sandbox {
     await this.writeProcess(`${name}.json`, args, env, cwd)
     const [command, ...rest] = this.execCommand(`${name}.json`, pidFile)
     // A process group of its own, which the command's processes share: all of it can be ended.
-    const child = spawn(command as string, rest, { stdio: ['pipe', 'pipe', 'pipe'], detached: true })
+    const child = spawn(command as string, rest, {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      detached: true,
+      env: this.parts.hostEnvironment,
+    })
     const ended = new Promise<number>((resolve, reject) => {
       child.once('error', reject)
       child.once('exit', (code) => resolve(code ?? 137))
