@@ -93,6 +93,7 @@ export async function startDaemon({
       findDriver,
       logger,
       idleMs,
+      modelPatienceMs: modelPatienceMs(),
       maxSandboxes: Math.max(2, Math.min(availableParallelism() * 8, Math.floor(totalmem() / 1024 ** 3 / 1.5))),
       templateImage: async (digest) => {
         const image = join(cacheDir, 'templates', `${digest.slice('sha256:'.length)}.erofs`)
@@ -156,6 +157,18 @@ export async function startDaemon({
     await stop()
     throw error
   }
+}
+
+function modelPatienceMs(): number {
+  const text = process.env.VM0_MODEL_PATIENCE_SECONDS || '600'
+  const seconds = Number(text)
+  if (!(seconds > 0 && seconds <= 86_400))
+    throw new Vm0Error(
+      'INVALID_REQUEST',
+      `VM0_MODEL_PATIENCE_SECONDS is ${JSON.stringify(text)}; expected a number of seconds above 0, at most a day`,
+      { hint: 'Correct or unset it in the environment of `vm0 up`.' },
+    )
+  return seconds * 1000
 }
 
 /** The content of a small private file, which `make` gives the first time. */

@@ -76,6 +76,7 @@ export class LiveSession {
       this.unregister = this.options.gateway.register(sandbox.address, {
         onRequest: (request) => this.traffic?.onRequest(request),
         onFirstByte: (response) => this.traffic?.onFirstByte(response),
+        onProgress: () => this.traffic?.onProgress(),
         onEnd: (response) => this.traffic?.onEnd(response),
       })
       this.template = state.template

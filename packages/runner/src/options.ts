@@ -23,6 +23,8 @@ export interface RunnerOptions {
   /** A session's sandbox is saved and freed after this long without use. */
   idleMs: number
   maxSandboxes: number
+  /** A run ends as failed when its model endpoint has given nothing of use for this long. */
+  modelPatienceMs: number
   /** Called when a run has ended and its room may be used again. */
   onRoom(): void
 }

@@ -14,6 +14,8 @@ import {
 } from '@vm0/contract'
 import type { FrameworkDriver, TurnEnd } from '@vm0/frameworks'
 import type { LiveAgent, LiveSession } from './live-session.js'
+import { ModelPatience, type ModelFailure } from './model-patience.js'
+import { observeTraffic } from './model-traffic.js'
 import type { RunnerOptions } from './options.js'
 import type { ClaimedRun, RunEnd, RunnerStore } from './store.js'
 
@@ -28,11 +30,13 @@ export class RunLife {
   private log!: EventWriter
   private agent: LiveAgent | undefined
   private driver: FrameworkDriver | undefined
-  private stopping: 'cancel' | 'timeout' | 'unauthorized' | undefined
+  private stopping: 'cancel' | 'timeout' | 'unauthorized' | 'model' | undefined
   private killTimer: NodeJS.Timeout | undefined
   private started = false
   private lastStderr = ''
   private turn: TurnEnd | undefined
+  private readonly patience: ModelPatience
+  private modelFailure: ModelFailure | undefined
 
   constructor(
     private readonly options: RunnerOptions,
@@ -40,7 +44,12 @@ export class RunLife {
     private readonly session: LiveSession,
     readonly ref: RunRef,
     private readonly claimed: ClaimedRun,
-  ) {}
+  ) {
+    this.patience = new ModelPatience(options.modelPatienceMs, (failure) => {
+      this.modelFailure = failure
+      this.stop('model')
+    })
+  }
 
   async run(): Promise<void> {
     this.timings.queuedMs = this.sinceCreated()
@@ -61,13 +70,14 @@ export class RunLife {
     } finally {
       clearTimeout(timer)
       clearTimeout(this.killTimer)
+      this.patience.close()
       this.session.traffic = undefined
     }
     await this.finish(ending)
   }
 
   /** Asks the agent to end its turn; kills it when it doesn't within the grace time. */
-  stop(why: 'cancel' | 'timeout' | 'unauthorized'): void {
+  stop(why: 'cancel' | 'timeout' | 'unauthorized' | 'model'): void {
     if (this.stopping) return
     this.stopping = why
     const { agent } = this
@@ -165,6 +175,10 @@ export class RunLife {
         'MODEL_UNAUTHORIZED',
         "the model endpoint refused the platform's key",
       )
+    if (this.modelFailure) {
+      const { code, message, details } = this.modelFailure
+      return this.failure('failed', code.toLowerCase(), code, message, details)
+    }
     if (error)
       return this.failure(
         'failed',
@@ -300,19 +314,12 @@ export class RunLife {
   }
 
   private observeTraffic(): void {
-    this.session.traffic = {
-      onRequest: ({ method, path, timeMs }) => {
-        const first = this.timings.firstModelRequestMs === null && /^\/v1\/messages(\?|$)/.test(path)
-        if (first) this.timings.firstModelRequestMs = this.sinceCreated(timeMs)
-        this.log.append({ type: 'model.request', method, path, first }, timeMs)
-      },
-      onFirstByte: () => undefined,
-      onEnd: ({ path, status, timeMs, durationMs }) => {
-        this.log.append({ type: 'model.response', path, httpStatus: status, durationMs }, timeMs)
-        // The key is the platform's: the agent can't mend it, but would try again for minutes.
-        if (status === 401) this.stop('unauthorized')
-      },
-    }
+    this.session.traffic = observeTraffic({
+      log: this.log,
+      patience: this.patience,
+      onFirstRequest: (timeMs) => (this.timings.firstModelRequestMs = this.sinceCreated(timeMs)),
+      onRefusedKey: () => this.stop('unauthorized'),
+    })
   }
 
   private async writeAll(agent: LiveAgent, lines: string[]): Promise<void> {

@@ -1,3 +1,4 @@
+export { startFaultyEndpoint, type EndpointFault, type FaultyEndpoint } from './faulty-endpoint.js'
 export type { MessagesRequest } from './messages-wire.js'
 export { quickstartScript } from './quickstart-script.js'
 export { scriptSchema, type Script } from './script.js'
