@@ -51,9 +51,31 @@ export class LiveSession {
   async ready(
     resources: Resources | undefined,
   ): Promise<{ sandbox: Sandbox; how: 'cold' | 'session'; durationMs: number }> {
-    if (this.sandbox) return { sandbox: this.sandbox, how: 'session', durationMs: 0 }
-    this.opening ??= this.open(resources).finally(() => (this.opening = undefined))
+    const { sandbox, opening } = this
+    if (sandbox && !opening && (await sandbox.alive())) return { sandbox, how: 'session', durationMs: 0 }
+    return this.renew(resources)
+  }
+
+  /** A new sandbox. What the one before still holds is saved first: it has ended by itself, or nothing can be started in it. */
+  async renew(resources: Resources | undefined) {
+    this.opening ??= this.saveAndRelease()
+      .then(() => this.open(resources))
+      .finally(() => (this.opening = undefined))
     return this.opening
+  }
+
+  private async saveAndRelease(): Promise<void> {
+    const state = this.sandbox && (await this.store.session(this.ref))
+    try {
+      if (!state) return
+      const saved = await this.save('exec', null, null, state.epoch, null)
+      if (this.changes(saved) && (await this.store.commitHead(this.ref, state.epoch, saved))) this.committed(saved)
+    } catch (error) {
+      if (!isLost(error)) throw error
+      await this.release()
+      throw error
+    }
+    await this.release()
   }
 
   private async open(resources: Resources | undefined) {
@@ -106,7 +128,7 @@ export class LiveSession {
   }
 
   /** Unpacks a tar that was uploaded before into /workspace, inside the sandbox: its names are not to be trusted. */
-  async unpack(sandbox: Sandbox, digest: string): Promise<void> {
+  async unpack(sandbox: Sandbox, digest: string, signal?: AbortSignal): Promise<void> {
     const name = `uploads/${this.ref.projectId}/${digest.replace(':', '-')}`
     const path = await this.options.blobs.localPath(name)
     if (!path)
@@ -119,6 +141,7 @@ export class LiveSession {
       sandbox.exec({
         args: ['tar', '-x', '--no-same-owner', '-C', '/workspace', '-f', '-'],
         stdin: createReadStream(path),
+        ...(signal ? { signal } : {}),
       }),
       65_536,
     )
@@ -248,6 +271,10 @@ export class LiveSession {
   async discard(): Promise<void> {
     await this.opening?.catch(() => undefined)
     await this.saving
+    await this.release()
+  }
+
+  private async release(): Promise<void> {
     const { sandbox } = this
     this.sandbox = undefined
     this.agent = undefined
@@ -255,6 +282,11 @@ export class LiveSession {
     this.unregister = undefined
     await sandbox?.close()
   }
+}
+
+/** The sandbox has lost something that was written in it: it must not be saved, nor go on. */
+export function isLost(error: unknown): boolean {
+  return error instanceof Vm0Error && error.code === 'HOST_DISK_FULL'
 }
 
 export function releaseTarget(framework: string, version: string): string {

@@ -64,3 +64,9 @@ test('a second request that is answered does not hide the first that hangs', () 
   vi.advanceTimersByTime(limitMs)
   expect(failures.length).toBe(1)
 })
+
+test('an agent that asks for nothing after its prompt exhausts it too', () => {
+  patience.prompted()
+  vi.advanceTimersByTime(limitMs)
+  expect(failures).toMatchObject([{ code: 'AGENT_START_FAILED' }])
+})

@@ -1,28 +1,25 @@
 import type { EventWriter } from '@vm0/backends'
 import type { SavedCheckpoint } from '@vm0/checkpoints'
 import {
-  errorTable,
   noTimings,
   noUsage,
   toVm0Error,
   Vm0Error,
   type CreateRunParsed,
-  type ErrorCode,
   type EventBody,
   type RunRef,
   type Timings,
 } from '@vm0/contract'
 import type { FrameworkDriver, TurnEnd } from '@vm0/frameworks'
-import type { LiveAgent, LiveSession } from './live-session.js'
+import { failure, type Ending } from './ending.js'
+import { isLost, type LiveAgent, type LiveSession } from './live-session.js'
 import { ModelPatience, type ModelFailure } from './model-patience.js'
 import { observeTraffic } from './model-traffic.js'
 import type { RunnerOptions } from './options.js'
-import type { ClaimedRun, RunEnd, RunnerStore } from './store.js'
+import type { ClaimedRun, RunnerStore } from './store.js'
 
 /** How long an agent may take to end its turn after an interrupt. */
 const interruptGraceMs = 5_000
-
-type Ending = Pick<RunEnd, 'state' | 'reason' | 'error'>
 
 /** One run from its claim to its outcome. */
 export class RunLife {
@@ -37,6 +34,9 @@ export class RunLife {
   private turn: TurnEnd | undefined
   private readonly patience: ModelPatience
   private modelFailure: ModelFailure | undefined
+  private readonly stopped = new AbortController()
+  private how: 'cold' | 'session' = 'cold'
+  private readonly failure = failure
 
   constructor(
     private readonly options: RunnerOptions,
@@ -61,8 +61,12 @@ export class RunLife {
       if (spec.limits?.timeoutMs)
         timer = setTimeout(() => this.stop('timeout'), Math.max(1, spec.limits.timeoutMs - this.sinceCreated()))
       this.driver = this.options.findDriver(spec.framework)
-      await this.prepare(spec, this.driver)
-      ending = await this.turns(spec)
+      ending = await this.attempt(spec, this.driver)
+      if (ending.error?.code === 'AGENT_START_FAILED' && this.how === 'session' && !this.stopping) {
+        // What was left running in the session's sandbox may leave no room for an agent.
+        await this.session.renew(spec.resources)
+        ending = await this.attempt(spec, this.driver)
+      }
     } catch (error) {
       ending = this.endingOf(toVm0Error(error))
       if (!this.session.sandbox)
@@ -80,6 +84,7 @@ export class RunLife {
   stop(why: 'cancel' | 'timeout' | 'unauthorized' | 'model'): void {
     if (this.stopping) return
     this.stopping = why
+    this.stopped.abort()
     const { agent } = this
     if (!agent) return
     void this.writeAll(agent, agent.protocol.interrupt())
@@ -93,10 +98,16 @@ export class RunLife {
     await this.writeAll(this.agent, this.agent.protocol.input(text))
   }
 
+  private async attempt(spec: CreateRunParsed, driver: FrameworkDriver): Promise<Ending> {
+    await this.prepare(spec, driver)
+    return this.turns(spec)
+  }
+
   private async prepare(spec: CreateRunParsed, driver: FrameworkDriver): Promise<void> {
     this.observeTraffic()
     const { sandbox, how, durationMs } = await this.session.ready(spec.resources)
-    if (spec.workspaceUpload) await this.session.unpack(sandbox, spec.workspaceUpload)
+    this.how = how
+    if (spec.workspaceUpload) await this.session.unpack(sandbox, spec.workspaceUpload, this.stopped.signal)
     const state = await this.store.session(this.ref)
     if (!state) throw new Vm0Error('SESSION_DELETED', `session ${this.ref.sessionId} was deleted`)
     this.checkStopped()
@@ -111,10 +122,14 @@ export class RunLife {
       template: this.session.template,
       agentVersion: agent.version,
     })
-    if (!(await this.store.markRunning(this.ref, this.claimed.epoch, agent.version)))
+    if (
+      this.timings.promptSentMs === null &&
+      !(await this.store.markRunning(this.ref, this.claimed.epoch, agent.version))
+    )
       throw new Vm0Error('HOST_LOST', 'another runner has taken the session over')
     this.checkStopped()
     this.session.dirty = true
+    this.patience.prompted()
     await this.writeAll(agent, agent.protocol.prompt(spec.prompt))
     this.timings.promptSentMs = this.sinceCreated()
   }
@@ -177,6 +192,7 @@ export class RunLife {
       )
     if (this.modelFailure) {
       const { code, message, details } = this.modelFailure
+      if (code === 'AGENT_START_FAILED') return this.failure('died', 'agent_hung', code, message)
       return this.failure('failed', code.toLowerCase(), code, message, details)
     }
     if (error)
@@ -234,28 +250,10 @@ export class RunLife {
   }
 
   private endingOf(error: Vm0Error): Ending {
-    if (error.code === 'CANCELLED') return this.failure('cancelled', 'cancelled', error.code, error.message)
-    const died = error.code === 'SANDBOX_START_FAILED' || error.code === 'HOST_LOST' || error.code === 'INTERNAL'
+    if (this.stopping === 'cancel') return this.failure('cancelled', 'cancelled', 'CANCELLED', 'the run was cancelled')
+    if (this.stopping === 'timeout') error = new Vm0Error('TIMED_OUT', 'the time limit came before the prompt was sent')
+    const died = ['SANDBOX_START_FAILED', 'HOST_DISK_FULL', 'HOST_LOST', 'INTERNAL'].includes(error.code)
     return this.failure(died ? 'died' : 'failed', error.code.toLowerCase(), error.code, error.message, error.details)
-  }
-
-  private failure(
-    state: Ending['state'],
-    reason: string,
-    code: ErrorCode,
-    message: string,
-    details?: Record<string, unknown>,
-  ): Ending {
-    return {
-      state,
-      reason,
-      error: {
-        code,
-        message,
-        hint: errorTable[code].hint,
-        ...(details && Object.keys(details).length > 0 ? { details } : {}),
-      },
-    }
   }
 
   /** Saves what there is, then writes outcome and head in one transaction, then tells. */
@@ -272,7 +270,10 @@ export class RunLife {
       } catch (error) {
         const failure = toVm0Error(error, 'CHECKPOINT_FAILED')
         this.options.logger.error({ runId: this.ref.runId, error }, 'checkpoint failed')
-        if (ending.state === 'succeeded')
+        if (isLost(error)) {
+          ending = this.failure('died', 'host_disk_full', failure.code, failure.message)
+          await this.session.discard()
+        } else if (ending.state === 'succeeded')
           ending = this.failure('failed', 'checkpoint_failed', 'CHECKPOINT_FAILED', failure.message)
       }
     }

@@ -81,7 +81,10 @@ export interface Sandbox {
   freeze(): Promise<void>
   thaw(): Promise<void>
   stats(): Promise<SandboxStats>
-  /** Hands `use` a read-only view of the upper with canonical owners (root inside is 0); the caller freezes first. */
+  /**
+   * Hands `use` a read-only view of the upper with canonical owners (root inside is 0); the caller freezes first. Fails with
+   * HOST_DISK_FULL when the host's disk had no room for something that was written: then the sandbox is of no more use.
+   */
   withUpperView<T>(use: (directory: string) => Promise<T>): Promise<T>
   /** Ends every process and gives back all it took: mounts, network, cgroups, upper. Idempotent. */
   close(): Promise<void>
@@ -95,11 +98,14 @@ export interface EngineOptions {
   /** Where the sandboxes' model requests arrive on the host: the port of the gateway's listener on `gatewayAddress()`. */
   gatewayPort: number
   runtime?: string
+  /** No sandbox is made when the file system of `dataDir` has less room than this. Default 1 GiB. */
+  minFreeBytes?: number
 }
 
 export interface SandboxEngine {
   /** The host address that the gateway must listen on: `open()` has made it. */
   readonly gatewayAddress: string
+  /** Fails with HOST_DISK_FULL when there is no room, otherwise with SANDBOX_START_FAILED. */
   create(spec: SandboxSpec): Promise<Sandbox>
   /** Ends every sandbox and gives back what the host holds for this installation. */
   close(): Promise<void>

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, readdir, rm, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { toVm0Error, Vm0Error } from '@vm0/contract'
 import { cgroupAt, isCgroup2, removeCgroups } from '../cgroup/cgroup.js'
@@ -17,6 +17,7 @@ import { identify } from './processes.js'
 import { OciSandbox } from './sandbox.js'
 import { releaseSlotsOf, takeSlot, type Slot } from './slots.js'
 import { makeUpper, removeUpper } from './upper.js'
+import { Writeback } from './writeback.js'
 
 /** Its pause mode reaps and waits for nothing: whatever is killed inside, the sandbox stays. Static: it runs on any template. */
 const initPath = '/usr/bin/catatonit'
@@ -63,6 +64,9 @@ export async function reapInstallation({
   await rm(join(dataDir, 'sandboxes'), { recursive: true, force: true })
 }
 
+const defaultMinFreeBytes = 1024 ** 3
+const mebibytes = (bytes: number): number => Math.floor(bytes / 1024 ** 2)
+
 class OciEngine implements SandboxEngine {
   private readonly runDirectory: string
   private readonly network: Network
@@ -104,6 +108,7 @@ class OciEngine implements SandboxEngine {
   }
 
   async create(spec: SandboxSpec): Promise<Sandbox> {
+    await this.requireRoom()
     const slot = await takeSlot(this.options.installation)
     const directory = join(this.runDirectory, spec.id)
     const records = join(this.options.dataDir, 'sandboxes', spec.id)
@@ -130,6 +135,8 @@ class OciEngine implements SandboxEngine {
         makeUpper(upperFile, upper, spec.resources.diskMiB, slot.uidBase),
       ])
       void mounted
+      const writeback = new Writeback(upper)
+      undo.push(async () => writeback.close())
       await mkdir(root)
       undo.push(() => unmount(root))
       await run('mount', [
@@ -184,6 +191,7 @@ class OciEngine implements SandboxEngine {
         recordDirectory: records,
         crun,
         init,
+        writeback,
         cgroup: cgroupAt(cgroupsPath),
         cgroupsPath,
         environment,
@@ -197,9 +205,20 @@ class OciEngine implements SandboxEngine {
       return sandbox
     } catch (error) {
       await teardown()
+      if (error instanceof Vm0Error) throw error
       const { message } = toVm0Error(error)
       throw new Vm0Error('SANDBOX_START_FAILED', `the sandbox could not be made: ${message}`, { cause: error })
     }
+  }
+
+  private async requireRoom(): Promise<void> {
+    const { dataDir, minFreeBytes = defaultMinFreeBytes } = this.options
+    const { bavail, bsize } = await statfs(dataDir)
+    if (bavail * bsize >= minFreeBytes) return
+    throw new Vm0Error(
+      'HOST_DISK_FULL',
+      `the file system of ${dataDir} has ${mebibytes(bavail * bsize)} MiB free; expected at least ${mebibytes(minFreeBytes)} to start a sandbox`,
+    )
   }
 
   private async bindImages(

@@ -14,6 +14,7 @@ import { isSameProcess, killInside, type ProcessIdentity } from './processes.js'
 import { startMonitored } from './monitored-process.js'
 import { gatewayInside } from './network.js'
 import type { Slot } from './slots.js'
+import type { Writeback } from './writeback.js'
 
 export interface OciSandboxParts {
   id: string
@@ -24,6 +25,7 @@ export interface OciSandboxParts {
   recordDirectory: string
   crun: readonly string[]
   init: ProcessIdentity
+  writeback: Writeback
   cgroup: Cgroup
   /** As in the OCI configuration. */
   cgroupsPath: string
@@ -143,7 +145,12 @@ export class OciSandbox implements Sandbox {
       count: 65_536,
     })
     try {
-      return await use(view)
+      const result = await use(view)
+      if (await this.parts.writeback.complete()) return result
+      throw new Vm0Error(
+        'HOST_DISK_FULL',
+        "the host's disk was full, and something that the sandbox had written is lost: its state can't be saved",
+      )
     } finally {
       await unmount(view)
       await rm(view, { recursive: true, force: true })
