@@ -25,13 +25,14 @@ export interface DaemonOptions {
   idleMs: number
 }
 
-/** All parts of the platform in one process, on embedded defaults; returns the way to stop them. */
-export async function startDaemon({
-  port,
-  host,
-  dataDir,
-  idleMs,
-}: DaemonOptions): Promise<{ url: string; apiKey: string; stop(): Promise<void> }> {
+/**
+ * All parts of the platform in one process, on embedded defaults; returns the way to stop them. The signal ends the start
+ * between two of its steps; it then fails with the signal's reason and leaves nothing.
+ */
+export async function startDaemon(
+  { port, host, dataDir, idleMs }: DaemonOptions,
+  signal: AbortSignal = new AbortController().signal,
+): Promise<{ url: string; apiKey: string; stop(): Promise<void> }> {
   const say = (text: string): void => {
     process.stderr.write(`${text}\n`)
   }
@@ -49,11 +50,12 @@ export async function startDaemon({
       pino.destination({ dest: join(dataDir, 'vm0.log'), mkdir: true, sync: true }),
     )
 
-    const template = await ensureTemplate({ cacheDir, onProgress: say })
+    const template = await ensureTemplate({ cacheDir, onProgress: say, signal })
     const releases = openReleaseStore(join(cacheDir, 'agents'))
     for (const [framework, version] of Object.entries(defaultReleases)) {
       if ((await releases.list(framework)).length === 0) await releases.install(framework, version, say)
     }
+    signal.throwIfAborted()
 
     const database = await openDatabase(
       process.env.DATABASE_URL ? { url: process.env.DATABASE_URL } : { directory: join(dataDir, 'db') },
@@ -68,6 +70,7 @@ export async function startDaemon({
     const { ANTHROPIC_API_KEY: apiKey, ANTHROPIC_BASE_URL: baseUrl } = process.env
     const scripted = apiKey ? undefined : await startScriptedModel([quickstartScript()])
     if (scripted) undo.push(() => scripted.close())
+    signal.throwIfAborted()
     const engine = await openOciEngine({ installation, dataDir, gatewayPort })
     undo.push(() => engine.close())
     const gateway = await startGateway({
@@ -79,6 +82,7 @@ export async function startDaemon({
     })
     undo.push(() => gateway.close())
 
+    signal.throwIfAborted()
     let server: Server | undefined
     const runner = new Runner({
       runnerId: installation,

@@ -5,6 +5,7 @@ import { mkdir, readFile, readdir, rm, statfs, writeFile } from 'node:fs/promise
 import { join } from 'node:path'
 import { toVm0Error, Vm0Error } from '@vm0/contract'
 import { cgroupAt, isCgroup2, removeCgroups } from '../cgroup/cgroup.js'
+import { requirePrograms } from '../host-programs.js'
 import type { EngineOptions, Sandbox, SandboxEngine, SandboxSpec } from '../engine.js'
 import { defaultPath, ociConfig } from './bundle.js'
 import { run } from './commands.js'
@@ -21,6 +22,16 @@ import { Writeback } from './writeback.js'
 
 /** Its pause mode reaps and waits for nothing: whatever is killed inside, the sandbox stays. Static: it runs on any template. */
 const initPath = '/usr/bin/catatonit'
+const programs = {
+  [initPath]: 'catatonit',
+  ip: 'iproute2',
+  nft: 'nftables',
+  'mkfs.ext4': 'e2fsprogs',
+  svlogd: 'runit',
+  mount: 'mount',
+  umount: 'mount',
+  ...Object.fromEntries(['unshare', 'nsenter', 'setsid', 'choom', 'taskset'].map((name) => [name, 'util-linux'])),
+}
 
 /** Opens the engine of crun and kernel namespaces. Run it in a mount namespace of its own: its mounts then end with it. */
 export async function openOciEngine(options: EngineOptions): Promise<SandboxEngine> {
@@ -29,8 +40,7 @@ export async function openOciEngine(options: EngineOptions): Promise<SandboxEngi
       'INVALID_REQUEST',
       `installation ${JSON.stringify(options.installation)}: expected 1 to 8 lower-case letters and digits`,
     )
-  if (!existsSync(initPath))
-    throw new Vm0Error('RUNTIME_MISSING', `${initPath} is missing; expected it from the package catatonit`)
+  await requirePrograms({ ...(options.runtime ? {} : { crun: 'crun' }), ...programs })
   await reapInstallation(options)
   const engine = new OciEngine(options, await readHostAccess(), await takeSlot(options.installation))
   try {
@@ -98,12 +108,9 @@ class OciEngine implements SandboxEngine {
     await mkdir(join(this.runDirectory, 'crun'), { recursive: true, mode: 0o755 })
     await mkdir(join(this.options.dataDir, 'sandboxes'), { recursive: true, mode: 0o700 })
     await this.network.open(this.options.gatewayPort, this.access)
-    await run(this.crun[0] as string, ['--version']).catch((cause: unknown) => {
-      throw new Vm0Error(
-        'RUNTIME_MISSING',
-        `${this.crun[0]} could not be started; expected the OCI runtime from the package crun`,
-        { cause },
-      )
+    const runtime = this.crun[0] as string
+    await run(runtime, ['--version']).catch((cause: unknown) => {
+      throw new Vm0Error('RUNTIME_MISSING', `${runtime} could not be started; expected an OCI runtime`, { cause })
     })
   }
 
