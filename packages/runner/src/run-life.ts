@@ -99,6 +99,7 @@ export class RunLife {
   }
 
   private async attempt(spec: CreateRunParsed, driver: FrameworkDriver): Promise<Ending> {
+    this.lastStderr = ''
     await this.prepare(spec, driver)
     return this.turns(spec)
   }
