@@ -134,6 +134,12 @@ export const errorTable = {
     retryable: false,
     hint: 'Raise resources.diskMiB or remove files in the session.',
   },
+  HOST_DISK_FULL: {
+    status: 507,
+    exit: 6,
+    retryable: true,
+    hint: 'Free space on the file system of the data folder; what was saved is kept.',
+  },
   AGENT_START_FAILED: {
     status: 500,
     exit: 6,

@@ -8,9 +8,12 @@ export interface Upstream {
 export interface ModelTraffic {
   /** A model request has arrived whole head; `timeMs` since 1970 with fractions. Called before it is forwarded. */
   onRequest(request: { method: string; path: string; timeMs: number }): void
-  /** First byte of the answer's body (`onFirstByte`) and its end. */
+  /** First byte of the answer's body. */
   onFirstByte(response: { path: string; status: number; timeMs: number }): void
-  onEnd(response: { path: string; status: number; timeMs: number; durationMs: number }): void
+  /** Each piece of an answer whose status is 2xx. */
+  onProgress(): void
+  /** The answer is over. `failure` says what kept it from the sandbox whole; the status is then the one the sandbox got. */
+  onEnd(response: { path: string; status: number; timeMs: number; durationMs: number; failure?: string }): void
 }
 
 /** A sandbox that no session has yet: its requests are answered here and go nowhere. */
@@ -31,5 +34,10 @@ export interface GatewayOptions {
   port: number
   upstream: Upstream
   maxRequestBytes?: number
+  /** How long the model endpoint may take to begin its answer: a long one that isn't streamed begins when it is complete. */
   headersTimeoutMs?: number
+  /** How long a streamed answer may pause. */
+  pauseTimeoutMs?: number
+  /** Requests of one sandbox that are open at a time; more get 429. */
+  maxOpenRequests?: number
 }

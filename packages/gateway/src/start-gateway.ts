@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { Agent, request } from 'undici'
@@ -31,40 +31,69 @@ export async function startGateway({
   upstream,
   maxRequestBytes = 64 * 1024 ** 2,
   headersTimeoutMs = 600_000,
+  pauseTimeoutMs = 180_000,
+  maxOpenRequests = 64,
 }: GatewayOptions): Promise<Gateway> {
-  const registered = new Map<string, ModelTraffic | LocalAnswers>()
-  const dispatcher = new Agent({ headersTimeout: headersTimeoutMs, bodyTimeout: headersTimeoutMs, connections: 256 })
+  const registered = new Map<string, Source>()
+  const dispatcher = new Agent({ headersTimeout: headersTimeoutMs, bodyTimeout: pauseTimeoutMs })
   const base = upstream.baseUrl.replace(/\/+$/, '')
 
   const server = createServer((incoming, response) => {
-    const traffic = registered.get(incoming.socket.remoteAddress?.replace(/^::ffff:/, '') ?? '')
-    if (!traffic) return refuse(response, 403, 'permission_error', 'this address has no sandbox')
+    const source = registered.get(addressOf(incoming.socket))
+    if (!source) return refuse(response, 403, 'permission_error', 'this address has no sandbox')
     if (!incoming.url?.startsWith('/')) return refuse(response, 400, 'invalid_request_error', 'expected a path')
     if (Number(incoming.headers['content-length'] ?? 0) > maxRequestBytes)
       return refuse(response, 413, 'request_too_large', `expected at most ${maxRequestBytes} bytes`)
-    const handled = 'answer' in traffic ? answerHere(incoming, response, traffic) : forward(incoming, response, traffic)
-    handled.catch((error: Error) => {
-      if (response.headersSent) response.destroy()
-      else if (error.message === tooLarge)
-        refuse(response, 413, 'request_too_large', `expected at most ${maxRequestBytes} bytes`)
-      else
-        refuse(
-          response,
-          502,
-          'api_error',
-          `the model endpoint could not be reached: ${error.message || (error as NodeJS.ErrnoException).code || error.name}`,
-        )
+    if (source.open >= maxOpenRequests)
+      return refuse(response, 429, 'rate_limit_error', `expected at most ${maxOpenRequests} requests at a time`)
+    source.open += 1
+    const { traffic } = source
+    const handled =
+      'answer' in traffic ? answerHere(incoming, response, traffic) : observed(incoming, response, traffic)
+    void handled.finally(() => {
+      source.open -= 1
     })
   })
   server.requestTimeout = headersTimeoutMs
   // An agent that waits warm keeps its connection for its first request.
   server.keepAliveTimeout = headersTimeoutMs
+  server.maxHeadersCount = 200
+  server.on('connection', (socket) => {
+    const source = registered.get(addressOf(socket))
+    if (!source) return
+    source.connections += 1
+    socket.once('close', () => (source.connections -= 1))
+    if (source.connections > maxOpenRequests * 2) socket.destroy()
+  })
 
-  async function forward(incoming: IncomingMessage, response: ServerResponse, traffic: ModelTraffic): Promise<void> {
+  /** Forwards one request and tells its traffic how it went, whatever happens. */
+  async function observed(incoming: IncomingMessage, response: ServerResponse, traffic: ModelTraffic): Promise<void> {
     const startedMs = now()
     const path = incoming.url as string
     const method = incoming.method ?? 'GET'
     traffic.onRequest({ method, path, timeMs: startedMs })
+    let left = false
+    const failure = await forward(incoming, response, traffic, { method, path }).catch((error: Error) => {
+      left = isLeft(error)
+      if (left) return 'the agent did not wait for its end'
+      if (response.headersSent) response.destroy()
+      else if (error.message === tooLarge)
+        refuse(response, 413, 'request_too_large', `expected at most ${maxRequestBytes} bytes`)
+      else refuse(response, 502, 'api_error', reasonOf(error))
+      return reasonOf(error)
+    })
+    const timeMs = now()
+    const status = left && !response.headersSent ? clientLeft : response.statusCode
+    const end = { path, status, timeMs, durationMs: timeMs - startedMs }
+    traffic.onEnd(failure === undefined ? end : { ...end, failure })
+  }
+
+  async function forward(
+    incoming: IncomingMessage,
+    response: ServerResponse,
+    traffic: ModelTraffic,
+    { method, path }: { method: string; path: string },
+  ): Promise<string | undefined> {
     const gone = new AbortController()
     response.once('close', () => gone.abort())
     const hasBody = method !== 'GET' && method !== 'HEAD'
@@ -75,30 +104,40 @@ export async function startGateway({
       headers: { ...passedOn(incoming.headers), 'x-api-key': upstream.apiKey },
       body: hasBody ? Readable.from(bounded(incoming, maxRequestBytes)) : null,
     })
+    const { statusCode: status } = answer
+    if (status >= 300 && status < 400) {
+      answer.body.on('error', () => undefined).destroy()
+      // Not passed on: the sandbox would follow it past the gateway. Not to be tried again either.
+      const location = String(answer.headers.location)
+      const told = `the model endpoint redirects to ${location}; expected ANTHROPIC_BASE_URL to be the final address`
+      refuse(response, 400, 'invalid_request_error', told)
+      return told
+    }
     let first = true
     answer.body.on('data', () => {
+      if (status < 300) traffic.onProgress()
       if (!first) return
       first = false
-      traffic.onFirstByte({ path, status: answer.statusCode, timeMs: now() })
+      traffic.onFirstByte({ path, status, timeMs: now() })
     })
     answer.body.pause()
-    response.writeHead(answer.statusCode, passedOn(answer.headers))
+    response.writeHead(status, passedOn(answer.headers))
     response.flushHeaders()
-    try {
-      await pipeline(answer.body, response)
-    } finally {
-      const endedMs = now()
-      traffic.onEnd({ path, status: answer.statusCode, timeMs: endedMs, durationMs: endedMs - startedMs })
-    }
+    await pipeline(answer.body, response)
+    return undefined
   }
 
   async function answerHere(incoming: IncomingMessage, response: ServerResponse, local: LocalAnswers): Promise<void> {
-    const chunks: Buffer[] = []
-    for await (const chunk of bounded(incoming, maxRequestBytes)) chunks.push(chunk)
-    const request = { method: incoming.method ?? 'GET', path: incoming.url as string }
-    const { status, contentType, body } = local.answer({ ...request, body: Buffer.concat(chunks).toString('utf8') })
-    response.writeHead(status, { 'content-type': contentType })
-    response.end(body)
+    try {
+      const chunks: Buffer[] = []
+      for await (const chunk of bounded(incoming, maxRequestBytes)) chunks.push(chunk)
+      const request = { method: incoming.method ?? 'GET', path: incoming.url as string }
+      const { status, contentType, body } = local.answer({ ...request, body: Buffer.concat(chunks).toString('utf8') })
+      response.writeHead(status, { 'content-type': contentType })
+      response.end(body)
+    } catch (error) {
+      refuse(response, 400, 'invalid_request_error', reasonOf(error as Error))
+    }
   }
 
   server.listen(port, host)
@@ -108,9 +147,10 @@ export async function startGateway({
     address: bound.address,
     port: bound.port,
     register(sourceAddress, traffic) {
-      registered.set(sourceAddress, traffic)
+      const source: Source = { traffic, open: 0, connections: 0 }
+      registered.set(sourceAddress, source)
       return () => {
-        if (registered.get(sourceAddress) === traffic) registered.delete(sourceAddress)
+        if (registered.get(sourceAddress) === source) registered.delete(sourceAddress)
       }
     },
     async close() {
@@ -122,7 +162,31 @@ export async function startGateway({
   }
 }
 
+interface Source {
+  traffic: ModelTraffic | LocalAnswers
+  open: number
+  connections: number
+}
+
+/** As other proxies have it: the client has closed its connection before it got an answer. */
+const clientLeft = 499
 const tooLarge = 'request body too large'
+
+function addressOf({ remoteAddress }: Socket): string {
+  return remoteAddress?.replace(/^::ffff:/, '') ?? ''
+}
+
+/** The sandbox has closed its connection: it waits for no answer any more. */
+function isLeft(error: Error): boolean {
+  return error.name === 'AbortError' || (error as NodeJS.ErrnoException).code === 'ERR_STREAM_PREMATURE_CLOSE'
+}
+
+function reasonOf(error: Error): string {
+  const { code } = error as NodeJS.ErrnoException
+  if (code === 'UND_ERR_HEADERS_TIMEOUT') return 'the model endpoint did not begin its answer in time'
+  if (code === 'UND_ERR_BODY_TIMEOUT') return 'the model endpoint stopped in the middle of its answer'
+  return `the model endpoint could not be used: ${error.message || code || error.name}`
+}
 
 async function* bounded(body: AsyncIterable<Buffer>, limit: number): AsyncGenerator<Buffer> {
   let bytes = 0

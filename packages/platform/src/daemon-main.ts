@@ -1,15 +1,20 @@
+import { constants } from 'node:os'
 import { toVm0Error } from '@vm0/contract'
 import { startDaemon, type DaemonOptions } from './daemon.js'
 
 const maxStopMs = 120_000
 
 /** The process behind `vm0 up`, in a mount namespace of its own. Its options come as JSON in the first argument. */
+const stopping = new AbortController()
 const stopped = new Promise<void>((resolve) => {
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => resolve())
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.on(name, () => {
+      stopping.abort(name)
+      resolve()
+    })
 })
 try {
-  const starting = startDaemon(JSON.parse(process.argv[2] as string) as DaemonOptions)
-  const daemon = await starting
+  const daemon = await startDaemon(JSON.parse(process.argv[2] as string) as DaemonOptions, stopping.signal)
   process.stdout.write(`VM0 is ready at ${daemon.url}\n`)
   await stopped
   process.stderr.write('stopping: sessions are being saved\n')
@@ -21,6 +26,10 @@ try {
   await daemon.stop()
   process.exit(0)
 } catch (thrown) {
+  if (thrown === stopping.signal.reason) {
+    process.stderr.write('stopped before it was ready\n')
+    process.exit(128 + constants.signals[thrown as NodeJS.Signals])
+  }
   const error = toVm0Error(thrown)
   process.stderr.write(`error ${error.code}: ${error.message}\n${error.hint}\n`)
   process.exit(error.exitStatus)

@@ -36,14 +36,14 @@ export interface DaemonOptions {
   warm: number
 }
 
-/** All parts of the platform in one process, on embedded defaults; returns the way to stop them. */
-export async function startDaemon({
-  port,
-  host,
-  dataDir,
-  idleMs,
-  warm,
-}: DaemonOptions): Promise<{ url: string; apiKey: string; stop(): Promise<void> }> {
+/**
+ * All parts of the platform in one process, on embedded defaults; returns the way to stop them. The signal ends the start
+ * between two of its steps; it then fails with the signal's reason and leaves nothing.
+ */
+export async function startDaemon(
+  { port, host, dataDir, idleMs, warm }: DaemonOptions,
+  signal: AbortSignal = new AbortController().signal,
+): Promise<{ url: string; apiKey: string; stop(): Promise<void> }> {
   const say = (text: string): void => {
     process.stderr.write(`${text}\n`)
   }
@@ -66,11 +66,12 @@ export async function startDaemon({
       pino.destination({ dest: join(dataDir, 'vm0.log'), mkdir: true, sync: true }),
     )
 
-    const template = await ensureTemplate({ cacheDir, onProgress: say })
+    const template = await ensureTemplate({ cacheDir, onProgress: say, signal })
     const releases = openReleaseStore(join(cacheDir, 'agents'))
     for (const [framework, version] of Object.entries(defaultReleases)) {
       if ((await releases.list(framework)).length === 0) await releases.install(framework, version, say)
     }
+    signal.throwIfAborted()
 
     const database = await openDatabase(
       process.env.DATABASE_URL ? { url: process.env.DATABASE_URL } : { directory: join(dataDir, 'db'), cacheDir },
@@ -87,6 +88,7 @@ export async function startDaemon({
     const { ANTHROPIC_API_KEY: apiKey, ANTHROPIC_BASE_URL: baseUrl } = process.env
     const scripted = apiKey ? undefined : await startScriptedModel([quickstartScript(), examplesScript()])
     if (scripted) undo.push(() => scripted.close())
+    signal.throwIfAborted()
     const engine = await openOciEngine({ installation, dataDir, gatewayPort })
     undo.push(() => engine.close())
     const gateway = await startGateway({
@@ -98,6 +100,7 @@ export async function startDaemon({
     })
     undo.push(() => gateway.close())
 
+    signal.throwIfAborted()
     let server: Server | undefined
     const runner = new Runner({
       runnerId: installation,
@@ -112,6 +115,7 @@ export async function startDaemon({
       findDriver,
       logger,
       idleMs,
+      modelPatienceMs: modelPatienceMs(),
       maxSandboxes: Math.max(2, Math.min(availableParallelism() * 8, Math.floor(totalmem() / 1024 ** 3 / 1.5))),
       templateImage: async (digest) => {
         const image = join(cacheDir, 'templates', `${digest.slice('sha256:'.length)}.erofs`)
@@ -183,6 +187,18 @@ export async function startDaemon({
     await stop()
     throw error
   }
+}
+
+function modelPatienceMs(): number {
+  const text = process.env.VM0_MODEL_PATIENCE_SECONDS || '600'
+  const seconds = Number(text)
+  if (!(seconds > 0 && seconds <= 86_400))
+    throw new Vm0Error(
+      'INVALID_REQUEST',
+      `VM0_MODEL_PATIENCE_SECONDS is ${JSON.stringify(text)}; expected a number of seconds above 0, at most a day`,
+      { hint: 'Correct or unset it in the environment of `vm0 up`.' },
+    )
+  return seconds * 1000
 }
 
 /** The content of a small private file, which `make` gives the first time. */

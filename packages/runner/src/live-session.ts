@@ -59,10 +59,34 @@ export class LiveSession {
   ) {}
 
   /** The session's sandbox: the one that lives, or a new one made of the head's layers. */
-  async ready({ resources, known, takeWarm }: ReadyRequest = {}): Promise<ReadySandbox> {
-    if (this.sandbox) return { sandbox: this.sandbox, how: 'session', durationMs: 0 }
-    this.opening ??= this.open({ resources, known, takeWarm }).finally(() => (this.opening = undefined))
+  async ready(request: ReadyRequest = {}): Promise<ReadySandbox> {
+    const { sandbox, opening } = this
+    if (sandbox && !opening && (await sandbox.alive())) return { sandbox, how: 'session', durationMs: 0 }
+    return this.renew(request)
+  }
+
+  /** A new sandbox. What the one before still holds is saved first: it has ended by itself, or nothing can be started in it. */
+  async renew(request: ReadyRequest = {}): Promise<ReadySandbox> {
+    // What is saved here is newer than a row that was read before.
+    const known = this.sandbox ? undefined : request.known
+    this.opening ??= this.saveAndRelease()
+      .then(() => this.open({ ...request, known }))
+      .finally(() => (this.opening = undefined))
     return this.opening
+  }
+
+  private async saveAndRelease(): Promise<void> {
+    const state = this.sandbox && (await this.store.session(this.ref))
+    try {
+      if (!state) return
+      const saved = await this.save('exec', null, null, state.epoch, null)
+      if (this.changes(saved) && (await this.store.commitHead(this.ref, state.epoch, saved))) this.committed(saved)
+    } catch (error) {
+      if (!isLost(error)) throw error
+      await this.release()
+      throw error
+    }
+    await this.release()
   }
 
   private async open({ resources, known, takeWarm }: ReadyRequest): Promise<ReadySandbox> {
@@ -79,6 +103,7 @@ export class LiveSession {
       this.unregister = this.options.gateway.register(sandbox.address, {
         onRequest: (request) => this.traffic?.onRequest(request),
         onFirstByte: (response) => this.traffic?.onFirstByte(response),
+        onProgress: () => this.traffic?.onProgress(),
         onEnd: (response) => this.traffic?.onEnd(response),
       })
       this.template = state.template
@@ -113,7 +138,7 @@ export class LiveSession {
   }
 
   /** Unpacks a tar that was uploaded before into /workspace, inside the sandbox: its names are not to be trusted. */
-  async unpack(sandbox: Sandbox, digest: string): Promise<void> {
+  async unpack(sandbox: Sandbox, digest: string, signal?: AbortSignal): Promise<void> {
     const name = `uploads/${this.ref.projectId}/${digest.replace(':', '-')}`
     const path = await this.options.blobs.localPath(name)
     if (!path)
@@ -126,6 +151,7 @@ export class LiveSession {
       sandbox.exec({
         args: ['tar', '-x', '--no-same-owner', '-C', '/workspace', '-f', '-'],
         stdin: createReadStream(path),
+        ...(signal ? { signal } : {}),
       }),
       65_536,
     )
@@ -238,6 +264,10 @@ export class LiveSession {
   async discard(): Promise<void> {
     await this.opening?.catch(() => undefined)
     await this.saving
+    await this.release()
+  }
+
+  private async release(): Promise<void> {
     const { sandbox } = this
     this.sandbox = undefined
     this.agent = undefined
@@ -245,6 +275,11 @@ export class LiveSession {
     this.unregister = undefined
     await sandbox?.close()
   }
+}
+
+/** The sandbox has lost something that was written in it: it must not be saved, nor go on. */
+export function isLost(error: unknown): boolean {
+  return error instanceof Vm0Error && error.code === 'HOST_DISK_FULL'
 }
 
 function dropUndefined(resources: Resources | undefined): Partial<Required<Resources>> {

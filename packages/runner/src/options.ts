@@ -26,6 +26,8 @@ export interface RunnerOptions {
   maxSandboxes: number
   /** Which warm sandboxes are kept; null keeps none. */
   pool: { framework: string; template: string; limits: PoolLimits } | null
+  /** A run ends as failed when its model endpoint has given nothing of use for this long. */
+  modelPatienceMs: number
   /** Called when a run has ended and its room may be used again. */
   onRoom(): void
 }

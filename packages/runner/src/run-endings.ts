@@ -1,5 +1,6 @@
 import { errorTable, type ErrorCode, type Vm0Error } from '@vm0/contract'
 import type { TurnEnd } from '@vm0/frameworks'
+import type { ModelFailure } from './model-patience.js'
 import { platformStopped } from './host-lost.js'
 import type { RunEnd } from './store.js'
 
@@ -7,7 +8,7 @@ import type { RunEnd } from './store.js'
 export type Ending = Pick<RunEnd, 'state' | 'reason' | 'error'>
 
 /** Why VM0 itself ended the agent's turn. */
-export type StopReason = 'cancel' | 'timeout' | 'unauthorized' | 'shutdown'
+export type StopReason = 'cancel' | 'timeout' | 'unauthorized' | 'shutdown' | 'model' | 'model'
 
 export function failure(
   state: Ending['state'],
@@ -28,6 +29,7 @@ export function endingOfStop(
   stopping: StopReason | undefined,
   timeoutMs: number | undefined,
   completed: boolean,
+  modelFailure?: ModelFailure,
 ): Ending | undefined {
   switch (stopping) {
     case 'cancel':
@@ -43,9 +45,16 @@ export function endingOfStop(
       )
     case 'shutdown':
       return completed ? undefined : platformStopped()
+    case 'model':
+      return modelFailure && endingOfModel(modelFailure)
     case undefined:
       return undefined
   }
+}
+
+function endingOfModel({ code, message, details }: ModelFailure): Ending {
+  if (code === 'AGENT_START_FAILED') return failure('died', 'agent_hung', code, message)
+  return failure('failed', code.toLowerCase(), code, message, details)
 }
 
 export function endingOfTurn({ reason, error }: TurnEnd): Ending {
@@ -57,6 +66,6 @@ export function endingOfTurn({ reason, error }: TurnEnd): Ending {
 
 /** What was thrown before or during the turn. */
 export function endingOfError({ code, message, details }: Vm0Error): Ending {
-  const died = code === 'SANDBOX_START_FAILED' || code === 'HOST_LOST' || code === 'INTERNAL'
+  const died = ['SANDBOX_START_FAILED', 'HOST_DISK_FULL', 'HOST_LOST', 'INTERNAL'].includes(code)
   return failure(died ? 'died' : 'failed', code.toLowerCase(), code, message, details)
 }

@@ -15,7 +15,9 @@ import type { FrameworkDriver, TurnEnd } from '@vm0/frameworks'
 import { AgentTalk } from './agent-talk.js'
 import { causeOfDeath } from './cause-of-death.js'
 import { launchSpecOf, type LiveAgent } from './live-agent.js'
-import type { LiveSession } from './live-session.js'
+import { isLost, type LiveSession, type ReadySandbox } from './live-session.js'
+import { ModelPatience, type ModelFailure } from './model-patience.js'
+import { observeTraffic } from './model-traffic.js'
 import type { RunnerOptions } from './options.js'
 import type { WarmPool } from './pool/pool.js'
 import { endingOfError, endingOfStop, endingOfTurn, failure, type Ending, type StopReason } from './run-endings.js'
@@ -33,6 +35,10 @@ export class RunLife {
   private stopping: StopReason | undefined
   private timeoutMs: number | undefined
   private killTimer: NodeJS.Timeout | undefined
+  private readonly patience: ModelPatience
+  private modelFailure: ModelFailure | undefined
+  private readonly stopped = new AbortController()
+  private how: ReadySandbox['how'] = 'cold'
   private started = false
   private lastStderr = ''
   /** Its outcome is in the row: all that is left is to tell of it. */
@@ -54,7 +60,12 @@ export class RunLife {
     readonly ref: RunRef,
     private readonly claimed: ClaimedRun,
     private readonly pool: WarmPool | undefined,
-  ) {}
+  ) {
+    this.patience = new ModelPatience(options.modelPatienceMs, (modelFailure) => {
+      this.modelFailure = modelFailure
+      this.stop('model')
+    })
+  }
 
   async run(): Promise<void> {
     this.timings.queuedMs = this.sinceCreated()
@@ -77,17 +88,21 @@ export class RunLife {
         timer = setTimeout(() => this.stop('timeout'), Math.max(1, this.timeoutMs - this.sinceCreated()))
       this.driver = this.options.findDriver(spec.framework)
       this.checkStopped()
-      await this.prepare(spec, this.driver)
-      return await this.turns(spec)
+      const ending = await this.attempt(spec, this.driver)
+      if (ending.error?.code !== 'AGENT_START_FAILED' || this.how !== 'session' || this.stopping) return ending
+      // What was left running in the session's sandbox may leave no room for an agent.
+      await this.session.renew({ resources: spec.resources })
+      return await this.attempt(spec, this.driver)
     } catch (error) {
       if (!this.session.sandbox)
         this.options.logger.warn({ runId: this.ref.runId, error }, 'run ended before its sandbox was ready')
-      return endingOfStop(this.stopping, this.timeoutMs, false) ?? endingOfError(toVm0Error(error))
+      return this.endingOfStop(false) ?? endingOfError(toVm0Error(error))
     } finally {
       this.talk.end()
       clearTimeout(timer)
       clearTimeout(this.killTimer)
       this.resumeRefill?.()
+      this.patience.close()
       this.session.traffic = undefined
     }
   }
@@ -101,6 +116,7 @@ export class RunLife {
   stop(why: StopReason): void {
     if (this.stopping || this.ending) return
     this.stopping = why
+    this.stopped.abort()
     const { agent } = this
     if (!agent) return
     this.talk.tell(agent, agent.protocol.interrupt())
@@ -115,6 +131,16 @@ export class RunLife {
     await sent
   }
 
+  private endingOfStop(completed: boolean): Ending | undefined {
+    return endingOfStop(this.stopping, this.timeoutMs, completed, this.modelFailure)
+  }
+
+  private async attempt(spec: CreateRunParsed, driver: FrameworkDriver): Promise<Ending> {
+    this.lastStderr = ''
+    await this.prepare(spec, driver)
+    return this.turns(spec)
+  }
+
   private async prepare(spec: CreateRunParsed, driver: FrameworkDriver): Promise<void> {
     this.observeTraffic()
     const { sandbox, how, durationMs } = await this.session.ready({
@@ -122,7 +148,8 @@ export class RunLife {
       known: this.claimed.session,
       takeWarm: (template, resources) => this.pool?.take({ driver, template, resources }),
     })
-    if (spec.workspaceUpload) await this.session.unpack(sandbox, spec.workspaceUpload)
+    this.how = how
+    if (spec.workspaceUpload) await this.session.unpack(sandbox, spec.workspaceUpload, this.stopped.signal)
     this.checkStopped()
     const agent = await this.takeAgent(driver, spec)
     this.unproven = how === 'warm'
@@ -136,9 +163,11 @@ export class RunLife {
       agentVersion: agent.version,
     })
     this.session.dirty = true
+    this.patience.prompted()
+    const isFirst = this.timings.promptSentMs === null
     // Both under the claim: the prompt doesn't wait for the row to say so.
     const [running] = await Promise.all([
-      this.store.markRunning(this.ref, this.claimed.epoch, agent.version),
+      isFirst ? this.store.markRunning(this.ref, this.claimed.epoch, agent.version) : true,
       this.talk.begin(agent, spec.prompt).then(() => (this.timings.promptSentMs = this.sinceCreated())),
     ])
     if (!running) throw new Vm0Error('HOST_LOST', 'another runner has taken the session over')
@@ -188,7 +217,7 @@ export class RunLife {
       this.turn = turnEnd
       if (turnEnd.unanswered > 0) await this.session.stopAgent()
       this.timings.agentFinishedMs = this.sinceCreated(line.timeMs)
-      return endingOfStop(this.stopping, this.timeoutMs, turnEnd.reason === 'completed') ?? endingOfTurn(turnEnd)
+      return this.endingOfStop(turnEnd.reason === 'completed') ?? endingOfTurn(turnEnd)
     }
   }
 
@@ -228,7 +257,7 @@ export class RunLife {
     this.session.agent = undefined
     for (const event of agent.protocol.gone()) this.record(event, Date.now())
     const { exitCode, reason } = await agent.process.exited
-    const stopped = endingOfStop(this.stopping, this.timeoutMs, false)
+    const stopped = this.endingOfStop(false)
     if (stopped) return stopped
     const stderr = this.lastStderr.trim()
     const stats = await this.session.sandbox?.stats().catch(() => undefined)
@@ -252,9 +281,13 @@ export class RunLife {
         saved = await this.session.save('run', this.ref.runId, ending.state, this.claimed.epoch, conversation)
         await told
       } catch (error) {
-        const { message } = toVm0Error(error, 'CHECKPOINT_FAILED')
+        const { code, message } = toVm0Error(error, 'CHECKPOINT_FAILED')
         this.options.logger.error({ runId: this.ref.runId, error }, 'checkpoint failed')
-        if (ending.state === 'succeeded') ending = failure('failed', 'checkpoint_failed', 'CHECKPOINT_FAILED', message)
+        if (isLost(error)) {
+          ending = failure('died', 'host_disk_full', code, message)
+          await this.session.discard()
+        } else if (ending.state === 'succeeded')
+          ending = failure('failed', 'checkpoint_failed', 'CHECKPOINT_FAILED', message)
       }
     }
     this.timings.totalMs = this.sinceCreated()
@@ -300,22 +333,15 @@ export class RunLife {
   }
 
   private observeTraffic(): void {
-    this.session.traffic = {
-      onRequest: ({ method, path, timeMs }) => {
-        const first = this.timings.firstModelRequestMs === null && /^\/v1\/messages(\?|$)/.test(path)
-        if (first) {
-          this.timings.firstModelRequestMs = this.sinceCreated(timeMs)
-          this.resumeRefill?.()
-        }
-        this.log.append({ type: 'model.request', method, path, first }, timeMs)
+    this.session.traffic = observeTraffic({
+      log: this.log,
+      patience: this.patience,
+      onFirstRequest: (timeMs) => {
+        this.timings.firstModelRequestMs = this.sinceCreated(timeMs)
+        this.resumeRefill?.()
       },
-      onFirstByte: () => undefined,
-      onEnd: ({ path, status, timeMs, durationMs }) => {
-        this.log.append({ type: 'model.response', path, httpStatus: status, durationMs }, timeMs)
-        // The key is the platform's: the agent can't mend it, but would try again for minutes.
-        if (status === 401) this.stop('unauthorized')
-      },
-    }
+      onRefusedKey: () => this.stop('unauthorized'),
+    })
   }
 
   private sinceCreated(timeMs = Date.now()): number {

@@ -12,7 +12,7 @@ import {
 import type { Sandbox } from '@vm0/sandbox'
 import * as files from './files.js'
 import { hostLost } from './host-lost.js'
-import { LiveSession } from './live-session.js'
+import { isLost, LiveSession } from './live-session.js'
 import type { RunnerOptions } from './options.js'
 import { WarmPool } from './pool/pool.js'
 import { makeWarmSandbox } from './pool/warm-sandbox.js'
@@ -321,13 +321,21 @@ export class Runner implements RunnerPort {
     const work = (async () => {
       const state = session.sandbox ? await this.store.session(session.ref) : undefined
       if (state && session.sandbox) {
-        const saved = await session.save(cause, null, null, state.epoch, null)
+        const saved = await session.save(cause, null, null, state.epoch, null).catch(async (error: unknown) => {
+          if (isLost(error)) await this.forget(session)
+          throw error
+        })
         if (session.changes(saved)) await this.store.commitHead(session.ref, state.epoch, saved)
       }
-      if (this.sessions.get(key) === session) this.sessions.delete(key)
-      await session.discard()
+      await this.forget(session)
     })().finally(() => this.parking.delete(key))
     this.parking.set(key, work)
     return work
+  }
+
+  private async forget(session: LiveSession): Promise<void> {
+    const key = keyOf(session.ref)
+    if (this.sessions.get(key) === session) this.sessions.delete(key)
+    await session.discard()
   }
 }

@@ -19,7 +19,7 @@ export interface ProcessSpec {
   args: readonly string[]
   env: Readonly<Record<string, string>>
   cwd: string
-  /** Bytes of stdout and stderr each that are kept; the process is ended when it writes more. */
+  /** Bytes of stdout and stderr each that are kept, with a stamp of 26 bytes a line; the process is ended when it writes more. */
   maxOutputBytes: number
 }
 
@@ -33,7 +33,7 @@ export interface OutputLine {
 /** A process in a sandbox whose pipes a monitor owns, outside the sandbox and outside this process. */
 export interface MonitoredProcess {
   readonly id: string
-  /** Writes one line (the newline is added) to stdin. */
+  /** Writes one line (the newline is added) to stdin; done once the process can read it, or has ended. NOT_READY when it reads nothing. */
   write(line: string): Promise<void>
   /** Lines in order from the first, then those that come; ends when the process has ended and all is read. */
   output(): AsyncIterable<OutputLine>
@@ -73,12 +73,20 @@ export interface Sandbox {
   readonly gatewayUrl: string
   /** Starts a long-lived process under a monitor. */
   spawn(spec: ProcessSpec): Promise<MonitoredProcess>
-  /** A short command with its streams in this process: for `exec` and files. Ends with `{ exitCode }`; an abort kills the command. */
+  /**
+   * A short command with its streams in this process: for `exec` and files. Ends with `{ exitCode }`, as a shell has it; an
+   * abort kills the command with its process group. EXEC_FAILED when the sandbox can't run anything.
+   */
   exec(options: ExecOptions): AsyncIterable<ExecChunk>
+  /** False once its first process has ended, by whatever is inside; what was written can still be saved. */
+  alive(): Promise<boolean>
   freeze(): Promise<void>
   thaw(): Promise<void>
   stats(): Promise<SandboxStats>
-  /** Hands `use` a read-only view of the upper with canonical owners (root inside is 0); the caller freezes first. */
+  /**
+   * Hands `use` a read-only view of the upper with canonical owners (root inside is 0); the caller freezes first. Fails with
+   * HOST_DISK_FULL when the host's disk had no room for something that was written: then the sandbox is of no more use.
+   */
   withUpperView<T>(use: (directory: string) => Promise<T>): Promise<T>
   /** Ends every process and gives back all it took: mounts, network, cgroups, upper. Idempotent. */
   close(): Promise<void>
@@ -92,11 +100,14 @@ export interface EngineOptions {
   /** Where the sandboxes' model requests arrive on the host: the port of the gateway's listener on `gatewayAddress()`. */
   gatewayPort: number
   runtime?: string
+  /** No sandbox is made when the file system of `dataDir` has less room than this. Default 1 GiB. */
+  minFreeBytes?: number
 }
 
 export interface SandboxEngine {
   /** The host address that the gateway must listen on: `open()` has made it. */
   readonly gatewayAddress: string
+  /** Fails with HOST_DISK_FULL when there is no room, otherwise with SANDBOX_START_FAILED. */
   create(spec: SandboxSpec): Promise<Sandbox>
   /** Ends every sandbox and gives back what the host holds for this installation. */
   close(): Promise<void>

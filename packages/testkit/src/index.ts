@@ -1,3 +1,4 @@
+export { startFaultyEndpoint, type EndpointFault, type FaultyEndpoint } from './faulty-endpoint.js'
 export { startPostgres, type PostgresServer } from './postgres-server.js'
 export type { MessagesRequest } from './request.js'
 export { loadScript, scriptSchema, type Script } from './script.js'

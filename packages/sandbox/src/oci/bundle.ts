@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import type { SandboxSpec } from '../engine.js'
+import { seccompFilter } from './seccomp.js'
 import type { Slot } from './slots.js'
 
 const capabilities = [
@@ -29,14 +30,18 @@ const devices: [string, number, number?][] = [
 ]
 export const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
-const seccomp = JSON.parse(readFileSync(new URL('../../seccomp/default.json', import.meta.url), 'utf8')) as {
-  archMap: Record<string, string[]>
-}
+const seccomp = seccompFilter()
 /** A limit above this process's own can't be set inside a user namespace. */
 const openFiles = Math.min(
   1_048_576,
   Number(/^Max open files\s+\d+\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1] ?? 4096),
 )
+
+/**
+ * What commands are started with: when memory is short, the kernel takes them before anything of the host, and before the
+ * sandbox's first process, with which everything would end.
+ */
+export const commandOomScore = 500
 
 /** The process block of OCI for something that runs as root inside. */
 export function processBlock(args: readonly string[], env: Readonly<Record<string, string>>, cwd: string) {
@@ -57,9 +62,12 @@ export function processBlock(args: readonly string[], env: Readonly<Record<strin
       { type: 'RLIMIT_CORE', soft: 0, hard: 0 },
     ],
     noNewPrivileges: true,
-    oomScoreAdj: 500,
   }
 }
+
+/** Memory file systems count as the sandbox's memory: they leave room for a process that can clear them. */
+const shmMiB = (memoryMiB: number): number => Math.min(256, Math.floor(memoryMiB / 4))
+const runMiB = (memoryMiB: number): number => Math.min(64, Math.floor(memoryMiB / 8))
 
 export interface BundleFiles {
   root: string
@@ -67,6 +75,10 @@ export interface BundleFiles {
   init: string
   cgroupsPath: string
   swapAccounting: boolean
+  /** Binds over what /proc and /sys say of the host. */
+  machineFiles: readonly { source: string; target: string }[]
+  /** CPUs that its control group holds it to. */
+  cpuset: string | undefined
 }
 
 /** The OCI configuration of a sandbox; its network namespace gets its link once it runs. */
@@ -79,10 +91,9 @@ export function ociConfig(spec: SandboxSpec, slot: Slot, files: BundleFiles, env
     source,
     options: ['bind', 'ro', 'nosuid', 'nodev'],
   })
-  const { archMap, ...filter } = seccomp
   return {
     ociVersion: '1.0.2',
-    process: processBlock(['/.vm0-init', '--', '/usr/bin/sleep', 'infinity'], env, '/'),
+    process: processBlock(['/.vm0-init', '-P'], env, '/'),
     root: { path: files.root, readonly: false },
     hostname: 'vm0',
     mounts: [
@@ -91,7 +102,7 @@ export function ociConfig(spec: SandboxSpec, slot: Slot, files: BundleFiles, env
         destination: '/dev',
         type: 'tmpfs',
         source: 'tmpfs',
-        options: ['nosuid', 'strictatime', 'mode=755', 'size=65536k'],
+        options: ['nosuid', 'strictatime', 'mode=755', 'size=1024k'],
       },
       {
         destination: '/dev/pts',
@@ -103,7 +114,7 @@ export function ociConfig(spec: SandboxSpec, slot: Slot, files: BundleFiles, env
         destination: '/dev/shm',
         type: 'tmpfs',
         source: 'shm',
-        options: ['nosuid', 'noexec', 'nodev', 'mode=1777', 'size=256m'],
+        options: ['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${shmMiB(memoryMiB)}m`],
       },
       { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: ['nosuid', 'noexec', 'nodev'] },
       { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['nosuid', 'noexec', 'nodev', 'ro'] },
@@ -113,11 +124,16 @@ export function ociConfig(spec: SandboxSpec, slot: Slot, files: BundleFiles, env
         source: 'cgroup',
         options: ['nosuid', 'noexec', 'nodev', 'relatime', 'ro'],
       },
-      { destination: '/run', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'nodev', 'mode=755', 'size=65536k'] },
+      {
+        destination: '/run',
+        type: 'tmpfs',
+        source: 'tmpfs',
+        options: ['nosuid', 'nodev', 'mode=755', `size=${runMiB(memoryMiB)}m`],
+      },
       bind(files.resolvConf, '/etc/resolv.conf'),
       bind('/etc/ssl/certs/ca-certificates.crt', '/etc/ssl/certs/ca-certificates.crt'),
       bind(files.init, '/.vm0-init'),
-      ...spec.platformMounts.map(({ source, target }) => bind(source, target)),
+      ...[...files.machineFiles, ...spec.platformMounts].map(({ source, target }) => bind(source, target)),
     ],
     linux: {
       namespaces: ['pid', 'mount', 'ipc', 'uts', 'cgroup', 'user', 'network'].map((type) => ({ type })),
@@ -127,7 +143,12 @@ export function ociConfig(spec: SandboxSpec, slot: Slot, files: BundleFiles, env
       resources: {
         memory: { limit: memory, ...(files.swapAccounting ? { swap: memory } : {}) },
         pids: { limit: processes },
-        cpu: { shares: 1024, quota: Math.round(Math.min(cpus, availableParallelism()) * 100_000), period: 100_000 },
+        cpu: {
+          shares: 1024,
+          quota: Math.round(Math.min(cpus, availableParallelism()) * 100_000),
+          period: 100_000,
+          ...(files.cpuset === undefined ? {} : { cpus: files.cpuset }),
+        },
         devices: [
           { allow: false, access: 'rwm' },
           ...devices.map(([type, major, minor]) => ({
@@ -139,21 +160,31 @@ export function ociConfig(spec: SandboxSpec, slot: Slot, files: BundleFiles, env
           })),
         ],
       },
-      seccomp: { ...filter, architectures: archMap[process.arch] ?? [] },
+      seccomp,
       maskedPaths: [
         '/proc/acpi',
         '/proc/asound',
+        '/proc/cmdline',
+        '/proc/config.gz',
+        '/proc/diskstats',
+        '/proc/interrupts',
+        '/proc/kallsyms',
         '/proc/kcore',
         '/proc/keys',
         '/proc/latency_stats',
+        '/proc/partitions',
         '/proc/timer_list',
         '/proc/timer_stats',
         '/proc/sched_debug',
         '/proc/scsi',
+        '/sys/block',
+        '/sys/class/block',
+        '/sys/dev/block',
+        '/sys/devices/virtual/block',
         '/sys/firmware',
         '/sys/kernel/debug',
       ],
-      readonlyPaths: ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'],
+      readonlyPaths: ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger', '/sys/fs/cgroup'],
     },
   }
 }

@@ -1,21 +1,38 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, readdir, rm, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { toVm0Error, Vm0Error } from '@vm0/contract'
 import { openCgroups } from '../cgroup/cgroup.js'
+import { requirePrograms } from '../host-programs.js'
 import type { EngineOptions, Sandbox, SandboxEngine, SandboxSpec } from '../engine.js'
-import { ociConfig } from './bundle.js'
+import { defaultPath, ociConfig } from './bundle.js'
 import { run } from './commands.js'
 import { readHostAccess, type HostAccess } from './host-access.js'
 import { bindIdmapped, unmount } from './idmap.js'
 import { ImageMounts } from './images.js'
+import { hasCpuset, makeMachineView } from './machine-view.js'
 import { Network, removeNetworkOf } from './network.js'
+import { identify } from './processes.js'
 import { OciSandbox } from './sandbox.js'
 import { releaseSlotsOf, takeSlot, type Slot } from './slots.js'
 import { endStrays, markChildren } from './strays.js'
 import { makeUpper, removeUpper } from './upper.js'
+import { Writeback } from './writeback.js'
 
-const initPath = '/usr/bin/tini-static'
+/** Its pause mode reaps and waits for nothing: whatever is killed inside, the sandbox stays. Static: it runs on any template. */
+const initPath = '/usr/bin/catatonit'
+const programs = {
+  [initPath]: 'catatonit',
+  ip: 'iproute2',
+  nft: 'nftables',
+  'mkfs.ext4': 'e2fsprogs',
+  svlogd: 'runit',
+  mount: 'mount',
+  umount: 'mount',
+  ...Object.fromEntries(['unshare', 'nsenter', 'setsid', 'choom', 'taskset'].map((name) => [name, 'util-linux'])),
+}
 
 /** Opens the engine of crun and kernel namespaces. Run it in a mount namespace of its own: its mounts then end with it. */
 export async function openOciEngine(options: EngineOptions): Promise<SandboxEngine> {
@@ -24,8 +41,7 @@ export async function openOciEngine(options: EngineOptions): Promise<SandboxEngi
       'INVALID_REQUEST',
       `installation ${JSON.stringify(options.installation)}: expected 1 to 8 lower-case letters and digits`,
     )
-  if (!existsSync(initPath))
-    throw new Vm0Error('RUNTIME_MISSING', `${initPath} is missing; expected it from the package tini`)
+  await requirePrograms({ ...(options.runtime ? {} : { crun: 'crun' }), ...programs })
   await endStrays(options.installation)
   await reapInstallation(options)
   markChildren(options.installation)
@@ -63,12 +79,18 @@ export async function reapInstallation({
   await rm(join(dataDir, 'sandboxes'), { recursive: true, force: true })
 }
 
+const defaultMinFreeBytes = 1024 ** 3
+const mebibytes = (bytes: number): number => Math.floor(bytes / 1024 ** 2)
+
 class OciEngine implements SandboxEngine {
   private readonly runDirectory: string
   private readonly network: Network
   private readonly images: ImageMounts
   private readonly sandboxes = new Set<Sandbox>()
   private readonly crun: string[]
+  /** All that a command has which goes into a sandbox: what is in there can read it until the command has become another. */
+  private readonly hostEnvironment: Record<string, string>
+  private readonly cpuset = hasCpuset()
   private readonly cgroups = openCgroups()
   private readonly cgroupsPath: string
 
@@ -81,6 +103,7 @@ class OciEngine implements SandboxEngine {
     this.cgroupsPath = `/vm0/${options.installation}`
     this.network = new Network(options.installation, gatewaySlot)
     this.images = new ImageMounts(join(this.runDirectory, 'img'))
+    this.hostEnvironment = { PATH: process.env.PATH ?? defaultPath, VM0_INSTALLATION: options.installation }
     this.crun = [options.runtime ?? 'crun', '--cgroup-manager=cgroupfs', '--root', join(this.runDirectory, 'crun')]
   }
 
@@ -93,16 +116,14 @@ class OciEngine implements SandboxEngine {
     await mkdir(join(this.options.dataDir, 'sandboxes'), { recursive: true, mode: 0o700 })
     await this.cgroups.prepare(this.cgroupsPath)
     await this.network.open(this.options.gatewayPort, this.access)
-    await run(this.crun[0] as string, ['--version']).catch((cause: unknown) => {
-      throw new Vm0Error(
-        'RUNTIME_MISSING',
-        `${this.crun[0]} could not be started; expected the OCI runtime from the package crun`,
-        { cause },
-      )
+    const runtime = this.crun[0] as string
+    await run(runtime, ['--version']).catch((cause: unknown) => {
+      throw new Vm0Error('RUNTIME_MISSING', `${runtime} could not be started; expected an OCI runtime`, { cause })
     })
   }
 
   async create(spec: SandboxSpec): Promise<Sandbox> {
+    await this.requireRoom()
     const slot = await takeSlot(this.options.installation)
     const directory = join(this.runDirectory, spec.id)
     const records = join(this.options.dataDir, 'sandboxes', spec.id)
@@ -129,6 +150,8 @@ class OciEngine implements SandboxEngine {
         makeUpper(upperFile, upper, spec.resources.diskMiB, slot.uidBase),
       ])
       void mounted
+      const writeback = new Writeback(upper)
+      undo.push(async () => writeback.close())
       await mkdir(root)
       undo.push(() => unmount(root))
       await run('mount', [
@@ -148,10 +171,20 @@ class OciEngine implements SandboxEngine {
         NODE_EXTRA_CA_CERTS: '/etc/ssl/certs/ca-certificates.crt',
         SSL_CERT_FILE: '/etc/ssl/certs/ca-certificates.crt',
       }
+      const view = await makeMachineView(directory, slot.number, spec.resources)
+      const crun = view.cpus === undefined || this.cpuset ? this.crun : ['taskset', '-c', view.cpus, ...this.crun]
       const config = ociConfig(
         spec,
         slot,
-        { root, resolvConf, init: initPath, cgroupsPath, swapAccounting: this.cgroups.limitsSwap(this.cgroupsPath) },
+        {
+          root,
+          resolvConf,
+          init: initPath,
+          cgroupsPath,
+          swapAccounting: this.cgroups.limitsSwap(this.cgroupsPath),
+          machineFiles: view.files,
+          cpuset: this.cpuset ? view.cpus : undefined,
+        },
         environment,
       )
       await writeFile(join(directory, 'config.json'), JSON.stringify(config))
@@ -162,20 +195,22 @@ class OciEngine implements SandboxEngine {
         () => this.network.detach(slot),
       )
       const pidFile = join(directory, 'pid')
-      await runDetached(
-        command as string,
-        [...rest, 'run', '--detach', '--bundle', directory, '--pid-file', pidFile, spec.id],
-        join(directory, 'crun.log'),
-      )
-      await this.network.attach(slot, Number(await readFile(pidFile, 'utf8')))
+      const args = ['--bundle', directory, '--pid-file', pidFile, spec.id]
+      await runDetached(crun, args, join(directory, 'crun.log'), this.hostEnvironment)
+      const init = await identify(Number(await readFile(pidFile, 'utf8')))
+      await this.network.attach(slot, init.pid)
       const sandbox = new OciSandbox({
         id: spec.id,
         slot,
         runDirectory: directory,
         recordDirectory: records,
-        crun: this.crun,
+        crun,
+        init,
+        writeback,
         cgroup: this.cgroups.at(cgroupsPath),
+        cgroupsPath,
         environment,
+        hostEnvironment: this.hostEnvironment,
         teardown: async () => {
           this.sandboxes.delete(sandbox)
           await teardown()
@@ -185,9 +220,20 @@ class OciEngine implements SandboxEngine {
       return sandbox
     } catch (error) {
       await teardown()
+      if (error instanceof Vm0Error) throw error
       const { message } = toVm0Error(error)
       throw new Vm0Error('SANDBOX_START_FAILED', `the sandbox could not be made: ${message}`, { cause: error })
     }
+  }
+
+  private async requireRoom(): Promise<void> {
+    const { dataDir, minFreeBytes = defaultMinFreeBytes } = this.options
+    const { bavail, bsize } = await statfs(dataDir)
+    if (bavail * bsize >= minFreeBytes) return
+    throw new Vm0Error(
+      'HOST_DISK_FULL',
+      `the file system of ${dataDir} has ${mebibytes(bavail * bsize)} MiB free; expected at least ${mebibytes(minFreeBytes)} to start a sandbox`,
+    )
   }
 
   private async bindImages(
@@ -216,12 +262,23 @@ class OciEngine implements SandboxEngine {
   }
 }
 
-/** `crun run --detach` leaves its streams to the container's first process: they go to a file, and nothing waits for their end. */
-async function runDetached(command: string, args: readonly string[], log: string): Promise<void> {
-  await run('sh', ['-c', 'log=$1; shift; exec "$@" </dev/null >"$log" 2>&1', 'sh', log, command, ...args]).catch(
-    async (error: unknown) => {
-      const words = await readFile(log, 'utf8').catch(() => '')
-      throw new Error(`crun could not start it: ${words.trim() || (error as Error).message}`)
-    },
-  )
+/**
+ * Starts the container. Its first process keeps the streams for as long as it lives and what runs inside can reach them
+ * through it, so they are /dev/null and no file of the host; what crun itself says goes to its log.
+ */
+async function runDetached(
+  crun: readonly string[],
+  args: readonly string[],
+  log: string,
+  env: Record<string, string>,
+): Promise<void> {
+  const [command, ...options] = crun
+  const child = spawn(command as string, [...options, '--log', log, 'run', '--detach', ...args], {
+    stdio: 'ignore',
+    env,
+  })
+  const [code] = (await once(child, 'exit')) as [number | null]
+  if (code === 0) return
+  const words = await readFile(log, 'utf8').catch(() => '')
+  throw new Error(`crun could not start it: ${words.trim() || `it ended with ${code ?? 'a signal'}`}`)
 }

@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readFileSync, watch } from 'node:fs'
+import { constants, existsSync, openSync, readFileSync, watch } from 'node:fs'
 import { mkdir, open, readFile, writeFile, type FileHandle } from 'node:fs/promises'
+import { Socket } from 'node:net'
 import { join } from 'node:path'
 import { Vm0Error } from '@vm0/contract'
 import type { MonitoredProcess, OutputLine, ProcessSpec } from '../engine.js'
@@ -12,27 +13,38 @@ const stampLength = 26
 /** How long after the process's end a child that holds its pipe may keep the record open. */
 const drainMs = 2_000
 
+/** A process that doesn't read: more than this is not kept for it. */
+const maxUnreadBytes = 16 * 1024 ** 2
+
 /**
  * Owns the process's pipes outside the sandbox: stdin is a FIFO that stays open, stdout and stderr go through loggers that
  * stamp each line. Nothing inside can reach the records. It runs in a session of its own and outlives this process.
+ * The loggers can't write files larger than $1 blocks of 512 bytes: the kernel ends them there, also when nobody reads
+ * the records, and whoever goes on writing gets SIGPIPE.
  */
 const monitorScript = `
+limit=$1; shift
+keep() { ulimit -c 0; ulimit -f "$limit"; exec svlogd -tt -b 65536 "$1"; }
 exec 0<>in
-{ { "$@" 2>&3 3>&-; echo $? >exit.tmp; mv exit.tmp exit; } | svlogd -tt -b 65536 out; } 3>&1 | svlogd -tt -b 65536 err
+{ { setsid --wait "$@" 2>&3 3>&-; echo $? >exit.tmp; mv exit.tmp exit; } | keep out; } 3>&1 | keep err
 `
 
 export interface StartOptions {
   directory: string
   spec: ProcessSpec
   command: readonly string[]
-  pidFile: string
+  /** Of the command and of the monitor. */
+  environment: Readonly<Record<string, string>>
+  /** Signals the process in the sandbox. */
+  kill(signal: 'SIGTERM' | 'SIGKILL'): Promise<void>
 }
 
 export async function startMonitored({
   directory,
   spec,
   command,
-  pidFile,
+  environment,
+  kill,
 }: StartOptions): Promise<MonitoredProcess & { dispose(): Promise<void> }> {
   for (const stream of ['out', 'err']) {
     await mkdir(join(directory, stream), { recursive: true, mode: 0o700 })
@@ -40,26 +52,35 @@ export async function startMonitored({
     await writeFile(join(directory, stream, 'current'), '', { mode: 0o600 })
   }
   await run('mkfifo', ['-m', '600', join(directory, 'in')])
-  const monitor = spawn('sh', ['-c', monitorScript, 'vm0-monitor', ...command], {
+  const monitor = spawn('sh', ['-c', monitorScript, 'vm0-monitor', String(blocksOf(spec)), ...command], {
     cwd: directory,
     stdio: 'ignore',
     detached: true,
+    env: environment,
   })
   await once(monitor, 'spawn').catch((cause: unknown) => {
     throw new Vm0Error('RUNTIME_MISSING', 'the monitor could not be started: expected sh and svlogd (package runit)', {
       cause,
     })
   })
-  return new Monitored(directory, spec, pidFile, once(monitor, 'close'), await open(join(directory, 'in'), 'r+'))
+  // Both ways and without blocking: neither the open nor a write waits for a process that doesn't read.
+  const stdin = new Socket({
+    fd: openSync(join(directory, 'in'), constants.O_RDWR | constants.O_NONBLOCK),
+    readable: false,
+    writable: true,
+  })
+  return new Monitored(directory, spec, kill, once(monitor, 'close'), stdin)
+}
+
+function blocksOf({ maxOutputBytes }: ProcessSpec): number {
+  return Math.ceil(maxOutputBytes / 512)
 }
 
 class Monitored implements MonitoredProcess {
   readonly id: string
   readonly exited: Promise<{ exitCode: number; reason: 'exit' | 'output_limit' }>
   private overLimit = false
-  private writing: Promise<unknown> = Promise.resolve()
   private disposed = false
-  private stdinClosed: Promise<void> | undefined
   private readonly wake = new Wake()
   private readonly tails: Tail[] = []
   private readonly recordClosed: Promise<void>
@@ -67,14 +88,15 @@ class Monitored implements MonitoredProcess {
   constructor(
     private readonly directory: string,
     private readonly spec: ProcessSpec,
-    private readonly pidFile: string,
+    private readonly signal: StartOptions['kill'],
     monitorClosed: Promise<unknown>,
-    private readonly stdin: FileHandle,
+    private readonly stdin: Socket,
   ) {
     this.id = spec.id
+    stdin.on('error', () => undefined)
     const exitWritten = waitForFile(directory, 'exit', monitorClosed)
     this.exited = exitWritten.then(async () => {
-      await this.closeStdin()
+      this.stdin.destroy()
       const status = await readFile(join(directory, 'exit'), 'utf8').catch(() => '')
       return { exitCode: status ? Number(status) : 137, reason: this.overLimit ? 'output_limit' : 'exit' } as const
     })
@@ -91,12 +113,15 @@ class Monitored implements MonitoredProcess {
   }
 
   write(line: string): Promise<void> {
-    const written = this.writing.then(async () => {
-      const data = Buffer.from(`${line}\n`)
-      for (let offset = 0; offset < data.length;) offset += (await this.stdin.write(data, offset)).bytesWritten
+    if (this.stdin.writableLength > maxUnreadBytes)
+      return Promise.reject(
+        new Vm0Error('NOT_READY', `the agent has not read the last ${maxUnreadBytes} bytes of its input yet`),
+      )
+    return new Promise((resolve) => {
+      if (this.stdin.destroyed) resolve()
+      // A process that has ended takes no more: `exited` and `output` tell it, to whoever waits for its answer.
+      else this.stdin.write(`${line}\n`, () => resolve())
     })
-    this.writing = written.catch(() => undefined)
-    return written
   }
 
   async *output(): AsyncGenerator<OutputLine> {
@@ -118,7 +143,7 @@ class Monitored implements MonitoredProcess {
         const lines = (await Promise.all(tails.map((tail) => tail.read())))
           .flat()
           .toSorted((a, b) => a.timeMs - b.timeMs)
-        if (!this.overLimit && tails.some((tail) => tail.bytes > this.spec.maxOutputBytes)) {
+        if (!this.overLimit && tails.some((tail) => tail.bytes >= blocksOf(this.spec) * 512)) {
           this.overLimit = true
           await this.kill()
         }
@@ -136,18 +161,13 @@ class Monitored implements MonitoredProcess {
   async dispose(): Promise<void> {
     this.disposed = true
     this.wake.ring()
-    await this.closeStdin()
+    this.stdin.destroy()
     for (const tail of this.tails) await tail.close()
-  }
-
-  private closeStdin(): Promise<void> {
-    this.stdinClosed ??= this.stdin.close().catch(() => undefined)
-    return this.stdinClosed
   }
 
   isRunning(): boolean {
     try {
-      const stat = readFileSync(`/proc/${readFileSync(this.pidFile, 'utf8').trim()}/stat`, 'utf8')
+      const stat = readFileSync(`/proc/${readFileSync(join(this.directory, 'pid'), 'utf8').trim()}/stat`, 'utf8')
       return !/^[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 2))
     } catch {
       return false
@@ -157,14 +177,7 @@ class Monitored implements MonitoredProcess {
   async kill(signal: 'SIGTERM' | 'SIGKILL' = 'SIGKILL'): Promise<void> {
     if (existsSync(join(this.directory, 'exit'))) return
     await waitForFile(this.directory, 'pid', this.exited)
-    const pid = Number(await readFile(this.pidFile, 'utf8').catch(() => '0'))
-    if (pid > 1) {
-      try {
-        process.kill(pid, signal)
-      } catch {
-        /* it has ended already */
-      }
-    }
+    await this.signal(signal)
   }
 }
 

@@ -1,15 +1,20 @@
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { mkdir, readFile, rm, statfs, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { mkdir, rm, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
+import { Vm0Error } from '@vm0/contract'
 import { type Cgroup } from '../cgroup/cgroup.js'
 import type { ExecChunk, ExecOptions, MonitoredProcess, ProcessSpec, Sandbox, SandboxStats } from '../engine.js'
-import { defaultPath, processBlock } from './bundle.js'
+import { defaultPath, processBlock, commandOomScore } from './bundle.js'
+import { outputOf } from './exec-output.js'
 import { bindIdmapped, unmount } from './idmap.js'
+import { isSameProcess, killInside, type ProcessIdentity } from './processes.js'
 import { startMonitored } from './monitored-process.js'
 import { gatewayInside } from './network.js'
 import type { Slot } from './slots.js'
+import type { Writeback } from './writeback.js'
 
 export interface OciSandboxParts {
   id: string
@@ -19,8 +24,14 @@ export interface OciSandboxParts {
   /** Host folder of the records of its processes. */
   recordDirectory: string
   crun: readonly string[]
+  init: ProcessIdentity
+  writeback: Writeback
   cgroup: Cgroup
+  /** As in the OCI configuration. */
+  cgroupsPath: string
   environment: Readonly<Record<string, string>>
+  /** The environment of the commands that start processes in it. */
+  hostEnvironment: Readonly<Record<string, string>>
   teardown(): Promise<void>
 }
 
@@ -42,7 +53,13 @@ export class OciSandbox implements Sandbox {
     const processFile = join(directory, 'process.json')
     const pidFile = join(directory, 'pid')
     await this.writeProcess(processFile, spec.args, spec.env, spec.cwd)
-    const started = await startMonitored({ directory, spec, pidFile, command: this.execCommand(processFile, pidFile) })
+    const started = await startMonitored({
+      directory,
+      spec,
+      command: this.execCommand(processFile, pidFile),
+      environment: this.parts.hostEnvironment,
+      kill: (signal) => killInside(pidFile, this.parts.cgroupsPath, signal),
+    })
     this.processes.push(started)
     return started
   }
@@ -53,12 +70,19 @@ export class OciSandbox implements Sandbox {
     const pidFile = `${name}.pid`
     await this.writeProcess(`${name}.json`, args, env, cwd)
     const [command, ...rest] = this.execCommand(`${name}.json`, pidFile)
-    const child = spawn(command as string, rest, { stdio: ['pipe', 'pipe', 'pipe'] })
-    const failed = new Promise<never>((_, reject) => child.once('error', reject))
-    failed.catch(() => undefined)
-    const closed = new Promise<number>((resolve) => child.once('close', (code) => resolve(code ?? 137)))
+    // A process group of its own, which the command's processes share: all of it can be ended.
+    const child = spawn(command as string, rest, {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      detached: true,
+      env: this.parts.hostEnvironment,
+    })
+    const ended = new Promise<number>((resolve, reject) => {
+      child.once('error', reject)
+      child.once('exit', (code) => resolve(code ?? 137))
+    })
+    ended.catch(() => undefined)
     const stop = (): void => {
-      void killByFile(pidFile).finally(() => child.kill('SIGKILL'))
+      void killInside(pidFile, this.parts.cgroupsPath).finally(() => child.kill('SIGKILL'))
     }
     signal?.addEventListener('abort', stop, { once: true })
     child.stdin.on('error', () => undefined) // a command may end without reading all of it
@@ -69,15 +93,32 @@ export class OciSandbox implements Sandbox {
         .pipe(child.stdin)
     let finished = false
     try {
-      for await (const chunk of merged(child.stdout, child.stderr)) yield chunk
-      const exitCode = await Promise.race([closed, failed])
+      let words = ''
+      for await (const chunk of outputOf(child.stdout, child.stderr, ended)) {
+        if (chunk.stream === 'stderr' && words.length < 1000) words += Buffer.from(chunk.data).toString()
+        yield chunk
+      }
+      let exitCode = await ended
       finished = true
+      if (exitCode !== 0 && !existsSync(pidFile)) exitCode = await this.statusOfUnstarted(words)
       yield { exitCode }
     } finally {
       signal?.removeEventListener('abort', stop)
       if (!finished) stop()
       await Promise.all([rm(`${name}.json`, { force: true }), rm(pidFile, { force: true })])
     }
+  }
+
+  /** crun wrote no process id: what it said tells why. As a shell has it: 127 not found, 126 found and not to be run. */
+  private async statusOfUnstarted(words: string): Promise<number> {
+    if (!(await this.alive())) throw new Vm0Error('EXEC_FAILED', 'the sandbox has ended: its first process is gone')
+    if (/not found|No such file/.test(words)) return 127
+    if (/open executable|exec format/i.test(words)) return 126
+    throw new Vm0Error('EXEC_FAILED', `the command could not be started in the sandbox: ${words.trim()}`)
+  }
+
+  alive(): Promise<boolean> {
+    return isSameProcess(this.parts.init)
   }
 
   freeze(): Promise<void> {
@@ -104,7 +145,12 @@ export class OciSandbox implements Sandbox {
       count: 65_536,
     })
     try {
-      return await use(view)
+      const result = await use(view)
+      if (await this.parts.writeback.complete()) return result
+      throw new Vm0Error(
+        'HOST_DISK_FULL',
+        "the host's disk was full, and something that the sandbox had written is lost: its state can't be saved",
+      )
     } finally {
       await unmount(view)
       await rm(view, { recursive: true, force: true })
@@ -117,7 +163,20 @@ export class OciSandbox implements Sandbox {
   }
 
   private execCommand(processFile: string, pidFile: string): string[] {
-    return [...this.parts.crun, 'exec', '--pid-file', pidFile, '--process', processFile, this.id]
+    const { crun } = this.parts
+    return [
+      'choom',
+      '-n',
+      String(commandOomScore),
+      '--',
+      ...crun,
+      'exec',
+      '--pid-file',
+      pidFile,
+      '--process',
+      processFile,
+      this.id,
+    ]
   }
 
   private async writeProcess(
@@ -135,37 +194,5 @@ export class OciSandbox implements Sandbox {
       ...env,
     }
     await writeFile(file, JSON.stringify(processBlock(args, environment, cwd)), { mode: 0o600 })
-  }
-}
-
-async function killByFile(pidFile: string): Promise<void> {
-  const pid = Number(await readFile(pidFile, 'utf8').catch(() => '0'))
-  if (pid > 1) {
-    try {
-      process.kill(pid, 'SIGKILL')
-    } catch {
-      /* it has ended already */
-    }
-  }
-}
-
-/** Both streams in the order in which they arrive, with their back-pressure. */
-async function* merged(
-  stdout: Readable,
-  stderr: Readable,
-): AsyncGenerator<{ stream: 'stdout' | 'stderr'; data: Uint8Array }> {
-  const iterators = { stdout: stdout[Symbol.asyncIterator](), stderr: stderr[Symbol.asyncIterator]() }
-  const next = (stream: 'stdout' | 'stderr') => iterators[stream].next().then((result) => ({ stream, result }))
-  const pending = new Map([
-    ['stdout', next('stdout')],
-    ['stderr', next('stderr')],
-  ] as const)
-  while (pending.size > 0) {
-    const { stream, result } = await Promise.race(pending.values())
-    if (result.done) pending.delete(stream)
-    else {
-      pending.set(stream, next(stream))
-      yield { stream, data: result.value as Uint8Array }
-    }
   }
 }

@@ -28,16 +28,26 @@ export interface BuildRun {
   env: Readonly<Record<string, string>>
   timeoutMs: number
   onProgress: (message: string) => void
+  signal: AbortSignal
 }
 
-/** Runs the build to its end. Fails with TEMPLATE_BUILD_FAILED and the build's last words in `details.output`. */
-export async function runBuild({ args, env, timeoutMs, onProgress }: BuildRun): Promise<void> {
+/**
+ * Runs the build to its end: on return none of its processes is left. Fails with TEMPLATE_BUILD_FAILED and the build's last
+ * words in `details.output`, or with the signal's reason.
+ */
+export async function runBuild({ args, env, timeoutMs, onProgress, signal }: BuildRun): Promise<void> {
   const child = spawn('setpriv', [...inNamespaces, 'bash', '-c', buildScript, 'build', ...args], {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
-    signal: AbortSignal.timeout(timeoutMs),
-    killSignal: 'SIGKILL',
   })
+  let late = false
+  const kill = (): void => void child.kill('SIGKILL')
+  const timer = setTimeout(() => {
+    late = true
+    kill()
+  }, timeoutMs)
+  signal.addEventListener('abort', kill, { once: true })
+  if (signal.aborted) kill()
   const lastLines: string[] = []
   const keep = (line: string): void => {
     lastLines.push(line.slice(0, maxLineLength))
@@ -46,16 +56,16 @@ export async function runBuild({ args, env, timeoutMs, onProgress }: BuildRun): 
   }
   for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on('line', keep)
   const failure = await new Promise<{ reason: string; cause?: unknown } | undefined>((resolve) => {
-    child.once('error', (cause) =>
-      resolve({
-        reason: cause.name === 'AbortError' ? `took longer than ${timeoutMs} ms` : `could not start: ${cause.message}`,
-        cause,
-      }),
-    )
-    child.once('close', (code, signal) =>
-      resolve(code === 0 ? undefined : { reason: signal ? `was ended by ${signal}` : `ended with status ${code}` }),
-    )
+    child.once('error', (cause) => resolve({ reason: `could not start: ${cause.message}`, cause }))
+    child.once('close', (code, ending) => {
+      if (code === 0) resolve(undefined)
+      else if (late) resolve({ reason: `took longer than ${timeoutMs} ms` })
+      else resolve({ reason: ending ? `was ended by ${ending}` : `ended with status ${code}` })
+    })
   })
+  clearTimeout(timer)
+  signal.removeEventListener('abort', kill)
+  signal.throwIfAborted()
   if (!failure) return
   const lastError = lastLines.findLast((line) => line.startsWith('E: ')) ?? lastLines.at(-1) ?? 'it said nothing'
   throw new Vm0Error('TEMPLATE_BUILD_FAILED', `The build of the standard template ${failure.reason}: ${lastError}`, {

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { access, chmod, constants, mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises'
-import { delimiter, join } from 'node:path'
+import { chmod, mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
 import { Vm0Error } from '@vm0/contract'
+import { requirePrograms } from '../host-programs.js'
 import { lockFile } from './build-lock.js'
 import { runBuild } from './build-process.js'
 import { bootstrapArguments } from './debian-sources.js'
@@ -14,6 +15,8 @@ export interface TemplateOptions {
   cacheDir: string
   /** A line per step of a build; not called when the image is there already. */
   onProgress?: (message: string) => void
+  /** Ends a build at once and leaves nothing of it; the call fails with the signal's reason. */
+  signal?: AbortSignal
 }
 
 export interface Template {
@@ -47,7 +50,11 @@ export async function findTemplate({ cacheDir }: Pick<TemplateOptions, 'cacheDir
  * of disk meanwhile. Builders on one cache wait for each other. Images of earlier recipes stay: sessions pin their digests.
  * Fails with ROOT_REQUIRED, RUNTIME_MISSING or TEMPLATE_BUILD_FAILED.
  */
-export async function ensureTemplate({ cacheDir, onProgress = () => undefined }: TemplateOptions): Promise<Template> {
+export async function ensureTemplate({
+  cacheDir,
+  onProgress = () => undefined,
+  signal = new AbortController().signal,
+}: TemplateOptions): Promise<Template> {
   const recipe = standardRecipe()
   const hash = recipeHash(recipe)
   const directory = join(cacheDir, 'templates')
@@ -55,17 +62,16 @@ export async function ensureTemplate({ cacheDir, onProgress = () => undefined }:
   if (present) return asTemplate(directory, present)
   await checkHost()
   await mkdir(directory, { recursive: true })
-  await using _lock = await lockFile(join(directory, '.lock'), () =>
-    onProgress('waiting for another build of the template'),
-  )
+  const sayWaiting = (): void => onProgress('waiting for another build of the template')
+  await using _lock = await lockFile(join(directory, '.lock'), sayWaiting, signal)
   const builtMeanwhile = await readIndex(directory, hash)
   if (builtMeanwhile) return asTemplate(directory, builtMeanwhile)
   await removeLeftovers(directory)
   const build = await mkdtemp(join(directory, buildPrefix))
   try {
-    return asTemplate(directory, await buildInto(directory, build, recipe, hash, onProgress))
+    return asTemplate(directory, await buildInto(directory, build, recipe, hash, onProgress, signal))
   } catch (thrown) {
-    if (thrown instanceof Vm0Error) throw thrown
+    if (thrown instanceof Vm0Error || thrown === signal.reason) throw thrown
     throw new Vm0Error(
       'TEMPLATE_BUILD_FAILED',
       `The standard template could not be stored in ${directory}: ${(thrown as Error).message}`,
@@ -82,6 +88,7 @@ async function buildInto(
   recipe: Recipe,
   hash: string,
   onProgress: (message: string) => void,
+  signal: AbortSignal,
 ): Promise<TemplateIndex> {
   const startedAtMs = performance.now()
   // Package tools drop to a user of their own and must be able to reach the new root.
@@ -100,7 +107,9 @@ async function buildInto(
     },
     timeoutMs: buildTimeoutMs,
     onProgress,
+    signal,
   })
+  signal.throwIfAborted()
   const packed = join(build, 'image.erofs')
   const [digest, { size: sizeBytes }] = await Promise.all([sha256Of(packed), stat(packed)])
   await chmod(packed, 0o444)
@@ -123,20 +132,7 @@ async function removeLeftovers(directory: string): Promise<void> {
 async function checkHost(): Promise<void> {
   if (process.getuid?.() !== 0)
     throw new Vm0Error('ROOT_REQUIRED', 'Building the standard template needs root: this process runs as another user.')
-  const folders = (process.env.PATH ?? '').split(delimiter).filter(Boolean)
-  for (const [tool, packageName] of Object.entries(requiredTools)) {
-    const found = await Promise.any(folders.map((folder) => access(join(folder, tool), constants.X_OK))).then(
-      () => true,
-      () => false,
-    )
-    if (!found) {
-      throw new Vm0Error(
-        'RUNTIME_MISSING',
-        `The command ${tool} is not on PATH: expected it from the package ${packageName}.`,
-        { details: { package: packageName } },
-      )
-    }
-  }
+  await requirePrograms(requiredTools)
 }
 
 async function sha256Of(path: string): Promise<string> {

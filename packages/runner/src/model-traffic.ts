@@ -1,0 +1,39 @@
+import type { EventWriter } from '@vm0/backends'
+import type { ModelTraffic } from '@vm0/gateway'
+import type { ModelPatience } from './model-patience.js'
+
+export interface TrafficObserver {
+  log: EventWriter
+  patience: ModelPatience
+  onFirstRequest(timeMs: number): void
+  /** The key is the platform's: the agent can't mend it, but would try again for minutes. */
+  onRefusedKey(): void
+}
+
+/** A run's model requests as its events, and what follows from how they go. */
+export function observeTraffic({ log, patience, onFirstRequest, onRefusedKey }: TrafficObserver): ModelTraffic {
+  let requested = false
+  return {
+    onRequest: ({ method, path, timeMs }) => {
+      const first = !requested && isMessage(path)
+      if (first) onFirstRequest(timeMs)
+      if (isMessage(path)) {
+        requested = true
+        patience.requested()
+      }
+      log.append({ type: 'model.request', method, path, first }, timeMs)
+    },
+    onFirstByte: () => undefined,
+    onProgress: () => patience.progressed(),
+    onEnd: ({ path, status, timeMs, durationMs, failure }) => {
+      if (isMessage(path)) patience.ended(status, failure)
+      log.append({ type: 'model.response', path, httpStatus: status, durationMs }, timeMs)
+      if (status === 401) onRefusedKey()
+    },
+  }
+}
+
+/** Asks for an answer, not for a count or a list. */
+function isMessage(path: string): boolean {
+  return /^\/v1\/messages(\?|$)/.test(path)
+}

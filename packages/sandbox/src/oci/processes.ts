@@ -1,0 +1,48 @@
+import { readFile } from 'node:fs/promises'
+
+/** A process id may be given to another process later; with its start time it is not mistaken. */
+export interface ProcessIdentity {
+  pid: number
+  startedAt: string
+}
+
+export async function identify(pid: number): Promise<ProcessIdentity> {
+  return { pid, startedAt: (await processStatus(pid)).startedAt }
+}
+
+/** Whether that process is still there and not a zombie. */
+export async function isSameProcess({ pid, startedAt }: ProcessIdentity): Promise<boolean> {
+  const now = await processStatus(pid)
+  return now.startedAt === startedAt && startedAt !== '' && !'ZX'.includes(now.state)
+}
+
+async function processStatus(pid: number): Promise<{ state: string; group: number; startedAt: string }> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')
+  // After the name in brackets, which may hold anything: proc(5) counts from the process id, so that the state is field 3.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return { state: fields[0] || 'X', group: Number(fields[2] ?? 0), startedAt: fields[19] ?? '' }
+}
+
+/**
+ * Signals a process that crun started in a sandbox and what shares its process group: the rest of a pipeline, a shell's
+ * children. Its id comes from a file and may belong to another process by now, so it must still be in the sandbox's
+ * control group.
+ */
+export async function killInside(
+  pidFile: string,
+  cgroupsPath: string,
+  signal: 'SIGTERM' | 'SIGKILL' = 'SIGKILL',
+): Promise<void> {
+  const pid = Number(await readFile(pidFile, 'utf8').catch(() => '0'))
+  if (!(pid > 1)) return
+  const [groups, { group }] = await Promise.all([
+    readFile(`/proc/${pid}/cgroup`, 'utf8').catch(() => ''),
+    processStatus(pid),
+  ])
+  if (!groups.split('\n').some((line) => `${line.slice(line.indexOf('/'))}/`.startsWith(`${cgroupsPath}/`))) return
+  try {
+    process.kill(group > 1 ? -group : pid, signal)
+  } catch {
+    /* it has ended already */
+  }
+}
