@@ -50,11 +50,11 @@ const conversations = {
       ],
       usage,
     },
-    { text: 'all is done', usage },
+    { text: 'all is done', usage, delayMs: 1000 },
   ],
   'be somewhere else': [
     { tools: [bash('sleep 0.5; echo elsewhere')], usage },
-    { text: 'I was elsewhere', usage },
+    { text: 'I was elsewhere', usage, delayMs: 1000 },
   ],
   'expect the wrong thing': [
     { tools: [bash('echo an apple')], usage },

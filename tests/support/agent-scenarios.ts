@@ -15,6 +15,8 @@ export interface Scenario {
 }
 
 const usage = { input: 100, output: 20, cacheRead: 3000, cacheWrite: 400 }
+/** A model that takes its time, as real ones do: the agent tells what a request used before the next one has ended. */
+const delayMs = 1000
 const bash = (command: string) => ({ name: 'Bash', input: { command, description: 'x' } })
 
 /** One prompt, or several one after the other, in one process. */
@@ -70,7 +72,7 @@ export const scenarios: Scenario[] = [
     conversations: {
       'look into the cellar': [
         { text: 'It is dark. ', tools: [bash('echo nobody; exit 3')], usage },
-        { text: 'Nobody is in the cellar.', usage: { ...usage, output: 33 } },
+        { text: 'Nobody is in the cellar.', usage: { ...usage, output: 33 }, delayMs },
       ],
       'is anybody there': [
         {
@@ -88,7 +90,7 @@ export const scenarios: Scenario[] = [
           ],
           usage,
         },
-        { expect: 'Nobody is in the cellar', text: 'Nobody is there.', usage },
+        { expect: 'Nobody is in the cellar', text: 'Nobody is there.', usage, delayMs },
       ],
     },
     play: prompts('is anybody there?'),

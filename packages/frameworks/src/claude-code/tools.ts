@@ -105,12 +105,12 @@ export class ToolCalls {
   }
 }
 
-export function toolKind(name: string): ToolKind {
+function toolKind(name: string): ToolKind {
   return (Object.hasOwn(kinds, name) ? kinds[name] : undefined) ?? (name.startsWith('mcp__') ? 'mcp' : 'other')
 }
 
 /** What a person reads of a call: the command, the file, the pattern. */
-export function toolTitle(input: unknown): string {
+function toolTitle(input: unknown): string {
   const fields = record(input)
   for (const name of titleFields) {
     const title = text(fields[name]).trim()
@@ -119,7 +119,7 @@ export function toolTitle(input: unknown): string {
   return ''
 }
 
-export function resultText(content: unknown): string {
+function resultText(content: unknown): string {
   if (typeof content === 'string') return content
   return list(content)
     .map((item) => {
@@ -130,7 +130,7 @@ export function resultText(content: unknown): string {
 }
 
 /** Claude Code tells a command's status in the text of the result. */
-export function exitCodeOf(output: string): number | undefined {
+function exitCodeOf(output: string): number | undefined {
   const match = /^(?:Error: )?Exit code (\d{1,6})\b/.exec(output)
   return match ? Number(match[1]) : undefined
 }
