@@ -16,6 +16,7 @@ import { frameworkRoutes } from './routes/frameworks.js'
 import { runRoutes } from './routes/runs.js'
 import { sandboxRoutes } from './routes/sandbox.js'
 import { otherRoutes } from './routes/other.js'
+import { treeRoutes } from './routes/trees.js'
 import { Runs } from './runs.js'
 import { Sessions } from './sessions.js'
 
@@ -115,6 +116,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
       runRoutes(scope as unknown as App, parts)
       sandboxRoutes(scope as unknown as App, parts)
       otherRoutes(scope as unknown as App, parts)
+      treeRoutes(scope as unknown as App, parts)
       frameworkRoutes(scope as unknown as App, parts)
     },
     { prefix: '/v1' },
