@@ -42,7 +42,7 @@ const AsyncFunction = (async () => undefined).constructor as new (
   ...args: string[]
 ) => (...args: unknown[]) => Promise<void>
 
-/** A program around an example: what it may use of the package, a session, and streams that nobody reads. */
+/** A program around an example: what it may use of the package, a session, an error, and streams that nobody reads. */
 const scope = () => ({
   vm0: platform.client,
   createClient,
@@ -50,6 +50,7 @@ const scope = () => ({
   RunError,
   Vm0Error,
   session,
+  error: new Vm0Error('FILE_NOT_FOUND', '/nothing does not exist'),
   console: { log: () => undefined },
   process: { stdout: { write: () => true }, exitCode: 0 },
 })

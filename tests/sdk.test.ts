@@ -296,7 +296,6 @@ test('a run that did not succeed throws all that is known of it', async () => {
   expect(error).toMatchObject({ code: 'TIMED_OUT', outcome: 'failed', reason: 'timed_out', retryable: true })
   expect((error as RunError).result).toMatchObject({ outcome: 'failed', session: { id: run.session.id } })
   expect((error as RunError).result.timings.totalMs).toBeGreaterThan(0)
-  expect(error.message).toContain('2000 ms')
 })
 
 test('a signal cancels the run; aborted before, nothing is sent', async () => {

@@ -43,18 +43,19 @@ function membersOf(name: string, node: ts.Node, isValue: boolean): DocumentedMem
 
 function classMember(owner: string, member: ts.ClassElement): DocumentedMember[] {
   if (ts.getCombinedModifierFlags(member) & (ts.ModifierFlags.Private | ts.ModifierFlags.Override)) return []
+  const isInternal = ts.getJSDocTags(member).some(({ tagName }) => tagName.text === 'internal')
   if (ts.isConstructorDeclaration(member)) {
     const properties = member.parameters.filter(
       (parameter) =>
         ts.isParameterPropertyDeclaration(parameter, member) &&
         !(ts.getCombinedModifierFlags(parameter) & ts.ModifierFlags.Private),
     )
-    const isInternal = ts.getJSDocTags(member).some(({ tagName }) => tagName.text === 'internal')
     return [
       ...(isInternal ? [] : [documented(`${owner}.constructor`, member, true)]),
       ...properties.map((property) => documented(`${owner}.${property.name.getText()}`, property, true)),
     ]
   }
+  if (isInternal) return []
   const name = `${owner}.${member.name?.getText() ?? ''}`
   const parts =
     ts.isPropertyDeclaration(member) && member.initializer && ts.isObjectLiteralExpression(member.initializer)

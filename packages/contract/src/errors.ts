@@ -23,50 +23,32 @@ export class Vm0Error extends Error {
   override readonly name: string = 'Vm0Error'
   /**
    * Stable, such as `FILE_NOT_FOUND`: what to decide by.
-   *
-   * @example
-   * const error = await session.files.read('/nothing').catch((e) => e)
-   * if (error.code === 'FILE_NOT_FOUND') console.log('not there yet')
+   * @example if (error.code === 'FILE_NOT_FOUND') console.log('not there yet')
    */
   readonly code: ErrorCode
   /**
    * What to do, as a sentence for a person.
-   *
-   * @example
-   * const error = await session.files.read('/nothing').catch((e) => e)
-   * console.log(error.hint)
+   * @example console.log(error.hint)
    */
   readonly hint: string
   /**
    * Whether the same may succeed later.
-   *
-   * @example
-   * const error = await session.files.read('/nothing').catch((e) => e)
-   * if (error.retryable) await session.files.read('/nothing')
+   * @example if (error.retryable) console.log('once more')
    */
   readonly retryable: boolean
   /**
    * HTTP status of the answer that told it, or that would.
-   *
-   * @example
-   * const error = await session.files.read('/nothing').catch((e) => e)
-   * console.log(error.status === 404)
+   * @example console.log(error.status)
    */
   readonly status: number
   /**
    * What else is known, by name.
-   *
-   * @example
-   * const error = await session.files.read('/nothing').catch((e) => e)
-   * console.log(error.details)
+   * @example console.log(error.details)
    */
   readonly details: Record<string, unknown>
   /**
    * Id of the request in the server's log.
-   *
-   * @example
-   * const error = await session.files.read('/nothing').catch((e) => e)
-   * console.log(error.requestId)
+   * @example console.log(error.requestId)
    */
   readonly requestId: string | undefined
 
@@ -82,13 +64,7 @@ export class Vm0Error extends Error {
     this.requestId = options.requestId
   }
 
-  /**
-   * Exit status of the command for it.
-   *
-   * @example
-   * const error = await session.files.read('/nothing').catch((e) => e)
-   * process.exitCode = error.exitStatus
-   */
+  /** @internal */
   get exitStatus(): number {
     return errorTable[this.code].exit
   }

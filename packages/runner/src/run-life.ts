@@ -310,22 +310,10 @@ export class RunLife {
     }
     if (saved) {
       this.session.committed(saved)
-      this.log.append({
-        type: 'checkpoint.committed',
-        checkpoint: saved.id,
-        cause: saved.manifest.cause,
-        changedFiles: saved.changedFiles,
-        sizeBytes: saved.sizeBytes,
-        durationMs: saved.durationMs,
-      })
+      this.log.append(committedEvent(saved))
     }
-    this.log.append({
-      type: 'run.finished',
-      outcome: ending.state,
-      reason: ending.reason,
-      timings: this.timings,
-      error: ending.error,
-    })
+    const { state: outcome, reason, error } = ending
+    this.log.append({ type: 'run.finished', outcome, reason, timings: this.timings, error })
   }
 
   private logFailed(error: unknown): void {
@@ -347,4 +335,8 @@ export class RunLife {
   private sinceCreated(timeMs = Date.now()): number {
     return Math.max(0, Math.round((timeMs - this.claimed.createdAtMs) * 10) / 10)
   }
+}
+
+function committedEvent({ id, manifest, changedFiles, sizeBytes, durationMs }: SavedCheckpoint): EventBody {
+  return { type: 'checkpoint.committed', checkpoint: id, cause: manifest.cause, changedFiles, sizeBytes, durationMs }
 }

@@ -16,6 +16,7 @@ import { otherRoutes } from './routes/other.js'
 import { runnerRoutes } from './routes/runners.js'
 import { runRoutes } from './routes/runs.js'
 import { sandboxRoutes } from './routes/sandbox.js'
+import { treeRoutes } from './routes/trees.js'
 import { Runs } from './runs.js'
 import { Sessions } from './sessions.js'
 import { Streams } from './streams.js'
@@ -94,6 +95,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
         keyRoutes,
         frameworkRoutes,
         otherRoutes,
+        treeRoutes,
         runnerRoutes,
       ])
         routes(scope as unknown as App, parts)

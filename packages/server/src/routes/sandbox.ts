@@ -86,34 +86,17 @@ export function sandboxRoutes(app: App, { options: { runner }, sessions }: Parts
       return reply.type('application/octet-stream').send(Readable.from(content, { objectMode: false }))
     },
   )
-  app.get(
-    '/sessions/:id/stat/*',
-    { schema: { params: fileParams, response: { 200: fileEntrySchema } } },
-    async (request) => runner.statFile(await open(request.projectId, request.params.id), `/${request.params['*']}`),
-  )
-  app.get(
-    '/sessions/:id/tree/*',
-    { schema: { params: fileParams, produces: ['application/x-tar'] } },
-    async (request, reply) => {
-      const content = await runner.readTree(await open(request.projectId, request.params.id), `/${request.params['*']}`)
-      return reply.type('application/x-tar').send(Readable.from(content, { objectMode: false }))
-    },
-  )
   void app.register(async (scope) => {
     scope.removeAllContentTypeParsers()
     scope.addContentTypeParser('*', (_request, payload, done) => done(null, payload))
-    for (const [kind, write] of [
-      ['files', runner.writeFile.bind(runner)],
-      ['tree', runner.writeTree.bind(runner)],
-    ] as const)
-      (scope as unknown as App).put(
-        `/sessions/:id/${kind}/*`,
-        { schema: { params: fileParams, response: { 204: z.null() } }, bodyLimit: maxFileBytes },
-        async (request, reply) => {
-          await write(await open(request.projectId, request.params.id), `/${request.params['*']}`, request.raw)
-          return reply.code(204).send(null)
-        },
-      )
+    ;(scope as unknown as App).put(
+      '/sessions/:id/files/*',
+      { schema: { params: fileParams, response: { 204: z.null() } }, bodyLimit: maxFileBytes },
+      async (request, reply) => {
+        await runner.writeFile(await open(request.projectId, request.params.id), `/${request.params['*']}`, request.raw)
+        return reply.code(204).send(null)
+      },
+    )
   })
   app.delete(
     '/sessions/:id/files/*',
