@@ -1,0 +1,202 @@
+import { fileTypes, hidingBelow, type Attributes } from '../erofs/format.js'
+import { directorySize, type DirectoryEntry } from '../erofs/directory.js'
+import type { ErofsImage } from '../erofs/image.js'
+import { AttributeSpool } from './attribute-spool.js'
+import { compareTrees, hidesBelow, includeLinks, type Plan } from './compare.js'
+import { attributesOf, copyEntry, Moved } from './image-copy.js'
+import { InodeTable } from './inode-table.js'
+import { OpenDirectory } from './open-directory.js'
+import { refreshTree } from './refresh.js'
+import { AskedStamps } from './stamps.js'
+import { statAt, syncFileSystem, SystemCallFailed, xattrsOf } from './syscalls.js'
+import { kinds, Tree } from './tree.js'
+
+/** A change within one tick of the kernel's coarse clock leaves the ctime as it is; a tick is at most 10 ms. */
+export const clockTickMs = 12
+
+/**
+ * Makes a layer of what changed in an upper since the last checkpoint, in rounds: `copyWhileLive` as often as it pays,
+ * while the sandbox goes on; then `copyFrozen` once, under the freeze, which copies again only what changed meanwhile;
+ * then, after the thaw, `writeDirectories`.
+ *
+ * Each round begins by writing out dirty pages: a store through a shared mapping moves the ctime only when it is the
+ * first one to a clean page. So what is copied after that, with a ctime from before it, is either final or noticed.
+ */
+export class Capture {
+  private readonly spool = new AttributeSpool()
+  /** Inodes with several names that are in the image, by their inode number. */
+  private readonly links = new Map<number, { number: number; seconds: number; nanoseconds: number }>()
+  private tree: Tree
+  private plan: Plan = { included: new Uint8Array(), removed: [] }
+
+  constructor(
+    private readonly root: number,
+    private readonly saved: Tree,
+    private readonly image: ErofsImage,
+  ) {
+    this.tree = saved
+  }
+
+  /** The index for the next checkpoint. */
+  get index(): Tree {
+    return this.tree
+  }
+
+  /** What the layer holds, directories apart, whiteouts included. */
+  get changedEntries(): number {
+    let count = this.plan.removed.length
+    for (let index = 0; index < this.tree.count; index++)
+      if (this.plan.included[index] !== 0 && !this.tree.isDirectory(index)) count += 1
+    return count
+  }
+
+  get isEmpty(): boolean {
+    return this.plan.removed.length === 0 && !this.plan.included.some((flags) => flags !== 0)
+  }
+
+  copyWhileLive(): void {
+    this.round(false)
+  }
+
+  copyFrozen(): void {
+    this.round(true)
+  }
+
+  private round(frozen: boolean): void {
+    const settledBeforeMs = Date.now() - clockTickMs
+    syncFileSystem(this.root)
+    const stamps = InodeTable.read(this.root) ?? new AskedStamps()
+    this.tree = refreshTree(this.tree, { root: this.root, stamps, frozen, settledBeforeMs })
+    this.plan = compareTrees(this.saved, this.tree)
+    const root = OpenDirectory.root(this.root)
+    this.copyChildren(0, root, frozen)
+    if (this.links.size > 0) {
+      // Further names of what was just copied, in directories that may have nothing else in the layer.
+      includeLinks(this.tree, new Set(this.links.keys()), this.plan)
+      this.copyChildren(0, root, frozen)
+    }
+  }
+
+  private copyChildren(directory: number, at: OpenDirectory, frozen: boolean): void {
+    const { tree, plan } = this
+    this.attempt(directory, frozen, () => {
+      if (tree.handle[directory] === 0)
+        tree.handle[directory] = this.spool.add(attributesOf(statAt(at.fd, ''), xattrsOf(at.fd)))
+    })
+    const end = tree.end(directory)
+    for (let index = directory + 1; index < end; index = tree.end(index)) {
+      if (plan.included[index] === 0) continue
+      if (tree.isDirectory(index)) {
+        const inside = at.child(tree.name(index))
+        try {
+          this.copyChildren(index, inside, frozen)
+        } finally {
+          inside.close()
+        }
+      } else if (tree.handle[index] === 0 && tree.kind(index) !== kinds.whiteout) {
+        // What isn't settled is copied under the freeze anyway.
+        if (frozen || tree.isKnown(index)) this.attempt(index, frozen, () => this.copy(index, at))
+      }
+    }
+  }
+
+  private copy(index: number, directory: OpenDirectory): void {
+    const { tree, links } = this
+    const ino = tree.ino(index)
+    const linked = links.get(ino)
+    if (linked && linked.seconds === tree.seconds(index) && linked.nanoseconds === tree.nanoseconds(index)) {
+      tree.handle[index] = linked.number
+      return
+    }
+    const copied = copyEntry(this.image, tree, index, directory)
+    tree.handle[index] = copied.number
+    if (copied.links > 1)
+      links.set(ino, { number: copied.number, seconds: tree.seconds(index), nanoseconds: tree.nanoseconds(index) })
+  }
+
+  /** While the sandbox goes on, anything may be gone or changed by the time that it is copied: the next round sees it. */
+  private attempt(index: number, frozen: boolean, copy: () => void): void {
+    try {
+      copy()
+    } catch (error) {
+      if (frozen || !(error instanceof SystemCallFailed || error instanceof Moved)) throw error
+      this.tree.setStamp(index, 0, 0)
+    }
+  }
+
+  /** Writes the directories of the layer and completes the image; returns its size. */
+  writeDirectories(): number {
+    const { tree, plan, image } = this
+    const removed = new Map<number, string[]>()
+    for (const { directory, name } of plan.removed) {
+      const names = removed.get(directory)
+      if (names) names.push(name)
+      else removed.set(directory, [name])
+    }
+    const numbers = new Float64Array(tree.count)
+    const dataBlocks = new Uint32Array(tree.count)
+    this.eachDirectory((directory) => {
+      const names = this.included(directory).map((index) => tree.name(index))
+      names.push(...(removed.get(directory) ?? []))
+      const { xattrs } = this.attributes(directory)
+      const size = directorySize(names)
+      const place =
+        directory === 0 ? image.reserveRoot(xattrs.length, size) : image.reserveDirectory(xattrs.length, size)
+      numbers[directory] = place.number
+      dataBlocks[directory] = place.dataBlock
+    })
+    let whiteout = 0
+    const entryOf = (index: number, name: string): DirectoryEntry => {
+      const kind = index < 0 ? kinds.whiteout : tree.kind(index)
+      if (kind === kinds.directory) return { name, inode: numbers[index] as number, mode: fileTypes.directory }
+      if (kind !== kinds.whiteout) return { name, inode: tree.handle[index] as number, mode: kind << 12 }
+      whiteout ||= image.special(whiteoutAttributes)
+      return { name, inode: whiteout, mode: fileTypes.character }
+    }
+    this.eachDirectory((directory, parent) => {
+      const number = numbers[directory] as number
+      const children = this.included(directory)
+      const entries = [
+        { name: '.', inode: number, mode: fileTypes.directory },
+        { name: '..', inode: numbers[parent] as number, mode: fileTypes.directory },
+        ...children.map((index) => entryOf(index, tree.name(index))),
+        ...(removed.get(directory) ?? []).map((name) => entryOf(-1, name)),
+      ]
+      const nlink = 2 + children.filter((index) => tree.isDirectory(index)).length
+      const place = { number, dataBlock: dataBlocks[directory] as number }
+      image.writeDirectory(place, { ...this.attributes(directory), nlink }, entries)
+    })
+    return image.finish()
+  }
+
+  private attributes(directory: number): Attributes {
+    const attributes = this.spool.get(this.tree.handle[directory] as number)
+    return (this.plan.included[directory] as number) & hidesBelow ? hidingBelow(attributes) : attributes
+  }
+
+  private included(directory: number): number[] {
+    const children: number[] = []
+    const end = this.tree.end(directory)
+    for (let index = directory + 1; index < end; index = this.tree.end(index))
+      if (this.plan.included[index] !== 0) children.push(index)
+    return children
+  }
+
+  private eachDirectory(use: (directory: number, parent: number) => void): void {
+    const visit = (directory: number, parent: number): void => {
+      use(directory, parent)
+      for (const index of this.included(directory)) if (this.tree.isDirectory(index)) visit(index, directory)
+    }
+    visit(0, 0)
+  }
+}
+
+const whiteoutAttributes: Attributes = {
+  mode: fileTypes.character,
+  uid: 0,
+  gid: 0,
+  nlink: 1,
+  mtimeSeconds: 0,
+  mtimeNanoseconds: 0,
+  xattrs: new Uint8Array(),
+}

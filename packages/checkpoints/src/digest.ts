@@ -1,0 +1,15 @@
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+
+/** `sha256:` and the hex digest of a file. */
+export async function digestOfFile(path: string): Promise<string> {
+  const hash = createHash('sha256')
+  for await (const chunk of createReadStream(path, { highWaterMark: 1024 ** 2 })) hash.update(chunk as Buffer)
+  return `sha256:${hash.digest('hex')}`
+}
+
+export const digestOf = (bytes: Uint8Array): string => `sha256:${createHash('sha256').update(bytes).digest('hex')}`
+
+/** The name under which the store keeps an object. */
+export const objectName = (kind: 'layers' | 'manifests', digest: string): string =>
+  `${kind}/${digest.replace(':', '-')}`
