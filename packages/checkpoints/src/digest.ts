@@ -10,6 +10,7 @@ export async function digestOfFile(path: string): Promise<string> {
 
 export const digestOf = (bytes: Uint8Array): string => `sha256:${createHash('sha256').update(bytes).digest('hex')}`
 
-/** The name under which the store keeps an object. */
+/** The names under which the store keeps objects: plain layers and manifests by digest, packed layers by project and digest. */
 export const objectName = (kind: 'layers' | 'manifests', digest: string): string =>
   `${kind}/${digest.replace(':', '-')}`
+export const packName = (projectId: string, digest: string): string => `packs/${projectId}/${digest.replace(':', '-')}`

@@ -1,4 +1,4 @@
-export { openCheckpointStore } from './open-store.js'
+export { openCheckpointStore, type CheckpointStoreOptions } from './open-store.js'
 export type {
   CheckpointManifest,
   CheckpointStore,

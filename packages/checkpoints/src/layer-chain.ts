@@ -5,6 +5,7 @@ import { type BlobPort } from '@vm0/backends'
 import { canonicalJson, Vm0Error } from '@vm0/contract'
 import { captureUpper } from './capture/index.js'
 import { digestOf, objectName } from './digest.js'
+import type { LayerStore } from './layers/layer-store.js'
 import type { CheckpointManifest, LayerChain, LayerReference, SavedCheckpoint, SaveRequest } from './store.js'
 
 /** What the next layer is made against: these layers show what the index tells of the upper. */
@@ -20,6 +21,7 @@ export class UpperChain implements LayerChain {
 
   constructor(
     private readonly blobs: BlobPort,
+    private readonly layers: LayerStore,
     private readonly scratch: string,
     private readonly mounted: readonly LayerReference[],
   ) {
@@ -40,10 +42,8 @@ export class UpperChain implements LayerChain {
         await this.restart()
         return capture()
       })
-      if (layer) await this.blobs.putFile(objectName('layers', layer.digest), image)
-      const basis = layer
-        ? { layers: [...this.basis.layers, { digest: layer.digest, sizeBytes: layer.sizeBytes }], index: nextIndex }
-        : this.basis
+      const basis = layer ? { layers: [...this.basis.layers, layer.reference], index: nextIndex } : this.basis
+      if (layer) await this.layers.put(manifest.projectId, layer.reference, image)
       const complete: CheckpointManifest = {
         v: 1,
         ...manifest,
@@ -58,7 +58,7 @@ export class UpperChain implements LayerChain {
         id,
         manifest: complete,
         changedFiles: layer?.changedEntries ?? 0,
-        sizeBytes: layer?.sizeBytes ?? 0,
+        sizeBytes: layer?.reference.sizeBytes ?? 0,
         durationMs: performance.now() - startedMs,
       }
     } catch (cause) {

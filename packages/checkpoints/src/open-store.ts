@@ -1,21 +1,31 @@
-import { mkdir, rm, stat } from 'node:fs/promises'
-import { type BlobPort } from '@vm0/backends'
+import { mkdir, rm } from 'node:fs/promises'
+import type { BlobPort, DerivedKeys, FileCache } from '@vm0/backends'
 import { Vm0Error } from '@vm0/contract'
-import { digestOf, digestOfFile, objectName } from './digest.js'
+import { digestOf, objectName } from './digest.js'
 import { UpperChain } from './layer-chain.js'
-import type { CheckpointManifest, CheckpointStore, LayerReference } from './store.js'
+import { PackedLayers, PlainLayers } from './layers/layer-store.js'
+import type { CheckpointManifest, CheckpointStore } from './store.js'
 
-/** Checkpoints as objects: layers and manifests, each named by its sha256. `scratch` lies on the file system of the objects. */
+export interface CheckpointStoreOptions {
+  blobs: BlobPort
+  /** A folder of the store's own, on the file system of the objects (or of the cache, where there is one). */
+  scratch: string
+  /** For a store that isn't a local folder: layers are compressed, sealed when there are keys, and cached here as plain images. */
+  packed?: {
+    cache: FileCache
+    keysOf?: (projectId: string) => DerivedKeys
+  }
+}
+
+/** Checkpoints as objects: layers and manifests, each named by its sha256. */
 export async function openCheckpointStore({
   blobs,
   scratch,
-}: {
-  blobs: BlobPort
-  scratch: string
-}): Promise<CheckpointStore> {
+  packed,
+}: CheckpointStoreOptions): Promise<CheckpointStore> {
   await rm(scratch, { recursive: true, force: true })
   await mkdir(scratch, { recursive: true, mode: 0o700 })
-  const verified = new Map<string, string>()
+  const layers = packed ? new PackedLayers(blobs, scratch, packed.cache, packed.keysOf) : new PlainLayers(blobs)
 
   async function load(id: string): Promise<CheckpointManifest> {
     const name = objectName('manifests', id)
@@ -28,22 +38,9 @@ export async function openCheckpointStore({
     return JSON.parse(text.toString('utf8')) as CheckpointManifest
   }
 
-  async function layerImage({ digest }: LayerReference): Promise<string> {
-    const path = await blobs.localPath(objectName('layers', digest))
-    if (!path) throw new Vm0Error('CHECKPOINT_CORRUPT', `the layer ${digest} is missing from the store`)
-    const { ino, size, mtimeMs } = await stat(path)
-    const identity = `${ino} ${size} ${mtimeMs}`
-    if (verified.get(path) !== identity) {
-      const found = await digestOfFile(path)
-      if (found !== digest) throw new Vm0Error('CHECKPOINT_CORRUPT', `the layer ${digest} has the digest ${found}`)
-      verified.set(path, identity)
-    }
-    return path
-  }
-
   return {
-    openChain: (layers) => new UpperChain(blobs, scratch, layers),
+    openChain: (mounted) => new UpperChain(blobs, layers, scratch, mounted),
     load,
-    layerImages: (manifest) => Promise.all(manifest.layers.map(layerImage)),
+    layerImages: (manifest) => Promise.all(manifest.layers.map((layer) => layers.image(manifest.projectId, layer))),
   }
 }

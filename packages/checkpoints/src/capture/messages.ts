@@ -1,3 +1,5 @@
+import type { LayerReference } from '../store.js'
+
 export interface CaptureTask {
   /** The root of the upper; nothing below it is followed through a link. */
   upper: string
@@ -9,8 +11,7 @@ export interface CaptureTask {
 }
 
 export interface CapturedLayer {
-  digest: string
-  sizeBytes: number
+  reference: LayerReference
   /** Entries that are new or changed, and names that are gone; directories apart. */
   changedEntries: number
 }

@@ -36,7 +36,8 @@ if (capture.isEmpty) say({ type: 'done', layer: null })
 else {
   const sizeBytes = capture.writeDirectories()
   writeIndex(capture.index)
-  say({ type: 'done', layer: { digest: digestOf(file), sizeBytes, changedEntries: capture.changedEntries } })
+  const reference = { digest: digestOf(file), sizeBytes }
+  say({ type: 'done', layer: { reference, changedEntries: capture.changedEntries } })
 }
 closeSync(file)
 port.close()
