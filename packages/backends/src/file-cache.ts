@@ -27,20 +27,22 @@ interface Entry {
 /** Files that can be had again, in one folder, up to a number of bytes; those that were not used for longest go first. */
 export async function openFileCache({ directory, maxBytes, keepMs = 60_000 }: FileCacheOptions): Promise<FileCache> {
   await mkdir(directory, { recursive: true, mode: 0o700 })
+  // In the order of use, the longest unused first.
   const entries = new Map<string, Entry>()
   const making = new Map<string, Promise<string>>()
+  const found: [string, Entry][] = []
   for (const name of await readdir(directory)) {
     const path = join(directory, name)
     const { size, mtimeMs } = await stat(path)
     if (name.startsWith('.')) await rm(path, { recursive: true })
-    else entries.set(name, { sizeBytes: size, usedMs: mtimeMs })
+    else found.push([name, { sizeBytes: size, usedMs: mtimeMs }])
   }
+  for (const [name, entry] of found.toSorted(([, a], [, b]) => a.usedMs - b.usedMs)) entries.set(name, entry)
 
   async function evict(): Promise<void> {
     let bytes = 0
     for (const { sizeBytes } of entries.values()) bytes += sizeBytes
-    const byUse = [...entries].toSorted(([, a], [, b]) => a.usedMs - b.usedMs)
-    for (const [name, { sizeBytes, usedMs }] of byUse) {
+    for (const [name, { sizeBytes, usedMs }] of entries) {
       if (bytes <= maxBytes || Date.now() - usedMs < keepMs) return
       entries.delete(name)
       bytes -= sizeBytes
@@ -51,6 +53,7 @@ export async function openFileCache({ directory, maxBytes, keepMs = 60_000 }: Fi
   async function add(name: string, file: string): Promise<void> {
     await rename(file, join(directory, name))
     const { size } = await stat(join(directory, name))
+    entries.delete(name)
     entries.set(name, { sizeBytes: size, usedMs: Date.now() })
     await evict()
   }
@@ -58,7 +61,8 @@ export async function openFileCache({ directory, maxBytes, keepMs = 60_000 }: Fi
   async function get(name: string): Promise<string | undefined> {
     const entry = entries.get(name)
     if (!entry) return undefined
-    entry.usedMs = Date.now()
+    entries.delete(name)
+    entries.set(name, { ...entry, usedMs: Date.now() })
     const path = join(directory, name)
     try {
       await utimes(path, new Date(), new Date()) // the order of use is there after a restart

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { createHash, hkdfSync, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { createReadStream, createWriteStream } from 'node:fs'
+import { createWriteStream } from 'node:fs'
 import { pipeline } from 'node:stream/promises'
 import type { DerivedKeys } from '@vm0/backends'
 import type { LayerReference } from '../store.js'
