@@ -23,7 +23,7 @@ try {
   restic.RESTIC_CACHE_DIR = bench.path('restic-cache')
   const blobs = await openBlobDirectory(bench.path('objects'))
   const store = await openCheckpointStore({ blobs, scratch: bench.path('scratch') })
-  const chain = store.openChain([])
+  const chain = store.openChain()
   const manifest: Omit<CheckpointManifest, 'v' | 'layers' | 'createdAt'> = {
     projectId: 'bench',
     sessionId: 'bench',

@@ -6,6 +6,7 @@ import { canonicalJson, Vm0Error } from '@vm0/contract'
 import { captureUpper } from './capture/index.js'
 import { digestOf, objectName } from './digest.js'
 import type { LayerStore } from './layers/layer-store.js'
+import type { BackgroundSquash } from './squash/background-squash.js'
 import type { CheckpointManifest, LayerChain, LayerReference, SavedCheckpoint, SaveRequest } from './store.js'
 
 /** What the next layer is made against: these layers show what the index tells of the upper. */
@@ -15,22 +16,31 @@ interface Basis {
   index: string | null
 }
 
+export interface ChainOptions {
+  blobs: BlobPort
+  layers: LayerStore
+  scratch: string
+  /** Absent where chains can't be made shorter. */
+  squash?: BackgroundSquash | undefined
+}
+
 export class UpperChain implements LayerChain {
+  private readonly mounted: readonly LayerReference[]
   private basis: Basis
   private saved: (Basis & { id: string }) | undefined
 
   constructor(
-    private readonly blobs: BlobPort,
-    private readonly layers: LayerStore,
-    private readonly scratch: string,
-    private readonly mounted: readonly LayerReference[],
+    private readonly options: ChainOptions,
+    manifest: CheckpointManifest | undefined,
   ) {
-    this.basis = { layers: mounted, index: null }
+    this.mounted = manifest?.layers ?? []
+    this.basis = { layers: this.mounted, index: null }
+    if (manifest) options.squash?.consider(manifest)
   }
 
   async save({ manifest, upper, whileFrozen }: SaveRequest): Promise<SavedCheckpoint> {
     const startedMs = performance.now()
-    const files = join(this.scratch, randomBytes(8).toString('hex'))
+    const files = join(this.options.scratch, randomBytes(8).toString('hex'))
     const image = `${files}.erofs`
     const nextIndex = `${files}.index`
     await this.forget()
@@ -42,8 +52,11 @@ export class UpperChain implements LayerChain {
         await this.restart()
         return capture()
       })
-      const basis = layer ? { layers: [...this.basis.layers, layer.reference], index: nextIndex } : this.basis
-      if (layer) await this.layers.put(manifest.projectId, layer.reference, image)
+      const before = (await this.options.squash?.shorten(this.basis.layers)) ?? this.basis.layers
+      const basis: Basis = layer
+        ? { layers: [...before, layer.reference], index: nextIndex }
+        : { layers: before, index: this.basis.index }
+      if (layer) await this.options.layers.put(manifest.projectId, layer.reference, image)
       const complete: CheckpointManifest = {
         v: 1,
         ...manifest,
@@ -52,7 +65,7 @@ export class UpperChain implements LayerChain {
       }
       const text = Buffer.from(canonicalJson(complete))
       const id = digestOf(text)
-      await this.blobs.put(objectName('manifests', id), text)
+      await this.options.blobs.put(objectName('manifests', id), text)
       this.saved = { ...basis, id }
       return {
         id,
@@ -69,15 +82,17 @@ export class UpperChain implements LayerChain {
     }
   }
 
-  committed({ id }: SavedCheckpoint): void {
+  committed({ id, manifest }: SavedCheckpoint): void {
     if (this.saved?.id !== id) return
     const { index } = this.basis
     this.basis = this.saved
     this.saved = undefined
     if (index && index !== this.basis.index) void rm(index, { force: true })
+    this.options.squash?.consider(manifest)
   }
 
   async close(): Promise<void> {
+    await this.options.squash?.close()
     await this.forget()
     await this.restart()
   }

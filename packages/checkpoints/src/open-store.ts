@@ -4,6 +4,7 @@ import { Vm0Error } from '@vm0/contract'
 import { digestOf, objectName } from './digest.js'
 import { UpperChain } from './layer-chain.js'
 import { PackedLayers, PlainLayers } from './layers/layer-store.js'
+import { BackgroundSquash } from './squash/background-squash.js'
 import type { CheckpointManifest, CheckpointStore } from './store.js'
 
 export interface CheckpointStoreOptions {
@@ -15,6 +16,12 @@ export interface CheckpointStoreOptions {
     cache: FileCache
     keysOf?: (projectId: string) => DerivedKeys
   }
+  /** Local path of a template's image by its digest. Without it chains of layers only grow. */
+  templateImage?: (digest: string) => Promise<string>
+  /** Past how many layers a chain is made shorter in the background. */
+  maxLayers?: number
+  /** Told of what failed in the background; what is saved is whole nevertheless. */
+  onError?: (error: unknown) => void
 }
 
 /** Checkpoints as objects: layers and manifests, each named by its sha256. */
@@ -22,6 +29,9 @@ export async function openCheckpointStore({
   blobs,
   scratch,
   packed,
+  templateImage,
+  maxLayers = 16,
+  onError = () => undefined,
 }: CheckpointStoreOptions): Promise<CheckpointStore> {
   await rm(scratch, { recursive: true, force: true })
   await mkdir(scratch, { recursive: true, mode: 0o700 })
@@ -39,7 +49,10 @@ export async function openCheckpointStore({
   }
 
   return {
-    openChain: (mounted) => new UpperChain(blobs, layers, scratch, mounted),
+    openChain(manifest) {
+      const squash = templateImage && new BackgroundSquash({ layers, scratch, maxLayers, templateImage, onError })
+      return new UpperChain({ blobs, layers, scratch, squash }, manifest)
+    },
     load,
     layerImages: (manifest) => Promise.all(manifest.layers.map((layer) => layers.image(manifest.projectId, layer))),
   }

@@ -22,6 +22,7 @@ import {
   openCheckpointStore,
   type CheckpointManifest,
   type CheckpointStore,
+  type CheckpointStoreOptions,
   type LayerChain,
   type LayerReference,
   type SavedCheckpoint,
@@ -40,7 +41,7 @@ const libc = {
 /** A base folder, an upper on an ext4 of its own as sandboxes have it, and the overlay of both: what a sandbox sees. */
 export class OverlayFixture {
   store!: CheckpointStore
-  chain!: LayerChain
+  chain: LayerChain | undefined
   private mounts: string[] = []
   private serial = 0
   private lowers: string[] = []
@@ -50,13 +51,22 @@ export class OverlayFixture {
   static async create(): Promise<OverlayFixture> {
     const fixture = new OverlayFixture(mkdtempSync(join(tmpdir(), 'vm0-layers-')))
     await mkdir(fixture.base)
-    fixture.store = await fixture.reopen()
+    await fixture.reopen()
     return fixture
   }
 
-  async reopen(): Promise<CheckpointStore> {
+  async reopen(options: Partial<CheckpointStoreOptions> = {}): Promise<CheckpointStore> {
     const blobs = await openBlobDirectory(join(this.directory, 'objects'))
-    return openCheckpointStore({ blobs, scratch: join(this.directory, 'scratch') })
+    const scratch = join(this.directory, 'scratch')
+    this.store = await openCheckpointStore({ blobs, scratch, ...options })
+    return this.store
+  }
+
+  /** The base as a template's image. */
+  async baseImage(): Promise<string> {
+    const image = join(this.directory, 'base.erofs')
+    await exec('mkfs.erofs', ['--quiet', image, this.base])
+    return image
   }
 
   objectPath(kind: 'layers' | 'manifests', digest: string): string {
@@ -98,16 +108,17 @@ export class OverlayFixture {
       '-o',
       `lowerdir=${this.lowers.join(':')},upperdir=${this.upper},workdir=${disk}/work`,
     )
-    this.chain = this.store.openChain(layers)
+    this.chain = this.store.openChain({ layers } as CheckpointManifest)
   }
 
   async stop(): Promise<void> {
-    await this.chain.close()
+    await this.chain?.close()
     for (const path of this.mounts.splice(0).toReversed()) await exec('umount', ['-l', path])
     await rm(join(this.directory, 'disk.ext4'))
   }
 
   async close(): Promise<void> {
+    await this.chain?.close()
     for (const path of this.mounts.splice(0).toReversed()) await exec('umount', ['-l', path])
     await rm(this.directory, { recursive: true, force: true })
   }
@@ -124,8 +135,9 @@ export class OverlayFixture {
       template: 'sha256:0',
       conversation: null,
     }
-    const saved = await this.chain.save({ manifest, upper, whileFrozen })
-    this.chain.committed(saved)
+    const chain = this.chain as LayerChain
+    const saved = await chain.save({ manifest, upper, whileFrozen })
+    chain.committed(saved)
     return saved
   }
 

@@ -57,8 +57,8 @@ export interface LayerChain {
 }
 
 export interface CheckpointStore {
-  /** The chain of a sandbox that is mounted from these layers and whose upper is empty, or was never saved. */
-  openChain(layers: readonly LayerReference[]): LayerChain
+  /** The chain of a sandbox that is mounted from a checkpoint's layers (none: from the template alone) and whose upper was never saved. */
+  openChain(manifest?: CheckpointManifest): LayerChain
   /** Reads and verifies a manifest; CHECKPOINT_CORRUPT names what is damaged. */
   load(id: string): Promise<CheckpointManifest>
   /** Local paths of the layers' images, verified against their digests (once per process and file identity). */

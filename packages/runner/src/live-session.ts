@@ -80,7 +80,7 @@ export class LiveSession {
       })
       this.template = state.template
       this.head = state.head
-      this.chain = this.options.checkpoints.openChain(manifest?.layers ?? [])
+      this.chain = this.options.checkpoints.openChain(manifest)
       this.savedLayer = manifest?.layers.at(-1)?.digest
       this.conversation = manifest?.conversation ?? null
       this.agentSessionId = state.agentSessionId

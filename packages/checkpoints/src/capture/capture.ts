@@ -1,15 +1,14 @@
-import { fileTypes, hidingBelow, type Attributes } from '../erofs/format.js'
-import { directorySize, type DirectoryEntry } from '../erofs/directory.js'
 import type { ErofsImage } from '../erofs/image.js'
 import { AttributeSpool } from './attribute-spool.js'
-import { compareTrees, hidesBelow, includeLinks, type Plan } from './compare.js'
+import { compareTrees, includeLinks, type Plan } from './compare.js'
 import { attributesOf, copyEntry, Moved } from './image-copy.js'
 import { InodeTable } from './inode-table.js'
 import { OpenDirectory } from './open-directory.js'
 import { refreshTree } from './refresh.js'
 import { AskedStamps } from './stamps.js'
 import { statAt, syncFileSystem, SystemCallFailed, xattrsOf } from './syscalls.js'
-import { kinds, Tree } from './tree.js'
+import { kinds, type Tree } from './tree.js'
+import { writeDirectories } from './write-directories.js'
 
 /** A change within one tick of the kernel's coarse clock leaves the ctime as it is; a tick is at most 10 ms. */
 export const clockTickMs = 12
@@ -126,77 +125,6 @@ export class Capture {
 
   /** Writes the directories of the layer and completes the image; returns its size. */
   writeDirectories(): number {
-    const { tree, plan, image } = this
-    const removed = new Map<number, string[]>()
-    for (const { directory, name } of plan.removed) {
-      const names = removed.get(directory)
-      if (names) names.push(name)
-      else removed.set(directory, [name])
-    }
-    const numbers = new Float64Array(tree.count)
-    const dataBlocks = new Uint32Array(tree.count)
-    this.eachDirectory((directory) => {
-      const names = this.included(directory).map((index) => tree.name(index))
-      names.push(...(removed.get(directory) ?? []))
-      const { xattrs } = this.attributes(directory)
-      const size = directorySize(names)
-      const place =
-        directory === 0 ? image.reserveRoot(xattrs.length, size) : image.reserveDirectory(xattrs.length, size)
-      numbers[directory] = place.number
-      dataBlocks[directory] = place.dataBlock
-    })
-    let whiteout = 0
-    const entryOf = (index: number, name: string): DirectoryEntry => {
-      const kind = index < 0 ? kinds.whiteout : tree.kind(index)
-      if (kind === kinds.directory) return { name, inode: numbers[index] as number, mode: fileTypes.directory }
-      if (kind !== kinds.whiteout) return { name, inode: tree.handle[index] as number, mode: kind << 12 }
-      whiteout ||= image.special(whiteoutAttributes)
-      return { name, inode: whiteout, mode: fileTypes.character }
-    }
-    this.eachDirectory((directory, parent) => {
-      const number = numbers[directory] as number
-      const children = this.included(directory)
-      const entries = [
-        { name: '.', inode: number, mode: fileTypes.directory },
-        { name: '..', inode: numbers[parent] as number, mode: fileTypes.directory },
-        ...children.map((index) => entryOf(index, tree.name(index))),
-        ...(removed.get(directory) ?? []).map((name) => entryOf(-1, name)),
-      ]
-      const nlink = 2 + children.filter((index) => tree.isDirectory(index)).length
-      const place = { number, dataBlock: dataBlocks[directory] as number }
-      image.writeDirectory(place, { ...this.attributes(directory), nlink }, entries)
-    })
-    return image.finish()
+    return writeDirectories(this.tree, this.plan, this.spool, this.image)
   }
-
-  private attributes(directory: number): Attributes {
-    const attributes = this.spool.get(this.tree.handle[directory] as number)
-    return (this.plan.included[directory] as number) & hidesBelow ? hidingBelow(attributes) : attributes
-  }
-
-  private included(directory: number): number[] {
-    const children: number[] = []
-    const end = this.tree.end(directory)
-    for (let index = directory + 1; index < end; index = this.tree.end(index))
-      if (this.plan.included[index] !== 0) children.push(index)
-    return children
-  }
-
-  private eachDirectory(use: (directory: number, parent: number) => void): void {
-    const visit = (directory: number, parent: number): void => {
-      use(directory, parent)
-      for (const index of this.included(directory)) if (this.tree.isDirectory(index)) visit(index, directory)
-    }
-    visit(0, 0)
-  }
-}
-
-const whiteoutAttributes: Attributes = {
-  mode: fileTypes.character,
-  uid: 0,
-  gid: 0,
-  nlink: 1,
-  mtimeSeconds: 0,
-  mtimeNanoseconds: 0,
-  xattrs: new Uint8Array(),
 }

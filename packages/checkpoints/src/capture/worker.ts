@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto'
-import { closeSync, constants, openSync, readFileSync, readSync, writeSync } from 'node:fs'
+import { closeSync, constants, openSync, readFileSync, writeSync } from 'node:fs'
 import { once } from 'node:events'
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads'
+import { digestOfFd } from '../digest.js'
 import { ErofsImage } from '../erofs/image.js'
 import { Capture, clockTickMs } from './capture.js'
 import type { CaptureMessage, CaptureTask } from './messages.js'
@@ -36,7 +36,7 @@ if (capture.isEmpty) say({ type: 'done', layer: null })
 else {
   const sizeBytes = capture.writeDirectories()
   writeIndex(capture.index)
-  const reference = { digest: digestOf(file), sizeBytes }
+  const reference = { digest: digestOfFd(file), sizeBytes }
   say({ type: 'done', layer: { reference, changedEntries: capture.changedEntries } })
 }
 closeSync(file)
@@ -59,13 +59,4 @@ function writeIndex(tree: Tree): void {
     for (let done = 0; done < part.length;) done += writeSync(fd, part, done)
   }
   closeSync(fd)
-}
-
-function digestOf(fd: number): string {
-  const hash = createHash('sha256')
-  const buffer = Buffer.alloc(1024 ** 2)
-  let position = 0
-  for (let count = 0; (count = readSync(fd, buffer, 0, buffer.length, position)) > 0; position += count)
-    hash.update(buffer.subarray(0, count))
-  return `sha256:${hash.digest('hex')}`
 }

@@ -77,7 +77,7 @@ export const encodeDevice = (major: number, minor: number): number =>
   ((minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12)) >>> 0
 
 const xattrHeaderSize = 12
-const xattrPrefixes: [prefix: string, index: number][] = [
+export const xattrPrefixes: [prefix: string, index: number][] = [
   ['user.', 1],
   ['system.posix_acl_access', 2],
   ['system.posix_acl_default', 3],
