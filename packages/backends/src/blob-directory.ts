@@ -64,6 +64,10 @@ export async function openBlobDirectory(directory: string): Promise<BlobPort> {
       }
     },
     get: (name) => readFile(place(name)),
+    async read(name) {
+      const file = await open(place(name), 'r')
+      return file.createReadStream({ highWaterMark: 1024 ** 2 })
+    },
     localPath: async (name) => ((await has(name)) ? place(name) : undefined),
     remove: (name) => rm(place(name), { force: true }),
   }

@@ -4,6 +4,15 @@ import type { EventBody, Vm0Event } from '@vm0/contract'
 export interface SecretsPort {
   seal(plain: string): Buffer
   open(sealed: Buffer): string
+  /** Keys of 32 bytes for one purpose, derived from the master keys: the same again at any time. */
+  keysFor(purpose: string): DerivedKeys
+}
+
+export interface DerivedKeys {
+  /** For what is written now; `id` names the master key. */
+  current: { id: string; key: Buffer }
+  /** For what was written under an earlier master key, while that is still kept. */
+  find(id: string): Buffer | undefined
 }
 
 /** Immutable objects by name (`layers/sha256-…`, `uploads/<project>/sha256-…`). */
@@ -16,6 +25,8 @@ export interface BlobPort {
   localPath(name: string): Promise<string | undefined>
   has(name: string): Promise<boolean>
   remove(name: string): Promise<void>
+  /** The object's bytes as they come; rejects or throws where it doesn't exist. */
+  read(name: string): Promise<AsyncIterable<Uint8Array>>
 }
 
 export interface EventScope {

@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
+import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { writeDurable } from './durable.js'
 import type { SecretsPort } from './ports.js'
@@ -31,6 +31,16 @@ export async function openSecrets(keyFile: string): Promise<SecretsPort> {
         )
       const decipher = createDecipheriv('aes-256-gcm', key, sealed.subarray(9, 21)).setAuthTag(sealed.subarray(21, 37))
       return Buffer.concat([decipher.update(sealed.subarray(37)), decipher.final()]).toString('utf8')
+    },
+    keysFor(purpose) {
+      const derive = (master: Buffer): Buffer => Buffer.from(hkdfSync('sha256', master, '', `vm0 ${purpose}`, 32))
+      return {
+        current: { id: current, key: derive(keys.get(current) as Buffer) },
+        find: (id) => {
+          const master = keys.get(id)
+          return master && derive(master)
+        },
+      }
     },
   }
 }

@@ -1,2 +1,9 @@
-export { openCheckpointStore } from './open-store.js'
-export type { CheckpointManifest, CheckpointStore, SavedCheckpoint, SaveRequest } from './store.js'
+export { openCheckpointStore, type CheckpointStoreOptions } from './open-store.js'
+export type {
+  CheckpointManifest,
+  CheckpointStore,
+  LayerChain,
+  LayerReference,
+  SavedCheckpoint,
+  SaveRequest,
+} from './store.js'

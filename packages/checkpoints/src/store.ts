@@ -13,32 +13,52 @@ export interface CheckpointManifest {
   /** Digest of the template image: `sha256:…`. */
   template: string
   /** Layers over the template, the oldest first. */
-  layers: { digest: string; sizeBytes: number }[]
+  layers: LayerReference[]
   /** Where the conversation stands; null before the first run. */
   conversation: { framework: string; agentSessionId: string; agentVersion: string } | null
   createdAt: string
 }
 
+/** An erofs image with canonical owners: the sha256 and size of its plain bytes. */
+export interface LayerReference {
+  digest: string
+  sizeBytes: number
+}
+
 export interface SaveRequest {
   manifest: Omit<CheckpointManifest, 'v' | 'layers' | 'createdAt'>
-  /** Layers that the sandbox was mounted from. The new one comes on top. */
-  baseLayers: CheckpointManifest['layers']
   /** A read-only view of the whole upper with canonical owners. */
   upper: string
+  /** Has nobody write to the upper for as long as `capture` takes; called at most once. */
+  whileFrozen(capture: () => Promise<void>): Promise<void>
 }
 
 export interface SavedCheckpoint {
   /** `sha256:…` of the manifest. */
   id: string
   manifest: CheckpointManifest
+  /** Files that are new, changed or gone since the checkpoint before. */
   changedFiles: number
+  /** Of the new layer; 0 where nothing changed and there is none. */
   sizeBytes: number
   durationMs: number
 }
 
-export interface CheckpointStore {
-  /** Packs the upper into a layer, stores it and the manifest; on return both are durable. Fails with CHECKPOINT_FAILED and leaves nothing half-written. */
+/**
+ * The layers of one sandbox: those that it was mounted from, then one for each checkpoint of its upper. One call at a
+ * time: a checkpoint follows on the one before it.
+ */
+export interface LayerChain {
+  /** Stores a layer of what changed since the last committed checkpoint, and the manifest; on return both are durable. Fails with CHECKPOINT_FAILED and leaves nothing half-written. */
   save(request: SaveRequest): Promise<SavedCheckpoint>
+  /** The checkpoint that was saved last is the session's head: the next one follows on it. */
+  committed(saved: SavedCheckpoint): void
+  close(): Promise<void>
+}
+
+export interface CheckpointStore {
+  /** The chain of a sandbox that is mounted from a checkpoint's layers (none: from the template alone) and whose upper was never saved. */
+  openChain(manifest?: CheckpointManifest): LayerChain
   /** Reads and verifies a manifest; CHECKPOINT_CORRUPT names what is damaged. */
   load(id: string): Promise<CheckpointManifest>
   /** Local paths of the layers' images, verified against their digests (once per process and file identity). */

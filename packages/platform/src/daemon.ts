@@ -83,7 +83,19 @@ export async function startDaemon(
     const eventLog = openEventLog(join(dataDir, 'events'))
     const blobs = await openBlobDirectory(join(dataDir, 'objects'))
     const scratch = join(dataDir, 'scratch')
-    const checkpoints = await openCheckpointStore({ blobs, scratch })
+    const templateImage = async (digest: string): Promise<string> => {
+      const image = join(cacheDir, 'templates', `${digest.slice('sha256:'.length)}.erofs`)
+      await access(image).catch(() => {
+        throw new Vm0Error('UNKNOWN_TEMPLATE', `the template ${digest} is not on this machine; expected it at ${image}`)
+      })
+      return image
+    }
+    const checkpoints = await openCheckpointStore({
+      blobs,
+      scratch,
+      templateImage,
+      onError: (error) => logger.error({ error }, 'a chain of layers could not be squashed'),
+    })
 
     const { ANTHROPIC_API_KEY: apiKey, ANTHROPIC_BASE_URL: baseUrl } = process.env
     const scripted = apiKey ? undefined : await startScriptedModel([quickstartScript(), examplesScript()])
@@ -117,16 +129,7 @@ export async function startDaemon(
       idleMs,
       modelPatienceMs: modelPatienceMs(),
       maxSandboxes: Math.max(2, Math.min(availableParallelism() * 8, Math.floor(totalmem() / 1024 ** 3 / 1.5))),
-      templateImage: async (digest) => {
-        const image = join(cacheDir, 'templates', `${digest.slice('sha256:'.length)}.erofs`)
-        await access(image).catch(() => {
-          throw new Vm0Error(
-            'UNKNOWN_TEMPLATE',
-            `the template ${digest} is not on this machine; expected it at ${image}`,
-          )
-        })
-        return image
-      },
+      templateImage,
       pool:
         warm > 0
           ? {

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import type { CheckpointManifest, SavedCheckpoint } from '@vm0/checkpoints'
+import type { CheckpointManifest, LayerChain, SavedCheckpoint } from '@vm0/checkpoints'
 import { defaultResources, Vm0Error, type Resources, type SessionRef } from '@vm0/contract'
 import type { FrameworkDriver, LaunchSpec } from '@vm0/frameworks'
 import type { ModelTraffic } from '@vm0/gateway'
@@ -43,7 +43,7 @@ export class LiveSession {
   users = 0
   lastUsedMs = Date.now()
   private opening: Promise<ReadySandbox> | undefined
-  private baseLayers: CheckpointManifest['layers'] = []
+  private chain: LayerChain | undefined
   private head: string | null = null
   /** Digest of the top layer of the head. */
   private savedLayer: string | undefined
@@ -108,7 +108,7 @@ export class LiveSession {
       })
       this.template = state.template
       this.head = state.head
-      this.baseLayers = manifest?.layers ?? []
+      this.chain = this.options.checkpoints.openChain(manifest)
       this.savedLayer = manifest?.layers.at(-1)?.digest
       this.conversation = manifest?.conversation ?? null
       this.agentSessionId = state.agentSessionId
@@ -206,8 +206,8 @@ export class LiveSession {
   }
 
   /**
-   * Packs what changed under a short freeze. The caller commits; `committed` then makes it the parent of the next one.
-   * Checkpoints of a session follow one another: two at once would both claim the same parent.
+   * Saves what changed since the last commit, under a short freeze. The caller commits; `committed` then makes it the
+   * parent of the next one. Checkpoints of a session follow one another: two at once would both claim the same parent.
    */
   async save(
     cause: CheckpointManifest['cause'],
@@ -217,39 +217,44 @@ export class LiveSession {
     conversation: CheckpointManifest['conversation'],
   ): Promise<SavedCheckpoint> {
     const work = this.saving.then(async () => {
-      const { sandbox } = this
-      if (!sandbox) throw new Vm0Error('CHECKPOINT_FAILED', 'the sandbox is gone; expected a live one to save from')
-      await sandbox.freeze()
+      const { sandbox, chain } = this
+      if (!sandbox || !chain)
+        throw new Vm0Error('CHECKPOINT_FAILED', 'the sandbox is gone; expected a live one to save from')
+      const manifest = {
+        ...this.ref,
+        runId,
+        parent: this.head,
+        cause,
+        outcome,
+        epoch,
+        template: this.template,
+        conversation: conversation ?? this.conversation,
+      }
       try {
-        this.dirty = false
         return await sandbox.withUpperView((upper) =>
-          this.options.checkpoints.save({
-            manifest: {
-              ...this.ref,
-              runId,
-              parent: this.head,
-              cause,
-              outcome,
-              epoch,
-              template: this.template,
-              conversation: conversation ?? this.conversation,
-            },
-            baseLayers: this.baseLayers,
-            upper,
-          }),
+          chain.save({ manifest, upper, whileFrozen: (capture) => this.whileFrozen(sandbox, capture) }),
         )
       } catch (error) {
         this.dirty = true
         throw error
-      } finally {
-        await sandbox.thaw()
       }
     })
     this.saving = work.catch(() => undefined)
     return work
   }
 
+  private async whileFrozen(sandbox: Sandbox, capture: () => Promise<void>): Promise<void> {
+    await sandbox.freeze()
+    try {
+      this.dirty = false
+      await capture()
+    } finally {
+      await sandbox.thaw()
+    }
+  }
+
   committed(saved: SavedCheckpoint): void {
+    this.chain?.committed(saved)
     this.head = saved.id
     this.savedLayer = saved.manifest.layers.at(-1)?.digest
     this.conversation = saved.manifest.conversation
@@ -273,7 +278,8 @@ export class LiveSession {
     this.agent = undefined
     this.unregister?.()
     this.unregister = undefined
-    await sandbox?.close()
+    await Promise.all([sandbox?.close(), this.chain?.close()])
+    this.chain = undefined
   }
 }
 

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, readFile, readdir, rm, statfs, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdir, readFile, readdir, rm, stat, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { toVm0Error, Vm0Error } from '@vm0/contract'
 import { openCgroups } from '../cgroup/cgroup.js'
@@ -149,6 +149,10 @@ class OciEngine implements SandboxEngine {
         makeUpper(upperFile, upper, spec.resources.diskMiB, slot.uidBase),
       ])
       void mounted
+      // The upper's root is what / shows: it goes on with the mode and owner of the session's last one.
+      const { mode, uid, gid } = await stat(lowers[0] as string)
+      await chmod(join(upper, 'upper'), mode & 0o7777)
+      await chown(join(upper, 'upper'), uid, gid)
       const writeback = new Writeback(upper)
       undo.push(async () => writeback.close())
       await mkdir(root)
@@ -158,7 +162,8 @@ class OciEngine implements SandboxEngine {
         'overlay',
         'overlay',
         '-o',
-        `lowerdir=${lowers.join(':')},upperdir=${upper}/upper,workdir=${upper}/work`,
+        // Checkpoints know whiteouts and opaque directories only, whatever else the kernel's defaults are.
+        `lowerdir=${lowers.join(':')},upperdir=${upper}/upper,workdir=${upper}/work,redirect_dir=off,metacopy=off,index=off`,
         root,
       ])
       const resolvConf = join(directory, 'resolv.conf')

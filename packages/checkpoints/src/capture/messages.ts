@@ -1,0 +1,20 @@
+import type { LayerReference } from '../store.js'
+
+export interface CaptureTask {
+  /** The root of the upper; nothing below it is followed through a link. */
+  upper: string
+  /** File of what the last checkpoint saved; null when there was none. */
+  index: string | null
+  /** Files that the capture makes: the layer, and the index for the next one. */
+  image: string
+  nextIndex: string
+}
+
+export interface CapturedLayer {
+  reference: LayerReference
+  /** Entries that are new or changed, and names that are gone; directories apart. */
+  changedEntries: number
+}
+
+/** From the thread: all is copied that can be while the sandbox goes on; the instant is taken; the files are complete (no layer where nothing changed). */
+export type CaptureMessage = { type: 'ready' } | { type: 'captured' } | { type: 'done'; layer: CapturedLayer | null }

@@ -1,0 +1,26 @@
+import { createHash } from 'node:crypto'
+import { createReadStream, readSync } from 'node:fs'
+
+/** `sha256:` and the hex digest of a file. */
+export async function digestOfFile(path: string): Promise<string> {
+  const hash = createHash('sha256')
+  for await (const chunk of createReadStream(path, { highWaterMark: 1024 ** 2 })) hash.update(chunk as Buffer)
+  return `sha256:${hash.digest('hex')}`
+}
+
+/** The same of an open file, in a thread that may block. */
+export function digestOfFd(fd: number): string {
+  const hash = createHash('sha256')
+  const buffer = Buffer.alloc(1024 ** 2)
+  let position = 0
+  for (let count = 0; (count = readSync(fd, buffer, 0, buffer.length, position)) > 0; position += count)
+    hash.update(buffer.subarray(0, count))
+  return `sha256:${hash.digest('hex')}`
+}
+
+export const digestOf = (bytes: Uint8Array): string => `sha256:${createHash('sha256').update(bytes).digest('hex')}`
+
+/** The names under which the store keeps objects: plain layers and manifests by digest, packed layers by project and digest. */
+export const objectName = (kind: 'layers' | 'manifests', digest: string): string =>
+  `${kind}/${digest.replace(':', '-')}`
+export const packName = (projectId: string, digest: string): string => `packs/${projectId}/${digest.replace(':', '-')}`

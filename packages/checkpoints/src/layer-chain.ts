@@ -1,0 +1,112 @@
+import { randomBytes } from 'node:crypto'
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type BlobPort } from '@vm0/backends'
+import { canonicalJson, Vm0Error } from '@vm0/contract'
+import { captureUpper } from './capture/index.js'
+import { digestOf, objectName } from './digest.js'
+import type { LayerStore } from './layers/layer-store.js'
+import type { BackgroundSquash } from './squash/background-squash.js'
+import type { CheckpointManifest, LayerChain, LayerReference, SavedCheckpoint, SaveRequest } from './store.js'
+
+/** What the next layer is made against: these layers show what the index tells of the upper. */
+interface Basis {
+  layers: readonly LayerReference[]
+  /** File of the index; null: the upper was never saved, all of it goes into the next layer. */
+  index: string | null
+}
+
+export interface ChainOptions {
+  blobs: BlobPort
+  layers: LayerStore
+  scratch: string
+  /** Absent where chains can't be made shorter. */
+  squash?: BackgroundSquash | undefined
+}
+
+export class UpperChain implements LayerChain {
+  private readonly mounted: readonly LayerReference[]
+  private basis: Basis
+  private saved: (Basis & { id: string }) | undefined
+
+  constructor(
+    private readonly options: ChainOptions,
+    manifest: CheckpointManifest | undefined,
+  ) {
+    this.mounted = manifest?.layers ?? []
+    this.basis = { layers: this.mounted, index: null }
+    if (manifest) options.squash?.consider(manifest)
+  }
+
+  async save({ manifest, upper, whileFrozen }: SaveRequest): Promise<SavedCheckpoint> {
+    const startedMs = performance.now()
+    const files = join(this.options.scratch, randomBytes(8).toString('hex'))
+    const image = `${files}.erofs`
+    const nextIndex = `${files}.index`
+    await this.forget()
+    try {
+      const capture = () => captureUpper({ upper, index: this.basis.index, image, nextIndex }, whileFrozen)
+      const layer = await capture().catch(async (error: unknown) => {
+        if ((error as { code?: string }).code !== 'INDEX_UNREADABLE') throw error
+        // It saves work, it isn't state: without it the next layer holds the whole upper.
+        await this.restart()
+        return capture()
+      })
+      const before = (await this.options.squash?.shorten(this.basis.layers)) ?? this.basis.layers
+      const basis: Basis = layer
+        ? { layers: [...before, layer.reference], index: nextIndex }
+        : { layers: before, index: this.basis.index }
+      if (layer) await this.options.layers.put(manifest.projectId, layer.reference, image)
+      const complete: CheckpointManifest = {
+        v: 1,
+        ...manifest,
+        layers: [...basis.layers],
+        createdAt: new Date().toISOString(),
+      }
+      const text = Buffer.from(canonicalJson(complete))
+      const id = digestOf(text)
+      await this.options.blobs.put(objectName('manifests', id), text)
+      this.saved = { ...basis, id }
+      return {
+        id,
+        manifest: complete,
+        changedFiles: layer?.changedEntries ?? 0,
+        sizeBytes: layer?.reference.sizeBytes ?? 0,
+        durationMs: performance.now() - startedMs,
+      }
+    } catch (cause) {
+      throw new Vm0Error('CHECKPOINT_FAILED', `the session could not be saved: ${(cause as Error).message}`, { cause })
+    } finally {
+      await rm(image, { force: true })
+      if (this.saved?.index !== nextIndex) await rm(nextIndex, { force: true })
+    }
+  }
+
+  committed({ id, manifest }: SavedCheckpoint): void {
+    if (this.saved?.id !== id) return
+    const { index } = this.basis
+    this.basis = this.saved
+    this.saved = undefined
+    if (index && index !== this.basis.index) void rm(index, { force: true })
+    this.options.squash?.consider(manifest)
+  }
+
+  async close(): Promise<void> {
+    await this.options.squash?.close()
+    await this.forget()
+    await this.restart()
+  }
+
+  /** Drops a checkpoint that was saved and never committed. */
+  private async forget(): Promise<void> {
+    const index = this.saved?.index
+    this.saved = undefined
+    if (index && index !== this.basis.index) await rm(index, { force: true })
+  }
+
+  private async restart(): Promise<void> {
+    const { index } = this.basis
+    this.basis = { layers: this.mounted, index: null }
+    if (index) await rm(index, { force: true })
+  }
+}

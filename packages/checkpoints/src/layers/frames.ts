@@ -1,0 +1,54 @@
+import { createCipheriv, createDecipheriv, type CipherGCM, type DecipherGCM } from 'node:crypto'
+
+const frameSize = 65_536
+const tagSize = 16
+
+/** Frames are numbered, and the last one is marked: none can be left out, moved or cut off unnoticed. */
+function nonce(number: number, last: boolean): Buffer {
+  const bytes = Buffer.alloc(12)
+  bytes.writeBigUInt64BE(BigInt(number))
+  bytes[11] = last ? 1 : 0
+  return bytes
+}
+
+/** AES-256-GCM in frames, so that any length needs little memory. The key must be one that seals nothing else. */
+export function sealFrames(key: Buffer, header: Buffer) {
+  return async function* (source: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
+    for await (const { number, last, bytes } of frames(source, frameSize)) {
+      const cipher: CipherGCM = createCipheriv('aes-256-gcm', key, nonce(number, last)).setAAD(header)
+      yield Buffer.concat([cipher.update(bytes), cipher.final(), cipher.getAuthTag()])
+    }
+  }
+}
+
+export function openFrames(key: Buffer, header: Buffer) {
+  return async function* (source: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
+    for await (const { number, last, bytes } of frames(source, frameSize + tagSize)) {
+      if (bytes.length < tagSize) throw new Error('it ends in the middle of a frame')
+      const end = bytes.length - tagSize
+      const decipher: DecipherGCM = createDecipheriv('aes-256-gcm', key, nonce(number, last))
+      decipher.setAAD(header).setAuthTag(bytes.subarray(end))
+      yield Buffer.concat([decipher.update(bytes.subarray(0, end)), decipher.final()])
+    }
+  }
+}
+
+/** Cuts a stream into pieces of one size; the last one may be shorter, and is empty for an empty stream. */
+async function* frames(source: AsyncIterable<Uint8Array>, size: number) {
+  let parts: Uint8Array[] = []
+  let held = 0
+  let number = 0
+  for await (const chunk of source) {
+    parts.push(chunk)
+    held += chunk.length
+    // A whole frame is kept back until it is known not to be the last.
+    if (held <= size) continue
+    const bytes = Buffer.concat(parts)
+    let at = 0
+    for (; bytes.length - at > size; at += size)
+      yield { number: number++, last: false, bytes: bytes.subarray(at, at + size) }
+    parts = [bytes.subarray(at)]
+    held = bytes.length - at
+  }
+  yield { number, last: true, bytes: Buffer.concat(parts) }
+}

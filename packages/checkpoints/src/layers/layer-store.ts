@@ -1,0 +1,98 @@
+import { randomBytes } from 'node:crypto'
+import { rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { BlobPort, DerivedKeys, FileCache } from '@vm0/backends'
+import { Vm0Error } from '@vm0/contract'
+import { digestOfFile, objectName, packName } from '../digest.js'
+import type { LayerReference } from '../store.js'
+import { packLayer, unpackLayer } from './pack.js'
+
+/** Where layers are kept, and how one becomes a file that can be mounted. */
+export interface LayerStore {
+  /** Durable on return. Takes the file over. */
+  put(projectId: string, layer: LayerReference, image: string): Promise<void>
+  /** A local file with the plain image, verified; CHECKPOINT_CORRUPT names what is damaged or missing. */
+  image(projectId: string, layer: LayerReference): Promise<string>
+}
+
+const corrupt = (layer: LayerReference, what: string, cause?: unknown): Vm0Error =>
+  new Vm0Error('CHECKPOINT_CORRUPT', `the layer ${layer.digest} ${what}`, cause === undefined ? {} : { cause })
+
+/** Verifies a file once per process, as long as it is the same one. */
+class Verifier {
+  private readonly verified = new Map<string, string>()
+
+  /** The digest that the file has, where it isn't the expected one. */
+  async mismatch(path: string, digest: string): Promise<string | undefined> {
+    const { ino, size, mtimeMs, ctimeMs } = await stat(path)
+    const identity = `${ino} ${size} ${mtimeMs} ${ctimeMs}`
+    if (this.verified.get(path) === identity) return undefined
+    const found = await digestOfFile(path)
+    if (found !== digest) return found
+    this.verified.set(path, identity)
+    return undefined
+  }
+}
+
+/** On a local folder layers lie as they are, and are mounted from where they lie. */
+export class PlainLayers implements LayerStore {
+  private readonly verifier = new Verifier()
+
+  constructor(private readonly blobs: BlobPort) {}
+
+  put(_projectId: string, { digest }: LayerReference, image: string): Promise<void> {
+    return this.blobs.putFile(objectName('layers', digest), image)
+  }
+
+  async image(_projectId: string, layer: LayerReference): Promise<string> {
+    const path = await this.blobs.localPath(objectName('layers', layer.digest))
+    if (!path) throw corrupt(layer, 'is missing from the store')
+    const found = await this.verifier.mismatch(path, layer.digest)
+    if (found) throw corrupt(layer, `has the digest ${found}`)
+    return path
+  }
+}
+
+/** In a remote store layers are packed, each project's for itself; a cache of plain images is shared by all sandboxes of this host. */
+export class PackedLayers implements LayerStore {
+  private readonly verifier = new Verifier()
+
+  constructor(
+    private readonly blobs: BlobPort,
+    private readonly scratch: string,
+    private readonly cache: FileCache,
+    /** The keys of a project; without, nothing is sealed. */
+    private readonly keysOf?: (projectId: string) => DerivedKeys,
+  ) {}
+
+  async put(projectId: string, layer: LayerReference, image: string): Promise<void> {
+    const packed = join(this.scratch, `${randomBytes(8).toString('hex')}.pack`)
+    try {
+      await packLayer(image, packed, layer, this.keysOf?.(projectId))
+      await this.blobs.putFile(packName(projectId, layer.digest), packed)
+    } finally {
+      await rm(packed, { force: true })
+    }
+    await this.cache.add(cacheName(layer), image)
+  }
+
+  async image(projectId: string, layer: LayerReference): Promise<string> {
+    const cached = await this.cache.get(cacheName(layer))
+    if (cached) {
+      if (!(await this.verifier.mismatch(cached, layer.digest))) return cached
+      await this.cache.remove(cacheName(layer))
+    }
+    return this.cache.fill(cacheName(layer), (path) => this.fetch(projectId, layer, path))
+  }
+
+  private async fetch(projectId: string, layer: LayerReference, path: string): Promise<void> {
+    const name = packName(projectId, layer.digest)
+    if (!(await this.blobs.has(name))) throw corrupt(layer, 'is missing from the store')
+    const packed = await this.blobs.read(name)
+    await unpackLayer(packed, path, layer, this.keysOf?.(projectId)).catch((error: unknown) => {
+      throw corrupt(layer, `is damaged: ${(error as Error).message}`, error)
+    })
+  }
+}
+
+const cacheName = ({ digest }: LayerReference): string => digest.replace(':', '-')

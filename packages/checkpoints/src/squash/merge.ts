@@ -1,0 +1,145 @@
+import { AttributeSpool } from '../capture/attribute-spool.js'
+import { hidesBelow, inLayer, type Plan } from '../capture/compare.js'
+import { kinds, Tree } from '../capture/tree.js'
+import { writeDirectories } from '../capture/write-directories.js'
+import { encodeXattrs, fileTypeMask, fileTypes, type Attributes } from '../erofs/format.js'
+import type { ErofsImage } from '../erofs/image.js'
+import { isDirectory, isWhiteout, type ErofsReader, type ImageInode } from '../erofs/reader.js'
+
+/** An inode of one of the layers. */
+interface Node {
+  layer: ErofsReader
+  inode: ImageInode
+}
+
+/** What a name shows through a stack of layers. */
+type Found =
+  | { kind: 'nothing' | 'whiteout' }
+  | { kind: 'file'; top: Node }
+  /** `closed`: nothing that is further down shows through. */
+  | { kind: 'directory'; top: Node; merged: Node[]; closed: boolean }
+
+const opaqueName = 'trusted.overlay.opaque'
+
+/**
+ * Writes one layer that shows over `below` exactly what `layers` show over it (each the topmost first). A whiteout or an
+ * opaque directory stays where there is something below to hide; elsewhere it must go, for overlays filter whiteouts in
+ * merged directories only. Returns the size of the image.
+ */
+export function mergeLayers(layers: readonly ErofsReader[], below: readonly ErofsReader[], image: ErofsImage): number {
+  return new Merge(image).run(layers.map(rootOf), below.map(rootOf))
+}
+
+class Merge {
+  private readonly tree = new Tree()
+  private readonly spool = new AttributeSpool()
+  private readonly hiding = new Set<number>()
+  private readonly copied = new Map<ErofsReader, Map<number, number>>()
+
+  constructor(private readonly image: ErofsImage) {}
+
+  run(layers: Node[], below: Node[]): number {
+    const { tree } = this
+    const root = tree.add('', kinds.directory, 0, 0, 0)
+    tree.handle[root] = this.spool.add(attributesOf(layers[0] as Node))
+    this.directory(layers, below)
+    tree.close(root)
+    const plan: Plan = { included: new Uint8Array(tree.count).fill(inLayer), removed: [] }
+    for (const index of this.hiding) plan.included[index] = inLayer | hidesBelow
+    return writeDirectories(tree, plan, this.spool, this.image)
+  }
+
+  private directory(merged: readonly Node[], below: readonly Node[]): void {
+    const here = entriesOf(merged)
+    const under = entriesOf(below)
+    for (const name of [...here.keys()].toSorted((a, b) => (a < b ? -1 : 1))) {
+      const found = look(here.get(name))
+      const hidden = look(under.get(name))
+      if (found.kind === 'whiteout') {
+        if (hidden.kind === 'file' || hidden.kind === 'directory') this.tree.add(name, kinds.whiteout, 0, 0, 0)
+      } else if (found.kind === 'file') {
+        const index = this.tree.add(name, (found.top.inode.mode & fileTypeMask) >> 12, 0, 0, 0)
+        this.tree.handle[index] = this.copy(found.top)
+      } else if (found.kind === 'directory') {
+        const index = this.tree.add(name, kinds.directory, 0, 0, 0)
+        this.tree.handle[index] = this.spool.add(attributesOf(found.top))
+        if (found.closed && hidden.kind === 'directory') this.hiding.add(index)
+        this.directory(found.merged, hidden.kind === 'directory' && !found.closed ? hidden.merged : [])
+        this.tree.close(index)
+      }
+    }
+  }
+
+  /** Its number in the image; names of one inode stay names of one. */
+  private copy({ layer, inode }: Node): number {
+    let numbers = this.copied.get(layer)
+    if (!numbers) this.copied.set(layer, (numbers = new Map()))
+    const known = numbers.get(inode.number)
+    if (known !== undefined) return known
+    const number = this.write({ layer, inode })
+    if (inode.nlink > 1) numbers.set(inode.number, number)
+    return number
+  }
+
+  private write(node: Node): number {
+    const { layer, inode } = node
+    const type = inode.mode & fileTypeMask
+    const attributes = attributesOf(node)
+    if (type === fileTypes.regular || type === fileTypes.symlink) {
+      const extents = layer.extents(inode)
+      return this.image.regular(attributes, {
+        size: inode.size,
+        read: (buffer, offset, length, position) => layer.read(inode, buffer, offset, length, position),
+        ...(extents ? { extents } : {}),
+      })
+    }
+    return this.image.special(attributes, ...devicePart(inode))
+  }
+}
+
+const rootOf = (layer: ErofsReader): Node => ({ layer, inode: layer.inode(layer.root) })
+
+function entriesOf(directories: readonly Node[]): Map<string, Node[]> {
+  const entries = new Map<string, Node[]>()
+  for (const { layer, inode } of directories) {
+    for (const entry of layer.directory(inode)) {
+      const node = { layer, inode: layer.inode(entry.inode) }
+      const nodes = entries.get(entry.name)
+      if (nodes) nodes.push(node)
+      else entries.set(entry.name, [node])
+    }
+  }
+  return entries
+}
+
+/** What the kernel's lookup finds for a name that these layers have, the topmost first. */
+function look(nodes: readonly Node[] | undefined): Found {
+  const top = nodes?.[0]
+  if (!nodes || !top) return { kind: 'nothing' }
+  if (isWhiteout(top.inode)) return { kind: 'whiteout' }
+  if (!isDirectory(top.inode)) return { kind: 'file', top }
+  const merged: Node[] = []
+  for (const node of nodes) {
+    if (!isDirectory(node.inode)) return { kind: 'directory', top, merged, closed: true }
+    merged.push(node)
+    if (isOpaque(node)) return { kind: 'directory', top, merged, closed: true }
+  }
+  return { kind: 'directory', top, merged, closed: false }
+}
+
+const isOpaque = ({ layer, inode }: Node): boolean =>
+  layer.xattrs(inode).some(([name, value]) => name === opaqueName && value[0] === 0x79)
+
+function attributesOf({ layer, inode }: Node): Attributes {
+  const { mode, uid, gid, nlink, mtimeSeconds, mtimeNanoseconds } = inode
+  // Layers of earlier versions carry what the overlay noted for itself.
+  const kept = layer.xattrs(inode).filter(([name]) => !name.startsWith('trusted.overlay.'))
+  return { mode, uid, gid, nlink, mtimeSeconds, mtimeNanoseconds, xattrs: encodeXattrs(kept) }
+}
+
+/** Major and minor of a device, as `new_decode_dev` of the kernel. */
+function devicePart({ mode, union }: ImageInode): [major: number, minor: number] {
+  const type = mode & fileTypeMask
+  if (type !== fileTypes.character && type !== fileTypes.block) return [0, 0]
+  return [(union & 0xfff00) >>> 8, (union & 0xff) | ((union >>> 12) & 0xfff00)]
+}
