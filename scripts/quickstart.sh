@@ -45,8 +45,11 @@ mkfifo "$data/ready"
 # In a session of its own, so that Ctrl-C reaches this script first and the server is stopped in order.
 setsid node "$vm0" up --port 0 --data "$data/vm0" >"$data/ready" &
 server=$!
-IFS= read -r line <"$data/ready" || { wait "$server" || exit $?; exit 1; }
+exec 3<"$data/ready"
+IFS= read -r -u 3 line || { wait "$server" || exit $?; exit 1; }
 echo "$line"
+# Where no sandbox can be kept warm, the run starts cold.
+if IFS= read -r -t 20 -u 3 line; then echo "$line"; fi
 
 say '$ vm0 run "Write a word counter in Python, run it on four words, fix what is wrong, and install cowsay to show the result."'
 node "$vm0" run 'Write a word counter in Python, run it on four words, fix what is wrong, and install cowsay to show the result.'

@@ -9,7 +9,9 @@ export const eventBodySchema = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('sandbox.ready'),
     sandboxId: z.string(),
+    /** Made anew, taken from those that wait warm, or the session's own. */
     how: z.enum(['cold', 'warm', 'session']),
+    /** Since the API call arrived. */
     durationMs: z.number(),
     template: z.string(),
     agentVersion: z.string(),

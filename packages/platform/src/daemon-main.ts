@@ -13,9 +13,15 @@ const stopped = new Promise<void>((resolve) => {
       resolve()
     })
 })
+// Whoever read the first lines may be gone: that is no reason to end.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined)
 try {
   const daemon = await startDaemon(JSON.parse(process.argv[2] as string) as DaemonOptions, stopping.signal)
   process.stdout.write(`VM0 is ready at ${daemon.url}\n`)
+  void daemon.warmed.then((isWarm) => {
+    if (isWarm && !stopping.signal.aborted)
+      process.stdout.write('A sandbox waits warm: the next new session starts in it\n')
+  })
   await stopped
   process.stderr.write('stopping: sessions are being saved\n')
   // What a stop that never ends would leave is found and removed at the next start, as after a crash.

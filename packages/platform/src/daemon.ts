@@ -36,6 +36,14 @@ export interface DaemonOptions {
   warm: number
 }
 
+export interface RunningDaemon {
+  url: string
+  apiKey: string
+  /** Resolves when the first sandbox waits warm, with false when none does. */
+  warmed: Promise<boolean>
+  stop(): Promise<void>
+}
+
 /**
  * All parts of the platform in one process, on embedded defaults; returns the way to stop them. The signal ends the start
  * between two of its steps; it then fails with the signal's reason and leaves nothing.
@@ -43,7 +51,7 @@ export interface DaemonOptions {
 export async function startDaemon(
   { port, host, dataDir, idleMs, warm }: DaemonOptions,
   signal: AbortSignal = new AbortController().signal,
-): Promise<{ url: string; apiKey: string; stop(): Promise<void> }> {
+): Promise<RunningDaemon> {
   const say = (text: string): void => {
     process.stderr.write(`${text}\n`)
   }
@@ -179,13 +187,13 @@ export async function startDaemon(
     await writeDurable(configFile, `${JSON.stringify({ url, apiKey: localKey }, null, 2)}\n`)
     undo.push(() => removeConfig(url))
     dispatch()
-    runner.warm()
+    const warmed = runner.warm()
     say(
       scripted
         ? "No ANTHROPIC_API_KEY is set: the model's answers are SCRIPTED (a stand-in that knows the quickstart and the examples only)."
         : `Model requests go to ${baseUrl || 'https://api.anthropic.com'}.`,
     )
-    return { url, apiKey: localKey, stop }
+    return { url, apiKey: localKey, warmed, stop }
   } catch (error) {
     await stop()
     throw error

@@ -15,7 +15,6 @@ export interface ReadySandbox {
   sandbox: Sandbox
   /** Made anew, taken from the pool, or the one that the session has. */
   how: 'cold' | 'warm' | 'session'
-  durationMs: number
 }
 
 /** A warm sandbox of this template and size, where there is one. */
@@ -61,7 +60,7 @@ export class LiveSession {
   /** The session's sandbox: the one that lives, or a new one made of the head's layers. */
   async ready(request: ReadyRequest = {}): Promise<ReadySandbox> {
     const { sandbox, opening } = this
-    if (sandbox && !opening && (await sandbox.alive())) return { sandbox, how: 'session', durationMs: 0 }
+    if (sandbox && !opening && (await sandbox.alive())) return { sandbox, how: 'session' }
     return this.renew(request)
   }
 
@@ -90,7 +89,6 @@ export class LiveSession {
   }
 
   private async open({ resources, known, takeWarm }: ReadyRequest): Promise<ReadySandbox> {
-    const startedMs = performance.now()
     const state = known ?? (await this.store.session(this.ref))
     if (!state) throw new Vm0Error('SESSION_DELETED', `session ${this.ref.sessionId} does not exist any more`)
     const wanted = { ...defaultResources, ...state.resources, ...dropUndefined(resources) }
@@ -120,7 +118,7 @@ export class LiveSession {
       throw error
     }
     this.sandbox = sandbox
-    return { sandbox, how: warm ? 'warm' : 'cold', durationMs: performance.now() - startedMs }
+    return { sandbox, how: warm ? 'warm' : 'cold' }
   }
 
   private async create(

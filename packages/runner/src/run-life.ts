@@ -143,7 +143,7 @@ export class RunLife {
 
   private async prepare(spec: CreateRunParsed, driver: FrameworkDriver): Promise<void> {
     this.observeTraffic()
-    const { sandbox, how, durationMs } = await this.session.ready({
+    const { sandbox, how } = await this.session.ready({
       resources: spec.resources,
       known: this.claimed.session,
       takeWarm: (template, resources) => this.pool?.take({ driver, template, resources }),
@@ -158,7 +158,7 @@ export class RunLife {
       type: 'sandbox.ready',
       sandboxId: sandbox.id,
       how,
-      durationMs,
+      durationMs: this.timings.sandboxReadyMs,
       template: this.session.template,
       agentVersion: agent.version,
     })

@@ -61,9 +61,9 @@ export class Runner implements RunnerPort {
     return { id, sessions: this.sessions.size, warm: this.pool?.size ?? 0, maxSandboxes }
   }
 
-  /** Begins to keep sandboxes warm. */
-  warm(): void {
-    this.pool?.fill()
+  /** Begins to keep sandboxes warm; resolves when the first waits, with false when none does. */
+  async warm(): Promise<boolean> {
+    return (await this.pool?.begin()) ?? false
   }
 
   /** Ends, as `died`, what an earlier process of this runner had at work; says how many. */

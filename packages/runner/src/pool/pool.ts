@@ -48,6 +48,13 @@ export class WarmPool {
     return undefined
   }
 
+  /** Begins to fill; says, once the first has been made or could not be, whether one waits. */
+  async begin(): Promise<boolean> {
+    this.fill()
+    await this.making
+    return this.ready.length > 0
+  }
+
   /** Refilling waits until what this returns is called. */
   pause(): () => void {
     this.starts += 1
