@@ -17,6 +17,8 @@ export const runnerStatusSchema = z.object({
   id: z.string(),
   /** Sessions that hold a sandbox. */
   sessions: z.int(),
+  /** Those of them that are idle and frozen. */
+  frozen: z.int(),
   /** Sandboxes that wait warm for a new session. */
   warm: z.int(),
   maxSandboxes: z.int(),

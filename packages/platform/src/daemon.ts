@@ -31,6 +31,7 @@ export interface DaemonOptions {
   port: number
   host: string
   dataDir: string
+  freezeMs: number
   idleMs: number
   /** The most sandboxes that are kept warm; 0 keeps none. */
   warm: number
@@ -49,7 +50,7 @@ export interface RunningDaemon {
  * between two of its steps; it then fails with the signal's reason and leaves nothing.
  */
 export async function startDaemon(
-  { port, host, dataDir, idleMs, warm }: DaemonOptions,
+  { port, host, dataDir, freezeMs, idleMs, warm }: DaemonOptions,
   signal: AbortSignal = new AbortController().signal,
 ): Promise<RunningDaemon> {
   const say = (text: string): void => {
@@ -134,6 +135,7 @@ export async function startDaemon(
       releases,
       findDriver,
       logger,
+      freezeMs,
       idleMs,
       modelPatienceMs: modelPatienceMs(),
       maxSandboxes: Math.max(2, Math.min(availableParallelism() * 8, Math.floor(totalmem() / 1024 ** 3 / 1.5))),

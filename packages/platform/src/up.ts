@@ -11,6 +11,8 @@ export interface UpOptions {
   dataDir?: string
   /** An idle session's sandbox is saved and freed after this long. */
   idleMs?: number
+  /** An idle session's sandbox is frozen after this long. */
+  freezeMs?: number
   /** The most sandboxes that are kept warm for new sessions. */
   warm?: number
 }
@@ -25,6 +27,7 @@ export async function up({
   host = '127.0.0.1',
   dataDir = defaultDataDir,
   idleMs = 60_000,
+  freezeMs = 5_000,
   warm = 4,
 }: UpOptions = {}): Promise<number> {
   if (process.getuid?.() !== 0)
@@ -46,7 +49,7 @@ export async function up({
       'sh',
       process.execPath,
       main,
-      JSON.stringify({ port, host, dataDir, idleMs, warm }),
+      JSON.stringify({ port, host, dataDir, freezeMs, idleMs, warm }),
     ],
     { stdio: 'inherit', detached: true },
   )

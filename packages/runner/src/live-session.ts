@@ -40,6 +40,9 @@ export class LiveSession {
   /** Files were put in since the agent started. */
   private filesChanged = false
   users = 0
+  isFrozen = false
+  /** Freezing and thawing follow one another. */
+  private changing: Promise<void> = Promise.resolve()
   lastUsedMs = Date.now()
   private opening: Promise<ReadySandbox> | undefined
   private chain: LayerChain | undefined
@@ -241,13 +244,38 @@ export class LiveSession {
     return work
   }
 
+  /** Stops every process of the sandbox where they are, unless somebody uses it. */
+  freeze(): Promise<void> {
+    return this.change(async (sandbox) => {
+      if (this.isFrozen || this.users > 0) return
+      await sandbox.freeze()
+      this.isFrozen = true
+    })
+  }
+
+  thaw(): Promise<void> {
+    return this.change(async (sandbox) => {
+      if (!this.isFrozen) return
+      this.isFrozen = false
+      await sandbox.thaw()
+    })
+  }
+
+  private change(act: (sandbox: Sandbox) => Promise<void>): Promise<void> {
+    const change = this.changing.then(() => (this.sandbox ? act(this.sandbox) : undefined))
+    this.changing = change.catch(() => undefined)
+    return change
+  }
+
   private async whileFrozen(sandbox: Sandbox, capture: () => Promise<void>): Promise<void> {
-    await sandbox.freeze()
+    await this.changing
+    const wasFrozen = this.isFrozen
+    if (!wasFrozen) await sandbox.freeze()
     try {
       this.dirty = false
       await capture()
     } finally {
-      await sandbox.thaw()
+      if (!wasFrozen) await sandbox.thaw()
     }
   }
 
@@ -271,6 +299,8 @@ export class LiveSession {
   }
 
   private async release(): Promise<void> {
+    // A frozen process can't be ended on every kernel.
+    await this.thaw().catch(() => undefined)
     const { sandbox } = this
     this.sandbox = undefined
     this.agent = undefined

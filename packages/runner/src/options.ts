@@ -21,6 +21,8 @@ export interface RunnerOptions {
   /** Local path of a template's image by its digest; rejects with UNKNOWN_TEMPLATE. */
   templateImage(digest: string): Promise<string>
   logger: Logger
+  /** A session's sandbox is frozen after this long without use: it takes no CPU then. */
+  freezeMs: number
   /** A session's sandbox is saved and freed after this long without use. */
   idleMs: number
   maxSandboxes: number

@@ -12,7 +12,8 @@ import {
 import type { Sandbox } from '@vm0/sandbox'
 import * as files from './files.js'
 import { hostLost } from './host-lost.js'
-import { isLost, LiveSession } from './live-session.js'
+import type { LiveSession } from './live-session.js'
+import { LiveSessions, sessionKey } from './live-sessions.js'
 import type { RunnerOptions } from './options.js'
 import { WarmPool } from './pool/pool.js'
 import { makeWarmSandbox } from './pool/warm-sandbox.js'
@@ -20,7 +21,6 @@ import { RunLife } from './run-life.js'
 import { RunnerStore } from './store.js'
 import { readTree, writeTree } from './trees.js'
 
-const keyOf = (ref: SessionRef): string => `${ref.projectId}/${ref.sessionId}`
 const runKeyOf = (ref: RunRef): string => `${ref.projectId}/${ref.runId}`
 /** How long a stop waits for a database that can't be reached. */
 const stopPatienceMs = 10_000
@@ -28,9 +28,7 @@ const stopPatienceMs = 10_000
 /** Keeps the sessions that are in use on this host and lives their runs. */
 export class Runner implements RunnerPort {
   private readonly store: RunnerStore
-  private readonly sessions = new Map<string, LiveSession>()
-  private readonly parking = new Map<string, Promise<void>>()
-  private readonly idleTimers = new Map<string, NodeJS.Timeout>()
+  private readonly sessions: LiveSessions
   private readonly lives = new Map<string, { life: RunLife; done: Promise<void> }>()
   /** Runs that are being claimed, each with whether it was cancelled meanwhile. */
   private readonly claiming = new Map<string, { cancelled: boolean }>()
@@ -41,6 +39,11 @@ export class Runner implements RunnerPort {
 
   constructor(private readonly options: RunnerOptions) {
     this.store = new RunnerStore(options.database, options.runnerId, this.patience.signal)
+    this.sessions = new LiveSessions(options, this.store, () => {
+      if (!this.refused) return
+      this.refused = false
+      options.onRoom()
+    })
     const { pool, logger } = options
     if (!pool) return
     this.pool = new WarmPool({
@@ -58,7 +61,7 @@ export class Runner implements RunnerPort {
 
   async status(): Promise<RunnerStatus> {
     const { runnerId: id, maxSandboxes } = this.options
-    return { id, sessions: this.sessions.size, warm: this.pool?.size ?? 0, maxSandboxes }
+    return { id, sessions: this.sessions.size, frozen: this.sessions.frozen, warm: this.pool?.size ?? 0, maxSandboxes }
   }
 
   /** Begins to keep sandboxes warm; resolves when the first waits, with false when none does. */
@@ -72,18 +75,18 @@ export class Runner implements RunnerPort {
   }
 
   async start(ref: RunRef): Promise<'accepted' | 'full'> {
-    if (this.stopped || !(await this.makeRoom(ref))) {
+    if (this.stopped || !(await this.sessions.makeRoom(ref))) {
       this.refused = true
       return 'full'
     }
     const key = runKeyOf(ref)
-    const session = await this.acquire(ref)
+    const session = await this.sessions.acquire(ref)
     const claiming = { cancelled: false }
     this.claiming.set(key, claiming)
     try {
       const claimed = await this.store.claimRun(ref)
       if (!claimed) {
-        this.release(session)
+        this.sessions.release(session)
         return 'accepted' // cancelled or taken meanwhile: nothing is left to do
       }
       const life = new RunLife(this.options, this.store, session, ref, claimed, this.pool)
@@ -96,13 +99,13 @@ export class Runner implements RunnerPort {
         )
         .finally(() => {
           this.lives.delete(key)
-          this.release(session)
+          this.sessions.release(session)
           this.options.onRoom()
         })
       this.lives.set(key, { life, done })
       return 'accepted'
     } catch (error) {
-      this.release(session)
+      this.sessions.release(session)
       throw error
     } finally {
       this.claiming.delete(key)
@@ -148,7 +151,7 @@ export class Runner implements RunnerPort {
         else yield { type: chunk.stream, text: decoders[chunk.stream].decode(chunk.data, { stream: true }) }
       }
     } finally {
-      this.release(session)
+      this.sessions.release(session)
     }
   }
 
@@ -183,21 +186,14 @@ export class Runner implements RunnerPort {
   async close(ref: SessionRef): Promise<void> {
     // Whoever saw a run's last event may close its session: the run itself is a moment behind.
     const ending = [...this.lives.values()].filter(
-      ({ life }) => (life.ending || life.hasEnded) && keyOf(life.ref) === keyOf(ref),
+      ({ life }) => (life.ending || life.hasEnded) && sessionKey(life.ref) === sessionKey(ref),
     )
     await Promise.all(ending.map(({ done }) => done))
-    const session = this.sessions.get(keyOf(ref))
-    if (!session) return
-    if (session.users > 0)
-      throw new Vm0Error('SESSION_BUSY', `session ${ref.sessionId} is in use; expected its run to have ended`)
-    await this.park(session, 'close')
+    await this.sessions.close(ref)
   }
 
-  async discard(ref: SessionRef): Promise<void> {
-    const session = this.sessions.get(keyOf(ref))
-    if (!session) return
-    this.sessions.delete(keyOf(ref))
-    await session.discard()
+  discard(ref: SessionRef): Promise<void> {
+    return this.sessions.discard(ref)
   }
 
   /** Ends the runs at work as `died`, saves every session and frees all sandboxes. */
@@ -206,14 +202,8 @@ export class Runner implements RunnerPort {
     const timer = setTimeout(() => this.patience.abort(), stopPatienceMs)
     for (const { life } of this.lives.values()) life.stop('shutdown')
     await Promise.all([...this.lives.values()].map(({ done }) => done))
-    const parked = [...this.sessions.values()].map((session) =>
-      // One that can't be saved must not keep the others from being saved.
-      this.park(session, 'close').catch((error: unknown) =>
-        this.options.logger.error({ sessionId: session.ref.sessionId, error }, 'a session could not be saved'),
-      ),
-    )
-    await Promise.all(parked)
-    await Promise.allSettled([...this.parking.values(), this.pool?.close()])
+    await this.sessions.parkAll()
+    await this.pool?.close()
     clearTimeout(timer)
   }
 
@@ -222,7 +212,7 @@ export class Runner implements RunnerPort {
     const session = await this.take(ref)
     let released = false
     const release = (): void => {
-      if (!released) this.release(session)
+      if (!released) this.sessions.release(session)
       released = true
     }
     try {
@@ -240,102 +230,20 @@ export class Runner implements RunnerPort {
       if (writes) session.dirty = true
       return await use(sandbox)
     } finally {
-      this.release(session)
+      this.sessions.release(session)
     }
   }
 
   /** The session for a command or file operation: it belongs to this runner from now on. */
   private async take(ref: SessionRef): Promise<LiveSession> {
-    if (this.stopped || !(await this.makeRoom(ref)))
+    if (this.stopped || !(await this.sessions.makeRoom(ref)))
       throw new Vm0Error('NOT_READY', 'every sandbox of this host is in use; expected one to become free')
-    const session = await this.acquire(ref)
+    const session = await this.sessions.acquire(ref)
     if ((await this.store.claimSession(ref)) === undefined) {
-      this.release(session)
-      this.sessions.delete(keyOf(ref))
+      this.sessions.release(session)
+      await this.sessions.forget(session)
       throw new Vm0Error('SESSION_DELETED', `session ${ref.sessionId} does not exist any more`)
     }
     return session
-  }
-
-  private async acquire(ref: SessionRef): Promise<LiveSession> {
-    const key = keyOf(ref)
-    await this.parking.get(key)
-    let session = this.sessions.get(key)
-    if (!session) {
-      session = new LiveSession({ projectId: ref.projectId, sessionId: ref.sessionId }, this.options, this.store)
-      this.sessions.set(key, session)
-    }
-    session.users += 1
-    clearTimeout(this.idleTimers.get(key))
-    this.idleTimers.delete(key)
-    return session
-  }
-
-  private release(session: LiveSession): void {
-    session.users -= 1
-    session.lastUsedMs = Date.now()
-    if (session.users > 0) return
-    if (this.refused) {
-      this.refused = false
-      this.options.onRoom()
-    }
-    const key = keyOf(session.ref)
-    if (!session.sandbox) {
-      if (this.sessions.get(key) === session) this.sessions.delete(key)
-      return
-    }
-    clearTimeout(this.idleTimers.get(key))
-    this.idleTimers.set(
-      key,
-      setTimeout(
-        () =>
-          void this.park(session, 'idle').catch((error: unknown) =>
-            this.options.logger.error(
-              { sessionId: session.ref.sessionId, error },
-              'an idle session could not be saved',
-            ),
-          ),
-        this.options.idleMs,
-      ),
-    )
-  }
-
-  private async makeRoom(ref: SessionRef): Promise<boolean> {
-    if (this.sessions.has(keyOf(ref)) || this.sessions.size < this.options.maxSandboxes) return true
-    const idle = [...this.sessions.values()]
-      .filter((session) => session.users === 0)
-      .toSorted((a, b) => a.lastUsedMs - b.lastUsedMs)[0]
-    if (!idle) return false
-    await this.park(idle, 'idle')
-    return this.sessions.size < this.options.maxSandboxes
-  }
-
-  /** Saves the session (also what a background process wrote since) and frees its sandbox; one that can't be saved is kept. */
-  private park(session: LiveSession, cause: 'idle' | 'close'): Promise<void> {
-    const key = keyOf(session.ref)
-    const running = this.parking.get(key)
-    if (running) return running
-    clearTimeout(this.idleTimers.get(key))
-    this.idleTimers.delete(key)
-    if (session.users > 0) return Promise.resolve()
-    const work = (async () => {
-      const state = session.sandbox ? await this.store.session(session.ref) : undefined
-      if (state && session.sandbox) {
-        const saved = await session.save(cause, null, null, state.epoch, null).catch(async (error: unknown) => {
-          if (isLost(error)) await this.forget(session)
-          throw error
-        })
-        if (session.changes(saved)) await this.store.commitHead(session.ref, state.epoch, saved)
-      }
-      await this.forget(session)
-    })().finally(() => this.parking.delete(key))
-    this.parking.set(key, work)
-    return work
-  }
-
-  private async forget(session: LiveSession): Promise<void> {
-    const key = keyOf(session.ref)
-    if (this.sessions.get(key) === session) this.sessions.delete(key)
-    await session.discard()
   }
 }

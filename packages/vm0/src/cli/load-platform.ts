@@ -2,7 +2,7 @@ import { Vm0Error, type Check } from '@vm0/contract/client'
 
 /** What the command uses of @vm0/platform. */
 export interface Platform {
-  up(options: { port?: number; dataDir?: string; idleMs?: number; warm?: number }): Promise<number>
+  up(options: { port?: number; dataDir?: string; freezeMs?: number; idleMs?: number; warm?: number }): Promise<number>
   checkHost(options: { dataDir?: string }): Promise<Check[]>
 }
 

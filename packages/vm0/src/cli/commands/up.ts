@@ -7,6 +7,7 @@ import { help } from './shared-flags.js'
 interface Flags {
   port?: number
   data?: string
+  freeze?: number
   idle?: number
   warm?: number
 }
@@ -31,6 +32,12 @@ export const up = buildCommand({
         brief: 'Port on 127.0.0.1; 0 takes a free one (VM0_PORT; default: 7300)',
       },
       data: { kind: 'parsed', parse: String, optional: true, brief: 'Folder for sessions and logs (VM0_DATA)' },
+      freeze: {
+        kind: 'parsed',
+        parse: numberParser,
+        optional: true,
+        brief: "Seconds until an idle session's processes are frozen (VM0_FREEZE; default: 5)",
+      },
       idle: {
         kind: 'parsed',
         parse: numberParser,
@@ -48,11 +55,13 @@ export const up = buildCommand({
   async func(this: CommandContext, flags: Flags) {
     const platform = await loadPlatform()
     const port = numberSetting(flags.port, 'VM0_PORT')
+    const freeze = numberSetting(flags.freeze, 'VM0_FREEZE')
     const idle = numberSetting(flags.idle, 'VM0_IDLE')
     const warm = numberSetting(flags.warm, 'VM0_WARM')
     const data = setting(flags.data, 'VM0_DATA')
     process.exitCode = await platform.up({
       ...(port === undefined ? {} : { port }),
+      ...(freeze === undefined ? {} : { freezeMs: freeze * 1000 }),
       ...(idle === undefined ? {} : { idleMs: idle * 1000 }),
       ...(warm === undefined ? {} : { warm }),
       ...(data ? { dataDir: resolve(data) } : {}),

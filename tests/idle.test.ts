@@ -1,0 +1,55 @@
+import { readFile, readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { TestPlatform } from './support/platform.js'
+
+const script = { name: 'idle', conversations: [{ when: 'hello', steps: [{ text: 'hello back' }] }] }
+
+let platform: TestPlatform
+beforeAll(async () => {
+  platform = await TestPlatform.start([script], {}, { args: ['--warm', '0', '--freeze', '1'] })
+})
+afterAll(() => platform.stop())
+
+async function frozenSessions(count: number): Promise<void> {
+  while ((await platform.client.runners.list())[0]!.frozen !== count) await wait(20)
+}
+
+/** The kernel's word on every sandbox of the platform; cgroup v1. */
+async function freezerStates(): Promise<string[]> {
+  const installation = (await readFile(join(platform.dataDir, 'installation'), 'utf8')).trim()
+  const group = join('/sys/fs/cgroup/freezer/vm0', installation)
+  const sandboxes = (await readdir(group, { withFileTypes: true })).filter((entry) => entry.isDirectory())
+  return Promise.all(
+    sandboxes.map(async ({ name }) => (await readFile(join(group, name, 'freezer.state'), 'utf8')).trim()),
+  )
+}
+
+test('an idle session is frozen, and the next prompt finds its agent where it was', async () => {
+  const first = platform.client.run({ prompt: 'hello' })
+  await first
+  await first.session.exec('setsid sh -c "while :; do date >> /workspace/ticks; sleep 0.05; done" >/dev/null 2>&1 &')
+  await frozenSessions(1)
+  expect(await freezerStates()).toEqual(['FROZEN'])
+  const second = first.session.run('hello again')
+  const ready = []
+  for await (const event of second) if (event.type === 'sandbox.ready') ready.push(event)
+  expect(ready).toMatchObject([{ how: 'session' }])
+  expect((await second).outcome).toBe('succeeded')
+  // The process in the background goes on too.
+  const ticks = async () => Number((await first.session.exec('wc -l < /workspace/ticks')).stdout)
+  const before = await ticks()
+  while ((await ticks()) <= before) await wait(20)
+  await first.session.delete()
+})
+
+test('a frozen session is saved as it is, and frees its sandbox', async () => {
+  const { session } = await platform.client.run({ prompt: 'hello' })
+  await session.files.write('/workspace/kept.txt', 'kept')
+  await frozenSessions(1)
+  await session.close()
+  expect(await freezerStates()).toEqual([])
+  expect(await session.files.readText('/workspace/kept.txt')).toBe('kept')
+  await session.delete()
+})
