@@ -215,6 +215,8 @@ export class RunLife {
         { reason: 'interrupted', text: '', usage: noUsage, costUsd: 0, error: null },
         {} as CreateRunParsed,
       )
+    const lost = this.session.sandbox?.failure
+    if (lost) return this.failure('died', lost.code.toLowerCase(), lost.code, lost.message)
     const details = { exitCode, stderr: this.lastStderr.trim() }
     const stats = await this.session.sandbox?.stats().catch(() => undefined)
     if (stats && stats.oomKills > killsBefore)
