@@ -78,16 +78,19 @@ export class LiveSession {
   }
 
   private async saveAndRelease(): Promise<void> {
-    const state = this.sandbox && (await this.store.session(this.ref))
-    try {
-      if (!state) return
-      const saved = await this.save('exec', null, null, state.epoch, null)
-      if (this.changes(saved) && (await this.store.commitHead(this.ref, state.epoch, saved))) this.committed(saved)
-    } catch (error) {
-      if (!isLost(error)) throw error
-      await this.release()
-      throw error
-    }
+    if (!this.sandbox) return
+    const state = await this.store.session(this.ref)
+    const { dirty } = this
+    if (state)
+      try {
+        const saved = await this.save('exec', null, null, state.epoch, null)
+        if (this.changes(saved) && (await this.store.commitHead(this.ref, state.epoch, saved))) this.committed(saved)
+      } catch (error) {
+        if (!isLost(error)) throw error
+        await this.release()
+        // Whoever comes next must know that something is missing.
+        if (dirty) throw error
+      }
     await this.release()
   }
 

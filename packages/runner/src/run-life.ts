@@ -259,6 +259,8 @@ export class RunLife {
     const { exitCode, reason } = await agent.process.exited
     const stopped = this.endingOfStop(false)
     if (stopped) return stopped
+    const lost = this.session.sandbox?.failure
+    if (lost) return endingOfError(lost)
     const stderr = this.lastStderr.trim()
     const stats = await this.session.sandbox?.stats().catch(() => undefined)
     const memoryPeakBytes = stats && stats.oomKills > killsBefore ? stats.memoryPeakBytes : undefined

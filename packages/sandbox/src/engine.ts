@@ -1,4 +1,4 @@
-import type { Resources } from '@vm0/contract'
+import type { Resources, Vm0Error } from '@vm0/contract'
 
 /** What a sandbox is made of. Paths are the host's. */
 export interface SandboxSpec {
@@ -78,6 +78,8 @@ export interface Sandbox {
    * abort kills the command with its process group. EXEC_FAILED when the sandbox can't run anything.
    */
   exec(options: ExecOptions): AsyncIterable<ExecChunk>
+  /** Why the engine has ended it, once it has: what was not saved is lost. */
+  readonly failure: Vm0Error | undefined
   /** False once its first process has ended, by whatever is inside; what was written can still be saved. */
   alive(): Promise<boolean>
   freeze(): Promise<void>
@@ -100,7 +102,10 @@ export interface EngineOptions {
   /** Where the sandboxes' model requests arrive on the host: the port of the gateway's listener on `gatewayAddress()`. */
   gatewayPort: number
   runtime?: string
-  /** No sandbox is made when the file system of `dataDir` has less room than this. Default 1 GiB. */
+  /**
+   * No sandbox is made when the file system of `dataDir` has less room than this, and with half of it left the sandbox that
+   * grows most is ended. Default 1 GiB.
+   */
   minFreeBytes?: number
 }
 

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, chown, mkdir, readFile, readdir, rm, stat, statfs, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdir, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { toVm0Error, Vm0Error } from '@vm0/contract'
 import { openCgroups } from '../cgroup/cgroup.js'
@@ -8,6 +8,7 @@ import { requirePrograms } from '../host-programs.js'
 import type { EngineOptions, Sandbox, SandboxEngine, SandboxSpec } from '../engine.js'
 import { defaultPath, ociConfig } from './bundle.js'
 import { run } from './commands.js'
+import { DiskGuard, freeBytes } from './disk-guard.js'
 import { readHostAccess, type HostAccess } from './host-access.js'
 import { bindIdmapped, unmount } from './idmap.js'
 import { ImageMounts } from './images.js'
@@ -48,7 +49,7 @@ export async function openOciEngine(options: EngineOptions): Promise<SandboxEngi
   try {
     await engine.open()
   } catch (error) {
-    await reapInstallation(options)
+    await engine.close()
     throw error
   }
   return engine
@@ -85,7 +86,8 @@ class OciEngine implements SandboxEngine {
   private readonly runDirectory: string
   private readonly network: Network
   private readonly images: ImageMounts
-  private readonly sandboxes = new Set<Sandbox>()
+  private readonly sandboxes = new Set<OciSandbox>()
+  private readonly guard: DiskGuard
   private readonly crun: string[]
   /** All that a command has which goes into a sandbox: what is in there can read it until the command has become another. */
   private readonly hostEnvironment: Record<string, string>
@@ -100,6 +102,7 @@ class OciEngine implements SandboxEngine {
   ) {
     this.runDirectory = `/run/vm0/${options.installation}`
     this.cgroupsPath = `/vm0/${options.installation}`
+    this.guard = new DiskGuard(options.dataDir, options.minFreeBytes ?? defaultMinFreeBytes, this.sandboxes)
     this.network = new Network(options.installation, gatewaySlot)
     this.images = new ImageMounts(join(this.runDirectory, 'img'))
     this.hostEnvironment = { PATH: process.env.PATH ?? defaultPath, VM0_INSTALLATION: options.installation }
@@ -210,6 +213,7 @@ class OciEngine implements SandboxEngine {
         recordDirectory: records,
         crun,
         init,
+        upperFile,
         writeback,
         cgroup: this.cgroups.at(cgroupsPath),
         cgroupsPath,
@@ -232,11 +236,11 @@ class OciEngine implements SandboxEngine {
 
   private async requireRoom(): Promise<void> {
     const { dataDir, minFreeBytes = defaultMinFreeBytes } = this.options
-    const { bavail, bsize } = await statfs(dataDir)
-    if (bavail * bsize >= minFreeBytes) return
+    const free = await freeBytes(dataDir)
+    if (free >= minFreeBytes) return
     throw new Vm0Error(
       'HOST_DISK_FULL',
-      `the file system of ${dataDir} has ${mebibytes(bavail * bsize)} MiB free; expected at least ${mebibytes(minFreeBytes)} to start a sandbox`,
+      `the file system of ${dataDir} has ${mebibytes(free)} MiB free; expected at least ${mebibytes(minFreeBytes)} to start a sandbox`,
     )
   }
 
@@ -260,6 +264,7 @@ class OciEngine implements SandboxEngine {
   }
 
   async close(): Promise<void> {
+    await this.guard.close()
     await Promise.all([...this.sandboxes].map((sandbox) => sandbox.close()))
     await this.network.close()
     await reapInstallation(this.options)

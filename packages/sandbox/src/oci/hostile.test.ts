@@ -5,7 +5,8 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { OutputLine, ProcessSpec, Sandbox } from '../engine.js'
-import { python, sh, TestEngine } from './engine.test.fixture.js'
+import { openOciEngine } from '../index.js'
+import { gatewayPort, python, sh, TestEngine } from './engine.test.fixture.js'
 
 const exec = promisify(execFile)
 let host: TestEngine
@@ -232,3 +233,40 @@ free -m | awk '/^Mem/ { print $2 }'
 grep -c ^processor /proc/cpuinfo`
     expect((await sh(sandbox, script)).out).toBe('1\n1 1\n1 1 512 512 true\n512\n1\n')
   }))
+
+test('what the host had no room for is told once the state is to be saved, though nobody inside was told', async () => {
+  const directory = join(host.directory, 'small')
+  await exec('sh', [
+    '-c',
+    'truncate -s 200M $0.img && mkfs.ext4 -q -F -m 0 $0.img && mkdir $0 && mount -o loop $0.img $0',
+    directory,
+  ])
+  const installation = `${host.installation.slice(0, 7)}s`
+  const engine = await openOciEngine({
+    installation,
+    dataDir: directory,
+    gatewayPort: gatewayPort + 1,
+    minFreeBytes: 0,
+  })
+  try {
+    const sandbox = await engine.create({
+      id: `${installation}x`,
+      templateImage: host.templateImage,
+      layers: [],
+      resources: { memoryMiB: 512, cpus: 1, diskMiB: 1024, processes: 64 },
+      platformMounts: [],
+    })
+    await sandbox.withUpperView(async () => undefined)
+    expect((await sh(sandbox, 'yes | head -c 400M >/workspace/big && sync && echo all is well')).out).toBe(
+      'all is well\n',
+    )
+    await sandbox.freeze()
+    for (let tries = 0; tries < 2; tries++)
+      await expect(sandbox.withUpperView(async () => undefined)).rejects.toMatchObject({ code: 'HOST_DISK_FULL' })
+    await sandbox.thaw()
+    await sandbox.close()
+  } finally {
+    await engine.close()
+    await exec('umount', ['-l', directory])
+  }
+})

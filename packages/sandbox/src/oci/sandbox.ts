@@ -8,6 +8,7 @@ import { Vm0Error } from '@vm0/contract'
 import { type Cgroup } from '../cgroup/cgroup.js'
 import type { ExecChunk, ExecOptions, MonitoredProcess, ProcessSpec, Sandbox, SandboxStats } from '../engine.js'
 import { defaultPath, processBlock, commandOomScore } from './bundle.js'
+import type { Guarded } from './disk-guard.js'
 import { outputOf } from './exec-output.js'
 import { bindIdmapped, unmount } from './idmap.js'
 import { isSameProcess, killInside, type ProcessIdentity } from './processes.js'
@@ -25,6 +26,7 @@ export interface OciSandboxParts {
   recordDirectory: string
   crun: readonly string[]
   init: ProcessIdentity
+  upperFile: string
   writeback: Writeback
   cgroup: Cgroup
   /** As in the OCI configuration. */
@@ -35,7 +37,8 @@ export interface OciSandboxParts {
   teardown(): Promise<void>
 }
 
-export class OciSandbox implements Sandbox {
+export class OciSandbox implements Sandbox, Guarded {
+  failure: Vm0Error | undefined
   readonly id: string
   readonly address: string
   readonly gatewayUrl = `http://${gatewayInside}`
@@ -45,6 +48,15 @@ export class OciSandbox implements Sandbox {
   constructor(private readonly parts: OciSandboxParts) {
     this.id = parts.id
     this.address = parts.slot.sandboxAddress
+  }
+
+  get upperFile(): string {
+    return this.parts.upperFile
+  }
+
+  fail(reason: Vm0Error): Promise<void> {
+    this.failure ??= reason
+    return this.close()
   }
 
   async spawn(spec: ProcessSpec): Promise<MonitoredProcess> {
@@ -121,11 +133,13 @@ export class OciSandbox implements Sandbox {
     return isSameProcess(this.parts.init)
   }
 
-  freeze(): Promise<void> {
-    return this.parts.cgroup.freeze()
+  async freeze(): Promise<void> {
+    if (this.failure) throw this.failure
+    await this.parts.cgroup.freeze()
   }
-  thaw(): Promise<void> {
-    return this.parts.cgroup.thaw()
+
+  async thaw(): Promise<void> {
+    if (!this.closing) await this.parts.cgroup.thaw()
   }
 
   async stats(): Promise<SandboxStats> {
@@ -138,6 +152,7 @@ export class OciSandbox implements Sandbox {
   }
 
   async withUpperView<T>(use: (directory: string) => Promise<T>): Promise<T> {
+    if (this.failure) throw this.failure
     const view = join(this.parts.runDirectory, `view-${randomBytes(4).toString('hex')}`)
     await bindIdmapped(join(this.parts.runDirectory, 'u', 'upper'), view, {
       from: this.parts.slot.uidBase,
@@ -146,6 +161,7 @@ export class OciSandbox implements Sandbox {
     })
     try {
       const result = await use(view)
+      if (this.failure) throw this.failure
       if (await this.parts.writeback.complete()) return result
       throw new Vm0Error(
         'HOST_DISK_FULL',
