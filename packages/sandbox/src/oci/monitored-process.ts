@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { constants, existsSync, openSync, readFileSync, watch } from 'node:fs'
-import { mkdir, open, readFile, writeFile, type FileHandle } from 'node:fs/promises'
+import { mkdir, open, readFile, stat, writeFile, type FileHandle } from 'node:fs/promises'
 import { Socket } from 'node:net'
 import { join } from 'node:path'
 import { Vm0Error } from '@vm0/contract'
@@ -98,7 +98,8 @@ class Monitored implements MonitoredProcess {
     this.exited = exitWritten.then(async () => {
       this.stdin.destroy()
       const status = await readFile(join(directory, 'exit'), 'utf8').catch(() => '')
-      return { exitCode: status ? Number(status) : 137, reason: this.overLimit ? 'output_limit' : 'exit' } as const
+      const overLimit = this.overLimit || (await this.recordIsFull())
+      return { exitCode: status ? Number(status) : 137, reason: overLimit ? 'output_limit' : 'exit' } as const
     })
     this.recordClosed = exitWritten.then(async () => {
       let timer: NodeJS.Timeout | undefined
@@ -110,6 +111,13 @@ class Monitored implements MonitoredProcess {
       ])
       clearTimeout(timer)
     })
+  }
+
+  /** The process may have ended of a full record before anybody has read it to there. */
+  private async recordIsFull(): Promise<boolean> {
+    const records = ['out', 'err'].map((stream) => stat(join(this.directory, stream, 'current')))
+    const sizes = (await Promise.allSettled(records)).map((each) => (each.status === 'fulfilled' ? each.value.size : 0))
+    return sizes.some((size) => size >= blocksOf(this.spec) * 512)
   }
 
   write(line: string): Promise<void> {
