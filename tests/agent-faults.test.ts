@@ -1,4 +1,4 @@
-import { chmod, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
+import { chmod, copyFile, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
@@ -18,6 +18,8 @@ const script = {
     },
   ],
 }
+/** A flag of the agent's start: the process that lives can't take it. */
+const anotherProcess = { systemPrompt: { append: 'Be brief.' } }
 const realCache = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'vm0')
 let cache: string
 let releases: string
@@ -46,8 +48,14 @@ async function endOf(run: Run): Promise<EventOf<'run.finished'>> {
   return last
 }
 
-async function breakRelease(binary: string | undefined): Promise<void> {
+/** The record that an install writes last. */
+async function makeRelease(): Promise<void> {
   await mkdir(join(releases, '99.0.0'))
+  await writeFile(join(releases, '99.0.0/release.json'), `${JSON.stringify({ version: '99.0.0' })}\n`)
+}
+
+async function breakRelease(binary: string | undefined): Promise<void> {
+  await makeRelease()
   if (binary === undefined) return
   await writeFile(join(releases, '99.0.0/claude'), binary)
   await chmod(join(releases, '99.0.0/claude'), 0o755)
@@ -84,7 +92,7 @@ test.each<[string, string | undefined, string, string, RegExp]>([
     const session = await platform.client.sessions.create()
     expect((await session.run('work')).outcome).toBe('succeeded')
     await breakRelease(binary)
-    const { outcome, reason: found, error } = await endOf(session.run({ prompt: 'work', model: 'another' }))
+    const { outcome, reason: found, error } = await endOf(session.run({ prompt: 'work', ...anotherProcess }))
     expect([outcome, found, error?.code]).toEqual(['died', reason, code])
     expect(error?.message).toMatch(told)
     expect(error?.hint).toContain('details.stderr')
@@ -100,8 +108,9 @@ test('a release that was installed while a session was in use is used by its nex
   await session.run('work')
   // A new release: the one that is there, under a later number. The sandbox that lives doesn't have it mounted.
   const [version] = (await readdir(releases)).toSorted()
-  await symlink(join(realCache, 'agents/claude-code', version as string), join(releases, '99.0.0'))
-  const run = session.run({ prompt: 'work', model: 'another' }) // not the process that lives
+  await makeRelease()
+  await copyFile(join(realCache, 'agents/claude-code', version as string, 'claude'), join(releases, '99.0.0/claude'))
+  const run = session.run({ prompt: 'work', ...anotherProcess })
   expect((await run).outcome).toBe('succeeded')
   const versions: string[] = []
   for await (const event of run.events()) if (event.type === 'sandbox.ready') versions.push(event.agentVersion)
@@ -116,7 +125,7 @@ test('without any release a run says how to get one', async () => {
   const good = await readdir(releases)
   for (const version of good) await rm(join(releases, version))
   try {
-    const { outcome, error } = await endOf(session.run({ prompt: 'work', model: 'another' }))
+    const { outcome, error } = await endOf(session.run({ prompt: 'work', ...anotherProcess }))
     expect([outcome, error?.code]).toEqual(['failed', 'AGENT_RELEASE_MISSING'])
     expect(error?.hint).toContain('vm0 frameworks install')
   } finally {

@@ -17,7 +17,7 @@ export function tellProblems(app: FastifyInstance, onError?: (error: unknown) =>
   })
   app.setErrorHandler(async (thrown: FastifyError, request, reply) => {
     const error = asVm0Error(thrown)
-    if (error.code === 'REQUEST_TOO_LARGE') await swallowRest(request.raw)
+    await swallowRest(request.raw)
     if (error.code === 'INTERNAL') onError?.(thrown)
     return send(error, request, reply)
   })

@@ -4,7 +4,9 @@ import type { App, Parts } from '../create-server.js'
 
 /** Installing an agent release takes as long as its download: the answer is NDJSON, a line for each step. */
 export function frameworkRoutes(app: App, { options }: Parts): void {
-  app.post('/frameworks', { schema: { body: installFrameworkSchema } }, async (request, reply) => {
+  // What is installed is installed for every project.
+  const config = { scope: 'installation' as const }
+  app.post('/frameworks', { schema: { body: installFrameworkSchema }, config }, async (request, reply) => {
     const { name, version } = request.body
     const known = (await options.frameworks()).map((framework) => framework.name)
     if (!known.includes(name))
