@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { access, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { availableParallelism, totalmem } from 'node:os'
 import { dirname, join } from 'node:path'
-import { openBlobDirectory, openDatabase, openEventLog, openSecrets } from '@vm0/backends'
+import { openDatabase, openEventLog, openSecrets } from '@vm0/backends'
 import { openCheckpointStore } from '@vm0/checkpoints'
 import { toVm0Error, Vm0Error } from '@vm0/contract'
 import { defaultReleases, drivers, findDriver, openReleaseStore } from '@vm0/frameworks'
@@ -13,6 +13,7 @@ import { createServer, type Server } from '@vm0/server'
 import { quickstartScript, startScriptedModel } from '@vm0/testkit'
 import { pino } from 'pino'
 import { lockDataDir } from './data-lock.js'
+import { openObjectStore } from './object-store.js'
 import { cacheDir, configFile } from './paths.js'
 
 /** Its address is the installation's own, so that the port can't be taken. */
@@ -61,7 +62,8 @@ export async function startDaemon({
     undo.push(() => database.close())
     const secrets = await openSecrets(join(dataDir, 'keys', 'master.json'))
     const eventLog = openEventLog(join(dataDir, 'events'))
-    const blobs = await openBlobDirectory(join(dataDir, 'objects'))
+    const { blobs, packed, close } = await openObjectStore(dataDir, secrets)
+    undo.push(close)
     const scratch = join(dataDir, 'scratch')
     const templateImage = async (digest: string): Promise<string> => {
       const image = join(cacheDir, 'templates', `${digest.slice('sha256:'.length)}.erofs`)
@@ -73,6 +75,7 @@ export async function startDaemon({
     const checkpoints = await openCheckpointStore({
       blobs,
       scratch,
+      ...(packed ? { packed } : {}),
       templateImage,
       onError: (error) => logger.error({ error }, 'a chain of layers could not be squashed'),
     })
