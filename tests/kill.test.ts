@@ -16,7 +16,8 @@ const accepted = new Set<string>()
 let oldSession: string
 
 beforeAll(async () => {
-  platform = await TestPlatform.start([workScript])
+  // What is on the host must be what the runs left: no sandbox waits warm.
+  platform = await TestPlatform.start([workScript], {}, { args: ['--warm', '0'] })
   const run = platform.client.run({ prompt: 'append a line' })
   await run
   oldSession = run.session.id

@@ -4,6 +4,7 @@ import { availableParallelism, release, totalmem } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { openBlobDirectory } from '@vm0/backends'
 import { openCheckpointStore, type CheckpointManifest, type SavedCheckpoint } from '@vm0/checkpoints'
+import { measureRemote } from './remote.js'
 import { diskUse, peakMemoryMiB, resetPeakMemory, timed, Workbench } from './workbench.js'
 
 /** Saving and restoring one tree by checkpoints, restic and `tar | zstd`, in one run, in turn after every change. */
@@ -79,6 +80,7 @@ try {
     })
   }
   const peak = await peakMemoryMiB()
+  const remote = await measureRemote(bench, manifest)
   const figure = (key: keyof (typeof increments)[number]): number =>
     median(increments.map((each) => each[key]).filter((value) => !Number.isNaN(value)))
 
@@ -160,6 +162,23 @@ try {
   )
   row(`MB stored, after ${rounds} rounds (restic: 5)`, mb(use.vm0), mb(use.restic), '–', '–', '–')
   row('MB of one incremental layer, p50', mb(figure('bytes')), '–', '–', '–', '–')
+  row(
+    'first save to an S3 server, compressed and sealed',
+    ms(remote.saveMs),
+    ms(firstRestic),
+    '–',
+    (remote.saveMs / firstRestic).toFixed(2),
+    '–',
+  )
+  row(
+    'restore from it, nothing cached',
+    ms(remote.restoreMs),
+    ms(restoreRestic),
+    '–',
+    (remote.restoreMs / restoreRestic).toFixed(2),
+    '≤ 0.5',
+  )
+  row('MB stored there', mb(remote.storedBytes), '–', '–', '–', '–')
   console.log()
   row('ms, caches warm', `VM0, ${images.length} layers`, 'plain folder', 'ratio', 'bar')
   row('---', '---', '---', '---', '---')

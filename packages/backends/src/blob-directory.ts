@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { copyFile, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { copyFile, mkdir, open, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises'
+import { dirname, join, relative } from 'node:path'
 import { Vm0Error } from '@vm0/contract'
 import { syncPath } from './durable.js'
 import type { BlobPort } from './ports.js'
@@ -24,6 +24,16 @@ export async function openBlobDirectory(directory: string): Promise<BlobPort> {
       () => true,
       () => false,
     )
+  /** Whether it exists; then it counts as written now, so that nobody who collects what is old takes it from under its new user. */
+  const renew = async (name: string): Promise<boolean> => {
+    try {
+      await utimes(place(name), new Date(), new Date())
+      return true
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+      return false
+    }
+  }
   const publish = async (temporary: string, name: string): Promise<void> => {
     await syncPath(temporary)
     const target = place(name)
@@ -36,7 +46,7 @@ export async function openBlobDirectory(directory: string): Promise<BlobPort> {
   return {
     has,
     async putFile(name, path) {
-      if (await has(name)) return
+      if (await renew(name)) return
       const temporary = join(incoming, randomBytes(8).toString('hex'))
       try {
         await rename(path, temporary).catch(async (error: NodeJS.ErrnoException) => {
@@ -49,7 +59,7 @@ export async function openBlobDirectory(directory: string): Promise<BlobPort> {
       }
     },
     async put(name, content) {
-      if (await has(name)) return
+      if (await renew(name)) return
       const temporary = join(incoming, randomBytes(8).toString('hex'))
       try {
         const file = await open(temporary, 'wx', 0o600)
@@ -70,5 +80,17 @@ export async function openBlobDirectory(directory: string): Promise<BlobPort> {
     },
     localPath: async (name) => ((await has(name)) ? place(name) : undefined),
     remove: (name) => rm(place(name), { force: true }),
+    async *list(folder) {
+      const root = place(folder.replace(/\/$/, ''))
+      const entries = await readdir(root, { recursive: true, withFileTypes: true }).catch((error: unknown) => {
+        if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
+        throw error
+      })
+      for (const entry of entries) {
+        const path = join(entry.parentPath, entry.name)
+        const found = entry.isFile() ? await stat(path).catch(() => undefined) : undefined
+        if (found) yield { name: relative(directory, path), sizeBytes: found.size, writtenMs: found.mtimeMs }
+      }
+    },
   }
 }

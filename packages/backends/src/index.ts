@@ -1,10 +1,20 @@
 export { openBlobDirectory } from './blob-directory.js'
+export { openBlobS3, type BlobS3Options } from './blob-s3.js'
 export { openDatabase, type Database, type DatabaseOptions } from './database.js'
 export { syncPath, writeDurable } from './durable.js'
 export { openEventLog } from './event-log.js'
 export { claimInstallation, holdDatabase } from './installation.js'
 export { openFileCache, type FileCache, type FileCacheOptions } from './file-cache.js'
-export type { BlobPort, DerivedKeys, EventLog, EventScope, EventWriter, ReadOptions, SecretsPort } from './ports.js'
+export type {
+  BlobPort,
+  DerivedKeys,
+  EventLog,
+  EventScope,
+  EventWriter,
+  ReadOptions,
+  SecretsPort,
+  StoredObject,
+} from './ports.js'
 export { isConnectionLost, overLostConnections } from './reconnect.js'
 export type { Schema } from './schema.js'
 export { openSecrets } from './secrets.js'

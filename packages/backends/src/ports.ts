@@ -17,7 +17,7 @@ export interface DerivedKeys {
 
 /** Immutable objects by name (`layers/sha256-…`, `uploads/<project>/sha256-…`). */
 export interface BlobPort {
-  /** Durable on return (fsync of file and folder); an object that exists already is left as it is. */
+  /** Durable on return; may take the file over. An object that exists already stays as it is, and counts as written now. */
   putFile(name: string, path: string): Promise<void>
   put(name: string, content: Uint8Array): Promise<void>
   get(name: string): Promise<Uint8Array>
@@ -27,6 +27,15 @@ export interface BlobPort {
   remove(name: string): Promise<void>
   /** The object's bytes as they come; rejects or throws where it doesn't exist. */
   read(name: string): Promise<AsyncIterable<Uint8Array>>
+  /** Every object whose name begins with a folder (`layers/`), in no order. */
+  list(folder: string): AsyncIterable<StoredObject>
+}
+
+export interface StoredObject {
+  name: string
+  sizeBytes: number
+  /** When it was written, or written again, in milliseconds since 1970: by the store's clock. */
+  writtenMs: number
 }
 
 export interface EventScope {

@@ -157,7 +157,7 @@ export class OverlayFixture {
   }
 
   private async mountLayers(layers: readonly LayerReference[]): Promise<string[]> {
-    const images = await this.store.layerImages({ layers } as CheckpointManifest)
+    const images = await this.store.layerImages({ projectId: 'default', layers } as CheckpointManifest)
     return Promise.all(
       images.map((image) => {
         const at = join(this.directory, `l${this.serial++}`)

@@ -202,6 +202,12 @@ export const errorTable = {
     retryable: false,
     hint: 'A stored layer does not match its digest: restore it from a backup of the store.',
   },
+  STORE_UNREACHABLE: {
+    status: 503,
+    exit: 6,
+    retryable: true,
+    hint: 'Check the address and the credentials of the object store; what was saved in it is not touched.',
+  },
   WORKSPACE_INVALID: {
     status: 400,
     exit: 2,

@@ -2,15 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { access, mkdir, readFile, rm } from 'node:fs/promises'
 import { availableParallelism, hostname, totalmem } from 'node:os'
 import { join } from 'node:path'
-import {
-  claimInstallation,
-  holdDatabase,
-  openBlobDirectory,
-  openDatabase,
-  openEventLog,
-  openSecrets,
-  writeDurable,
-} from '@vm0/backends'
+import { claimInstallation, holdDatabase, openDatabase, openEventLog, openSecrets, writeDurable } from '@vm0/backends'
 import { openCheckpointStore } from '@vm0/checkpoints'
 import { toVm0Error, Vm0Error } from '@vm0/contract'
 import { defaultReleases, drivers, findDriver, openReleaseStore } from '@vm0/frameworks'
@@ -22,6 +14,7 @@ import { examplesScript, quickstartScript, startScriptedModel } from '@vm0/testk
 import { pino } from 'pino'
 import { lockDataDir, lockInstallation } from './data-lock.js'
 import { limitsFrom } from './limits.js'
+import { openObjectStore } from './object-store.js'
 import { cacheDir, configFile } from './paths.js'
 
 /** Its address is the installation's own, so that the port can't be taken. */
@@ -90,7 +83,9 @@ export async function startDaemon(
     if (process.env.DATABASE_URL) undo.push(await holdDatabase(process.env.DATABASE_URL))
     const secrets = await openSecrets(join(dataDir, 'keys', 'master.json'))
     const eventLog = openEventLog(join(dataDir, 'events'))
-    const blobs = await openBlobDirectory(join(dataDir, 'objects'))
+    const objects = await openObjectStore(dataDir, secrets)
+    const { blobs, packed } = objects
+    undo.push(() => objects.close())
     const scratch = join(dataDir, 'scratch')
     const templateImage = async (digest: string): Promise<string> => {
       const image = join(cacheDir, 'templates', `${digest.slice('sha256:'.length)}.erofs`)
@@ -102,6 +97,7 @@ export async function startDaemon(
     const checkpoints = await openCheckpointStore({
       blobs,
       scratch,
+      ...(packed ? { packed } : {}),
       templateImage,
       onError: (error) => logger.error({ error }, 'a chain of layers could not be squashed'),
     })

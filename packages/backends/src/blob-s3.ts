@@ -1,0 +1,177 @@
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { readFile, stat, writeFile } from 'node:fs/promises'
+import { pipeline } from 'node:stream/promises'
+import type { GetObjectCommandOutput, S3Client } from '@aws-sdk/client-s3'
+import { toVm0Error, Vm0Error } from '@vm0/contract'
+import type { FileCache } from './file-cache.js'
+import type { BlobPort } from './ports.js'
+
+export interface BlobS3Options {
+  bucket: string
+  /** Before every name, such as `vm0/`. */
+  prefix?: string
+  /** Address of an S3-compatible server; without, Amazon's by region. */
+  endpoint?: string
+  region?: string
+  /** Without, as the AWS tools find them (environment, profile, role of the machine). */
+  credentials?: { accessKeyId: string; secretAccessKey: string }
+  /** Where objects lie that somebody asked a local path of. */
+  cache: FileCache
+  /** Memory of one upload: so many parts of so many bytes. */
+  partBytes?: number
+  parallelParts?: number
+  /** Tries of each request, with growing pauses between them: 10 last about a minute. */
+  attempts?: number
+  /** A connection on which nothing moves for so long is given up. */
+  stalledMs?: number
+}
+
+/** Objects in any S3-compatible store. Each is written whole or not at all: a broken multipart upload is aborted. */
+export async function openBlobS3(options: BlobS3Options): Promise<BlobPort & { close(): void }> {
+  const {
+    bucket,
+    prefix = '',
+    cache,
+    partBytes = 8 * 1024 ** 2,
+    parallelParts = 4,
+    attempts = 10,
+    stalledMs = 30_000,
+  } = options
+  // Only who has such a store pays for loading its client.
+  const s3 = await import('@aws-sdk/client-s3')
+  const { Upload } = await import('@aws-sdk/lib-storage')
+  const client: S3Client = new s3.S3Client({
+    region: options.region ?? 'us-east-1',
+    maxAttempts: attempts,
+    requestHandler: {
+      connectionTimeout: 5_000,
+      socketTimeout: stalledMs,
+      requestTimeout: stalledMs * 4,
+      throwOnRequestTimeout: true,
+      httpsAgent: { maxSockets: 32 },
+    },
+    // Bodies go as they are: some servers store the chunks that a trailing checksum needs as content.
+    requestChecksumCalculation: 'WHEN_REQUIRED',
+    responseChecksumValidation: 'WHEN_REQUIRED',
+    ...(options.endpoint ? { endpoint: options.endpoint, forcePathStyle: true } : {}),
+    ...(options.credentials ? { credentials: options.credentials } : {}),
+  })
+  const bucketName = `the bucket ${bucket}`
+  const at = (name: string) => ({ Bucket: bucket, Key: prefix + name })
+
+  /** Failures of the store under one code; the object's name goes with it. */
+  async function reach<T>(name: string, request: () => Promise<T>): Promise<T> {
+    try {
+      return await request()
+    } catch (cause) {
+      if (name !== bucketName && isMissing(cause)) throw cause
+      const { message } = toVm0Error(cause)
+      throw new Vm0Error('STORE_UNREACHABLE', `the object store did not serve ${name}: ${message}`, { cause })
+    }
+  }
+
+  const fetchObject = (
+    name: string,
+    range?: { from: number; etag: string | undefined },
+  ): Promise<GetObjectCommandOutput> =>
+    client.send(
+      new s3.GetObjectCommand({
+        ...at(name),
+        ...(range ? { Range: `bytes=${range.from}-`, IfMatch: range.etag } : {}),
+      }),
+    )
+
+  /** The content; where the connection breaks, the rest is asked for again. */
+  async function* content(name: string, first: GetObjectCommandOutput): AsyncGenerator<Uint8Array> {
+    const total = first.ContentLength ?? 0
+    let done = 0
+    let response = first
+    for (let attempt = 1; ; attempt++) {
+      try {
+        for await (const chunk of response.Body as AsyncIterable<Uint8Array>) {
+          done += chunk.length
+          yield chunk
+        }
+        if (done >= total) return
+        throw new Error(`the answer ended after ${done} of ${total} bytes`)
+      } catch (error) {
+        if (attempt >= attempts) throw error
+        response = await fetchObject(name, { from: done, etag: first.ETag })
+      }
+    }
+  }
+
+  const blobs: BlobPort = {
+    async put(name, body) {
+      await reach(name, () => client.send(new s3.PutObjectCommand({ ...at(name), Body: body })))
+    },
+
+    async putFile(name, path) {
+      const { size } = await stat(path)
+      if (size <= partBytes) return blobs.put(name, await readFile(path))
+      const body = createReadStream(path, { highWaterMark: 1024 ** 2 })
+      const params = { ...at(name), Body: body }
+      try {
+        const upload = new Upload({ client, params, partSize: partBytes, queueSize: parallelParts })
+        await reach(name, () => upload.done())
+      } finally {
+        body.destroy()
+      }
+    },
+
+    async get(name) {
+      const parts: Uint8Array[] = []
+      for await (const part of await blobs.read(name)) parts.push(part)
+      return Buffer.concat(parts)
+    },
+
+    async read(name) {
+      const first = await reach(name, () => fetchObject(name))
+      return content(name, first)
+    },
+
+    async has(name) {
+      try {
+        await reach(name, () => client.send(new s3.HeadObjectCommand(at(name))))
+        return true
+      } catch (error) {
+        if (isMissing(error)) return false
+        throw error
+      }
+    },
+
+    async localPath(name) {
+      if (!(await blobs.has(name))) return undefined
+      const cached = createHash('sha256').update(name).digest('hex')
+      return cache.fill(cached, async (path) => {
+        await pipeline(await blobs.read(name), (source) => writeFile(path, source, { mode: 0o600 }))
+      })
+    },
+
+    async remove(name) {
+      await reach(name, () => client.send(new s3.DeleteObjectCommand(at(name))))
+    },
+
+    async *list(folder) {
+      let token: string | undefined
+      do {
+        const request = { Bucket: bucket, Prefix: prefix + folder, ContinuationToken: token }
+        const page = await reach(folder, () => client.send(new s3.ListObjectsV2Command(request)))
+        for (const { Key = '', Size = 0, LastModified } of page.Contents ?? [])
+          yield { name: Key.slice(prefix.length), sizeBytes: Size, writtenMs: LastModified?.getTime() ?? 0 }
+        token = page.NextContinuationToken
+      } while (token)
+    },
+  }
+  await reach(bucketName, () => client.send(new s3.HeadBucketCommand({ Bucket: bucket }))).catch((error: unknown) => {
+    client.destroy()
+    throw error
+  })
+  return { ...blobs, close: () => client.destroy() }
+}
+
+function isMissing(error: unknown): boolean {
+  const { name } = error as { name?: string }
+  return name === 'NotFound' || name === 'NoSuchKey'
+}
