@@ -1,6 +1,6 @@
 import { on } from 'node:events'
-import { createRequire } from 'node:module'
 import { Worker } from 'node:worker_threads'
+import { workerFile } from '../worker-file.js'
 import type { CaptureMessage, CapturedLayer, CaptureTask } from './messages.js'
 
 export type { CapturedLayer } from './messages.js'
@@ -16,7 +16,7 @@ export async function captureUpper(
   task: CaptureTask,
   whileFrozen: (capture: () => Promise<void>) => Promise<void>,
 ): Promise<CapturedLayer | null> {
-  const worker = new Worker(createRequire(import.meta.url).resolve('#capture-worker'), {
+  const worker = new Worker(workerFile(import.meta.url), {
     workerData: task,
     execArgv: [],
     resourceLimits: { stackSizeMb },

@@ -1,14 +1,14 @@
 import { once } from 'node:events'
-import { createRequire } from 'node:module'
 import { Worker } from 'node:worker_threads'
 import type { LayerReference } from '../store.js'
+import { workerFile } from '../worker-file.js'
 import type { SquashTask } from './worker.js'
 
 export { chooseSquash } from './choose.js'
 
 /** Makes one layer of several, in a thread of low priority; an abort ends it. */
 export async function squashLayers(task: SquashTask, signal?: AbortSignal): Promise<LayerReference> {
-  const worker = new Worker(createRequire(import.meta.url).resolve('#squash-worker'), {
+  const worker = new Worker(workerFile(import.meta.url), {
     workerData: task,
     execArgv: [],
     resourceLimits: { stackSizeMb: 64 },
