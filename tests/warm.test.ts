@@ -15,7 +15,7 @@ import { TestPlatform } from './support/platform.js'
 const inspection = [
   'env | grep -vE "^(TRACEPARENT|CLAUDE_CODE_SESSION_ID|PWD|OLDPWD|_)=" | sort',
   'sed -E "s/^[0-9]+ [0-9]+ [0-9]+:[0-9]+//" /proc/self/mountinfo | cut -d" " -f3,4 | sort',
-  'find / -xdev -mmin -120 -not -path "/proc/*" -not -path "/sys/*" -not -path "/tmp/claude-0/*" -printf "%p %y %m %U:%G\\n" | sort',
+  'find / -xdev -mmin -120 -not -path "/proc/*" -not -path "/sys/*" -not -path "/tmp/claude-0/*" -printf "%p %y %m %U:%G\\n" 2>/dev/null | sort',
   'git -C /workspace status 2>&1; ls -la /workspace | tail -n +4; ps -eo args | grep -v -e "ps -eo" -e "ba*sh" -e sort -e "grep" | sort',
 ].join('; ')
 
