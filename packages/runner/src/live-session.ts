@@ -47,19 +47,20 @@ export class LiveSession {
     private readonly store: RunnerStore,
   ) {}
 
-  /** The session's sandbox: the one that lives, or a new one made of the head's layers. */
+  /** The session's sandbox: the one that lives, or a new one made of the head's layers. The signal ends the unpacking. */
   async ready(
     resources: Resources | undefined,
+    signal?: AbortSignal,
   ): Promise<{ sandbox: Sandbox; how: 'cold' | 'session'; durationMs: number }> {
     const { sandbox, opening } = this
     if (sandbox && !opening && (await sandbox.alive())) return { sandbox, how: 'session', durationMs: 0 }
-    return this.renew(resources)
+    return this.renew(resources, signal)
   }
 
   /** A new sandbox. What the one before still holds is saved first: it has ended by itself, or nothing can be started in it. */
-  async renew(resources: Resources | undefined) {
+  async renew(resources: Resources | undefined, signal?: AbortSignal) {
     this.opening ??= this.saveAndRelease()
-      .then(() => this.open(resources))
+      .then(() => this.open(resources, signal))
       .finally(() => (this.opening = undefined))
     return this.opening
   }
@@ -81,7 +82,7 @@ export class LiveSession {
     await this.release()
   }
 
-  private async open(resources: Resources | undefined) {
+  private async open(resources: Resources | undefined, signal: AbortSignal | undefined) {
     const startedMs = performance.now()
     const state = await this.store.session(this.ref)
     if (!state) throw new Vm0Error('SESSION_DELETED', `session ${this.ref.sessionId} does not exist any more`)
@@ -110,7 +111,7 @@ export class LiveSession {
       this.savedLayer = manifest?.layers.at(-1)?.digest
       this.conversation = manifest?.conversation ?? null
       this.agentSessionId = state.agentSessionId
-      if (!state.head && state.workspaceUpload) await this.unpack(sandbox, state.workspaceUpload)
+      if (!state.head && state.workspaceUpload) await this.unpack(sandbox, state.workspaceUpload, signal)
     } catch (error) {
       this.unregister?.()
       await sandbox.close()
@@ -148,10 +149,13 @@ export class LiveSession {
       }),
       65_536,
     )
+    const said = result.stderr.trim()
+    if (/No space left/.test(said))
+      throw new Vm0Error('SANDBOX_DISK_FULL', "the workspace upload does not fit on the session's disk")
     if (result.exitCode !== 0)
       throw new Vm0Error(
         'WORKSPACE_INVALID',
-        `the workspace upload could not be unpacked: ${result.stderr.trim() || `tar ended with ${result.exitCode}`}`,
+        `the workspace upload could not be unpacked: ${said.slice(0, 1000) || `tar ended with ${result.exitCode}`}`,
       )
     this.dirty = true
   }

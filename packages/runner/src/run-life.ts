@@ -106,7 +106,7 @@ export class RunLife {
 
   private async prepare(spec: CreateRunParsed, driver: FrameworkDriver): Promise<void> {
     this.observeTraffic()
-    const { sandbox, how, durationMs } = await this.session.ready(spec.resources)
+    const { sandbox, how, durationMs } = await this.session.ready(spec.resources, this.stopped.signal)
     this.how = how
     if (spec.workspaceUpload) await this.session.unpack(sandbox, spec.workspaceUpload, this.stopped.signal)
     const state = await this.store.session(this.ref)
