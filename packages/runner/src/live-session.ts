@@ -26,6 +26,8 @@ export interface ReadyRequest {
   /** The session's row, where it was read just now. */
   known?: SessionState | undefined
   takeWarm?: TakeWarm | undefined
+  /** Ends the unpacking of the session's workspace. */
+  signal?: AbortSignal | undefined
 }
 
 /** A session that is in use on this host: its sandbox, its agent process, and what its next checkpoint stands on. */
@@ -94,7 +96,7 @@ export class LiveSession {
     await this.release()
   }
 
-  private async open({ resources, known, takeWarm }: ReadyRequest): Promise<ReadySandbox> {
+  private async open({ resources, known, takeWarm, signal }: ReadyRequest): Promise<ReadySandbox> {
     const state = known ?? (await this.store.session(this.ref))
     if (!state) throw new Vm0Error('SESSION_DELETED', `session ${this.ref.sessionId} does not exist any more`)
     const wanted = { ...defaultResources, ...state.resources, ...dropUndefined(resources) }
@@ -116,7 +118,7 @@ export class LiveSession {
       this.savedLayer = manifest?.layers.at(-1)?.digest
       this.conversation = manifest?.conversation ?? null
       this.agentSessionId = state.agentSessionId
-      if (!state.head && state.workspaceUpload) await this.unpack(sandbox, state.workspaceUpload)
+      if (!state.head && state.workspaceUpload) await this.unpack(sandbox, state.workspaceUpload, signal)
     } catch (error) {
       this.unregister?.()
       this.agent = undefined
@@ -159,10 +161,13 @@ export class LiveSession {
       }),
       65_536,
     )
+    const said = result.stderr.trim()
+    if (/No space left/.test(said))
+      throw new Vm0Error('SANDBOX_DISK_FULL', "the workspace upload does not fit on the session's disk")
     if (result.exitCode !== 0)
       throw new Vm0Error(
         'WORKSPACE_INVALID',
-        `the workspace upload could not be unpacked: ${result.stderr.trim() || `tar ended with ${result.exitCode}`}`,
+        `the workspace upload could not be unpacked: ${said.slice(0, 1000) || `tar ended with ${result.exitCode}`}`,
       )
     this.dirty = true
     this.filesChanged = true

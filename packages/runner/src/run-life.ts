@@ -147,6 +147,7 @@ export class RunLife {
       resources: spec.resources,
       known: this.claimed.session,
       takeWarm: (template, resources) => this.pool?.take({ driver, template, resources }),
+      signal: this.stopped.signal,
     })
     this.how = how
     if (spec.workspaceUpload) await this.session.unpack(sandbox, spec.workspaceUpload, this.stopped.signal)

@@ -23,14 +23,17 @@ const maxUnreadBytes = 16 * 1024 ** 2
  * the records, and whoever goes on writing gets SIGPIPE.
  */
 const monitorScript = `
-limit=$1; shift
+limit=$1; in=$2; shift 2
 keep() { ulimit -c 0; ulimit -f "$limit"; exec svlogd -tt -b 65536 "$1"; }
-exec 0<>in
+exec 0<>"$in"
 { { setsid --wait "$@" 2>&3 3>&-; echo $? >exit.tmp; mv exit.tmp exit; } | keep out; } 3>&1 | keep err
 `
 
 export interface StartOptions {
+  /** Where the records are kept. */
   directory: string
+  /** Where the FIFO is made. The process sees this path of the host. */
+  stdinPath: string
   spec: ProcessSpec
   command: readonly string[]
   /** Of the command and of the monitor. */
@@ -41,6 +44,7 @@ export interface StartOptions {
 
 export async function startMonitored({
   directory,
+  stdinPath,
   spec,
   command,
   environment,
@@ -51,8 +55,8 @@ export async function startMonitored({
     await writeFile(join(directory, stream, 'config'), 's0\n') // no rotation: the cap is ours
     await writeFile(join(directory, stream, 'current'), '', { mode: 0o600 })
   }
-  await run('mkfifo', ['-m', '600', join(directory, 'in')])
-  const monitor = spawn('sh', ['-c', monitorScript, 'vm0-monitor', String(blocksOf(spec)), ...command], {
+  await run('mkfifo', ['-m', '600', stdinPath])
+  const monitor = spawn('sh', ['-c', monitorScript, 'vm0-monitor', String(blocksOf(spec)), stdinPath, ...command], {
     cwd: directory,
     stdio: 'ignore',
     detached: true,
@@ -65,7 +69,7 @@ export async function startMonitored({
   })
   // Both ways and without blocking: neither the open nor a write waits for a process that doesn't read.
   const stdin = new Socket({
-    fd: openSync(join(directory, 'in'), constants.O_RDWR | constants.O_NONBLOCK),
+    fd: openSync(stdinPath, constants.O_RDWR | constants.O_NONBLOCK),
     readable: false,
     writable: true,
   })

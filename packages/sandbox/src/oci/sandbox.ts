@@ -67,6 +67,7 @@ export class OciSandbox implements Sandbox, Guarded {
     await this.writeProcess(processFile, spec.args, spec.env, spec.cwd)
     const started = await startMonitored({
       directory,
+      stdinPath: join(this.parts.runDirectory, `${spec.id}.stdin`),
       spec,
       command: this.execCommand(processFile, pidFile),
       environment: this.parts.hostEnvironment,
