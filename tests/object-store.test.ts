@@ -66,6 +66,19 @@ test('an object that is not there is not there, and that is no failure of the st
   await expect(blobs.get(object)).rejects.toMatchObject({ name: 'NoSuchKey' })
 })
 
+test('an object that is renewed or written again is not removed as an old one', async () => {
+  const blobs = await openStore()
+  const object = name()
+  expect(await blobs.renew(object)).toBe(false)
+  await blobs.put(object, Buffer.from('content'))
+  expect(await blobs.renew(object)).toBe(true)
+  expect(await blobs.removeOld(object, Date.now() - 600_000)).toBe(false)
+  expect(Buffer.from(await blobs.get(object)).toString()).toBe('content')
+  expect(await blobs.removeOld(object, Date.now() + 600_000)).toBe(true)
+  expect(await blobs.removeOld(object, Date.now() + 600_000)).toBe(false)
+  expect(await blobs.has(object)).toBe(false)
+})
+
 test('answers of 500 and 503, slow ones and broken connections are tried again', async () => {
   const blobs = await openStore({ stalledMs: 2_000 })
   const content = randomBytes(12_000_000)

@@ -1,16 +1,31 @@
 import { randomBytes } from 'node:crypto'
-import { copyFile, mkdir, open, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises'
+import { copyFile, link, mkdir, open, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import { Vm0Error } from '@vm0/contract'
 import { syncPath } from './durable.js'
 import type { BlobPort } from './ports.js'
 
-/** Objects as files of one folder; writes are atomic (a temporary file, fsync, rename, fsync of the folder). */
-export async function openBlobDirectory(directory: string): Promise<BlobPort> {
-  const incoming = join(directory, '.incoming')
-  await rm(incoming, { recursive: true, force: true })
-  await mkdir(incoming, { recursive: true, mode: 0o700 })
+/** What an upload left behind when its process ended, and nobody can be working on any more. */
+const abandonedMs = 24 * 3_600_000
 
+/** Marks an object that is being collected. */
+const asidePrefix = 'aside-'
+const nameOfAside = (entry: string): string => entry.slice(asidePrefix.length).replaceAll('%', '/')
+
+async function putBack(aside: string, path: string): Promise<void> {
+  try {
+    await link(aside, path)
+  } catch (error) {
+    // Gone: somebody else put it back. There: somebody wrote it anew.
+    if (!['ENOENT', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
+  }
+  await rm(aside, { force: true })
+}
+
+/** Objects as files of one folder; writes are atomic (a temporary file, fsync, rename, fsync of the folder). Several processes may have it open. */
+export async function openBlobDirectory(directory: string, now: () => number = Date.now): Promise<BlobPort> {
+  const incoming = join(directory, '.incoming')
+  await mkdir(incoming, { recursive: true, mode: 0o700 })
   const place = (name: string): string => {
     if (!/^[a-z0-9][A-Za-z0-9._-]*(\/[A-Za-z0-9][A-Za-z0-9._-]*){0,3}$/.test(name))
       throw new Vm0Error(
@@ -19,15 +34,22 @@ export async function openBlobDirectory(directory: string): Promise<BlobPort> {
       )
     return join(directory, name)
   }
+  for (const entry of await readdir(incoming)) {
+    const path = join(incoming, entry)
+    // Its collection was broken off before it was sure that nobody wanted the object.
+    if (entry.startsWith(asidePrefix)) await putBack(path, place(nameOfAside(entry)))
+    const found = await stat(path).catch(() => undefined)
+    if (found && now() - found.ctimeMs > abandonedMs) await rm(path, { force: true })
+  }
   const has = (name: string): Promise<boolean> =>
     stat(place(name)).then(
       () => true,
       () => false,
     )
-  /** Whether it exists; then it counts as written now, so that nobody who collects what is old takes it from under its new user. */
   const renew = async (name: string): Promise<boolean> => {
     try {
-      await utimes(place(name), new Date(), new Date())
+      const time = new Date(now())
+      await utimes(place(name), time, time)
       return true
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
@@ -35,6 +57,8 @@ export async function openBlobDirectory(directory: string): Promise<BlobPort> {
     }
   }
   const publish = async (temporary: string, name: string): Promise<void> => {
+    const time = new Date(now())
+    await utimes(temporary, time, time)
     await syncPath(temporary)
     const target = place(name)
     await mkdir(dirname(target), { recursive: true, mode: 0o700 })
@@ -45,6 +69,7 @@ export async function openBlobDirectory(directory: string): Promise<BlobPort> {
 
   return {
     has,
+    renew,
     async putFile(name, path) {
       if (await renew(name)) return
       const temporary = join(incoming, randomBytes(8).toString('hex'))
@@ -80,6 +105,21 @@ export async function openBlobDirectory(directory: string): Promise<BlobPort> {
     },
     localPath: async (name) => ((await has(name)) ? place(name) : undefined),
     remove: (name) => rm(place(name), { force: true }),
+    async removeOld(name, writtenBeforeMs) {
+      const isOld = (path: string): Promise<boolean> =>
+        stat(path).then(
+          ({ mtimeMs }) => mtimeMs < writtenBeforeMs,
+          () => false,
+        )
+      if (!(await isOld(place(name)))) return false
+      // Taken aside first: who renews it now either did so before, which is seen, or finds it gone and writes it anew.
+      const aside = join(incoming, asidePrefix + name.replaceAll('/', '%'))
+      await rename(place(name), aside).catch(() => undefined)
+      const remove = await isOld(aside)
+      if (remove) await rm(aside, { force: true })
+      else await putBack(aside, place(name))
+      return remove
+    },
     async *list(folder) {
       const root = place(folder.replace(/\/$/, ''))
       const entries = await readdir(root, { recursive: true, withFileTypes: true }).catch((error: unknown) => {

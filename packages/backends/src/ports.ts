@@ -24,7 +24,11 @@ export interface BlobPort {
   /** A local path of the object, or undefined where the object doesn't exist. */
   localPath(name: string): Promise<string | undefined>
   has(name: string): Promise<boolean>
+  /** Whether it exists; if so it counts as written now, and so is safe for a while from who collects what is old. */
+  renew(name: string): Promise<boolean>
   remove(name: string): Promise<void>
+  /** Removes it unless it was written, or renewed, at that time or later; tells whether it did. */
+  removeOld(name: string, writtenBeforeMs: number): Promise<boolean>
   /** The object's bytes as they come; rejects or throws where it doesn't exist. */
   read(name: string): Promise<AsyncIterable<Uint8Array>>
   /** Every object whose name begins with a folder (`layers/`), in no order. */

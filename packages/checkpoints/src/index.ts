@@ -7,3 +7,4 @@ export type {
   SavedCheckpoint,
   SaveRequest,
 } from './store.js'
+export type { Collected, FsckReport, References } from './upkeep/index.js'

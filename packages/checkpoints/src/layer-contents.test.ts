@@ -1,4 +1,5 @@
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import {
   appendFileSync,
@@ -16,6 +17,10 @@ import {
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { InodeTable } from './capture/inode-table.js'
+import { OpenDirectory } from './capture/open-directory.js'
+import { AskedStamps } from './capture/stamps.js'
+import { listDirectory } from './capture/syscalls.js'
 import type { SavedCheckpoint } from './index.js'
 import { describeTree, mapShared, OverlayFixture, setXattr } from './overlay.test.fixture.js'
 
@@ -193,6 +198,44 @@ test('a save that fails half-way changes nothing: the next one has it all', asyn
     code: 'CHECKPOINT_FAILED',
   })
   await expectExact(await overlay.save())
+})
+
+test('a disk that is full in the middle of a save is told; with room again, the next one has it all', async () => {
+  await overlay.stop()
+  const full = join(overlay.directory, 'full')
+  await overlay.mount(full, '-t', 'tmpfs', '-o', 'size=2m', 'tmpfs')
+  await overlay.reopen({ scratch: join(full, 'scratch') })
+  await overlay.start()
+  writeFileSync(at('small'), 'fits')
+  const first = await overlay.save()
+  writeFileSync(at('large'), randomBytes(5_000_000))
+  rmSync(at('small'))
+  await expect(overlay.save()).rejects.toMatchObject({ code: 'CHECKPOINT_FAILED' })
+  await expectRestored(first, ['/small'])
+  execFileSync('mount', ['-o', 'remount,size=100m', full])
+  const second = await overlay.save()
+  await expectExact(second)
+  await expectRestored(second, ['/large'])
+})
+
+async function expectRestored({ manifest }: SavedCheckpoint, names: string[]): Promise<void> {
+  await overlay.withRestored(manifest.layers, (root) =>
+    expect(describeTree(root).map((line) => line.split(' ')[0])).toEqual(names),
+  )
+}
+
+test('the table of inodes tells the same times as asking for each, whatever is going on', async () => {
+  for (let number = 0; number < 300; number++) writeFileSync(at(`file${number}`), 'x'.repeat(number))
+  for (let number = 0; number < 300; number += 3) chmodSync(at(`file${number}`), 0o600)
+  const root = openSync(overlay.upper, 'r')
+  const table = InodeTable.read(root) as InodeTable
+  const asked = new AskedStamps()
+  for (const { name, ino } of listDirectory(root)) {
+    table.load(ino)
+    asked.load(ino, OpenDirectory.root(root), name)
+    expect([table.seconds, table.nanoseconds]).toEqual([asked.seconds, asked.nanoseconds])
+  }
+  closeSync(root)
 })
 
 test('without its index a chain starts again from the layers that the sandbox was mounted from', async () => {

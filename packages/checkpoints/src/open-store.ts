@@ -6,6 +6,7 @@ import { UpperChain } from './layer-chain.js'
 import { PackedLayers, PlainLayers } from './layers/layer-store.js'
 import { BackgroundSquash } from './squash/background-squash.js'
 import type { CheckpointManifest, CheckpointStore } from './store.js'
+import { checkStore, collectGarbage } from './upkeep/index.js'
 
 export interface CheckpointStoreOptions {
   blobs: BlobPort
@@ -55,5 +56,7 @@ export async function openCheckpointStore({
     },
     load,
     layerImages: (manifest) => Promise.all(manifest.layers.map((layer) => layers.image(manifest.projectId, layer))),
+    fsck: (references, { deep }) => checkStore({ layers, load, references, deep }),
+    gc: (references, { graceMs }) => collectGarbage({ blobs, load, references, graceMs }),
   }
 }

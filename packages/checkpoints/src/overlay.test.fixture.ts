@@ -89,12 +89,12 @@ export class OverlayFixture {
   }
 
   /** Mounts the layers over the base with an empty upper: a new sandbox. */
-  async start(layers: readonly LayerReference[] = []): Promise<void> {
+  async start(layers: readonly LayerReference[] = [], features = '^has_journal'): Promise<void> {
     const image = join(this.directory, 'disk.ext4')
     const file = await open(image, 'w')
     await file.truncate(1024 ** 3)
     await file.close()
-    await exec('mkfs.ext4', ['-q', '-F', '-O', '^has_journal', '-E', 'lazy_itable_init=1,nodiscard', image])
+    await exec('mkfs.ext4', ['-q', '-F', '-O', features, '-E', 'lazy_itable_init=1,nodiscard', image])
     const disk = join(this.directory, 'disk')
     await this.mount(disk, '-o', 'loop,nodev,nosuid,noatime', image)
     await mkdir(this.upper)
@@ -166,7 +166,7 @@ export class OverlayFixture {
     )
   }
 
-  private async mount(at: string, ...args: string[]): Promise<void> {
+  async mount(at: string, ...args: string[]): Promise<void> {
     await mkdir(at, { recursive: true })
     await exec('mount', [...args, at])
     this.mounts.push(at)

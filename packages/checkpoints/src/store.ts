@@ -1,3 +1,5 @@
+import type { Collected, FsckReport, References } from './upkeep/index.js'
+
 /** What a checkpoint says of itself; stored as canonical JSON whose sha256 is the checkpoint's id. */
 export interface CheckpointManifest {
   v: 1
@@ -63,4 +65,8 @@ export interface CheckpointStore {
   load(id: string): Promise<CheckpointManifest>
   /** Local paths of the layers' images, verified against their digests (once per process and file identity). */
   layerImages(manifest: CheckpointManifest): Promise<string[]>
+  /** Whether every object of every checkpoint is there, and with `deep` what it should be: every byte is read. */
+  fsck(references: References, options: { deep: boolean }): Promise<FsckReport>
+  /** Removes the objects that nothing refers to and that were not written within the grace time. */
+  gc(references: References, options: { graceMs: number }): Promise<Collected>
 }

@@ -1,9 +1,14 @@
 import { on } from 'node:events'
+import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
+import pLimit from 'p-limit'
 import { workerFile } from '../worker-file.js'
 import type { CaptureMessage, CapturedLayer, CaptureTask } from './messages.js'
 
 export type { CapturedLayer } from './messages.js'
+
+/** Many sessions may be saved at once, as when the platform stops: more threads than processors would only make each freeze longer. */
+const turn = pLimit(Math.max(2, availableParallelism()))
 
 /** Deep trees are walked by functions that call themselves. */
 const stackSizeMb = 64
@@ -12,7 +17,14 @@ const stackSizeMb = 64
  * Makes a layer of what changed in an upper since an index was written; null when nothing did. `whileFrozen` is called
  * once, when all is copied that can be while the sandbox goes on, and has nobody write for as long as its argument takes.
  */
-export async function captureUpper(
+export function captureUpper(
+  task: CaptureTask,
+  whileFrozen: (capture: () => Promise<void>) => Promise<void>,
+): Promise<CapturedLayer | null> {
+  return turn(() => captureInThread(task, whileFrozen))
+}
+
+async function captureInThread(
   task: CaptureTask,
   whileFrozen: (capture: () => Promise<void>) => Promise<void>,
 ): Promise<CapturedLayer | null> {

@@ -13,6 +13,10 @@ export interface LayerStore {
   put(projectId: string, layer: LayerReference, image: string): Promise<void>
   /** A local file with the plain image, verified; CHECKPOINT_CORRUPT names what is damaged or missing. */
   image(projectId: string, layer: LayerReference): Promise<string>
+  /** Whether the store has it; then it is kept for a while though no checkpoint names it yet. */
+  renew(projectId: string, layer: LayerReference): Promise<boolean>
+  /** Rejects with CHECKPOINT_CORRUPT when the stored object is missing, or (deep) isn't what it should be. */
+  check(projectId: string, layer: LayerReference, deep: boolean): Promise<void>
 }
 
 const corrupt = (layer: LayerReference, what: string, cause?: unknown): Vm0Error =>
@@ -51,6 +55,19 @@ export class PlainLayers implements LayerStore {
     if (found) throw corrupt(layer, `has the digest ${found}`)
     return path
   }
+
+  renew(_projectId: string, { digest }: LayerReference): Promise<boolean> {
+    return this.blobs.renew(objectName('layers', digest))
+  }
+
+  async check(_projectId: string, layer: LayerReference, deep: boolean): Promise<void> {
+    const path = await this.blobs.localPath(objectName('layers', layer.digest))
+    if (!path) throw corrupt(layer, 'is missing from the store')
+    const { size } = await stat(path)
+    if (size !== layer.sizeBytes) throw corrupt(layer, `has ${size} bytes; expected ${layer.sizeBytes}`)
+    const found = deep ? await digestOfFile(path) : layer.digest
+    if (found !== layer.digest) throw corrupt(layer, `has the digest ${found}`)
+  }
 }
 
 /** In a remote store layers are packed, each project's for itself; a cache of plain images is shared by all sandboxes of this host. */
@@ -83,6 +100,15 @@ export class PackedLayers implements LayerStore {
       await this.cache.remove(cacheName(layer))
     }
     return this.cache.fill(cacheName(layer), (path) => this.fetch(projectId, layer, path))
+  }
+
+  renew(projectId: string, { digest }: LayerReference): Promise<boolean> {
+    return this.blobs.renew(packName(projectId, digest))
+  }
+
+  async check(projectId: string, layer: LayerReference, deep: boolean): Promise<void> {
+    if (deep) return this.fetch(projectId, layer, '/dev/null')
+    if (!(await this.blobs.has(packName(projectId, layer.digest)))) throw corrupt(layer, 'is missing from the store')
   }
 
   private async fetch(projectId: string, layer: LayerReference, path: string): Promise<void> {

@@ -19,7 +19,7 @@ export interface SquashOptions {
 export class BackgroundSquash {
   private running: Promise<void> | undefined
   private readonly stop = new AbortController()
-  private replaced: { from: readonly LayerReference[]; to: readonly LayerReference[] } | undefined
+  private replaced: { projectId: string; from: readonly LayerReference[]; to: readonly LayerReference[] } | undefined
 
   constructor(private readonly options: SquashOptions) {}
 
@@ -38,9 +38,13 @@ export class BackgroundSquash {
   /** The same chain with what was squashed meanwhile. One that got very long waits for that. */
   async shorten(layers: readonly LayerReference[]): Promise<readonly LayerReference[]> {
     if (layers.length > this.options.maxLayers * 3) await this.running
-    const { from, to } = this.replaced ?? { from: [], to: [] }
-    const begins = from.length > 0 && from.every(({ digest }, index) => layers[index]?.digest === digest)
-    return begins ? [...to, ...layers.slice(from.length)] : layers
+    if (!this.replaced) return layers
+    const { projectId, from, to } = this.replaced
+    if (!from.every(({ digest }, index) => layers[index]?.digest === digest)) return layers
+    // No checkpoint names the new layer yet: it may have been collected since.
+    const made = to.at(-1) as LayerReference
+    if (!(await this.options.layers.renew(projectId, made))) return layers
+    return [...to, ...layers.slice(from.length)]
   }
 
   async close(): Promise<void> {
@@ -62,7 +66,7 @@ export class BackgroundSquash {
       const task = { layers: images.slice(from).toReversed(), below, image }
       const reference = await squashLayers(task, this.stop.signal)
       await layers.put(projectId, reference, image)
-      this.replaced = { from: chain, to: [...chain.slice(0, from), reference] }
+      this.replaced = { projectId, from: chain, to: [...chain.slice(0, from), reference] }
     } finally {
       await rm(image, { force: true })
     }

@@ -1,0 +1,3 @@
+export { checkStore, type FsckReport } from './fsck.js'
+export { collectGarbage, type Collected } from './gc.js'
+export type { References } from './references.js'
