@@ -66,7 +66,9 @@ describe('run', () => {
     const { status, stdout } = await vm0(['run', 'mend', 'it', '-w', '.'], { cwd: local })
     expect(status).toBe(0)
     const lines = stdout.split('\n')
-    expect(lines[0]).toMatch(/^✓ ready in [\d.]+ m?s   session [0-9a-f]{8}  standard@[0-9a-f]{8}  claude-code 2\.1\.\d+$/)
+    expect(lines[0]).toMatch(
+      /^✓ ready in [\d.]+ m?s   session [0-9a-f]{8}  standard@[0-9a-f]{8}  claude-code 2\.1\.\d+$/,
+    )
     expect(lines[1]).toBe("  I'll look.")
     expect(lines[2]).toBe('  ▸ Read   src/clock.txt')
     expect(lines[3]).toBe('  ▸ Edit   src/clock.txt                  +2 −1')

@@ -44,7 +44,9 @@ async function download(spec: string, scratch: string): Promise<string> {
     return packed?.integrity ?? ''
   } catch (cause) {
     const said = lastWords(cause)
-    if (said.includes('EINTEGRITY')) throw corrupt(`${spec} doesn't match its checksum: ${said}`, cause)
+    // Whichever npm meets first: the checksum, or an archive that can't be read.
+    if (/EINTEGRITY|TAR_BAD_ARCHIVE|TAR_ENTRY|\bZ_[A-Z]+_ERROR|zlib:/.test(said))
+      throw corrupt(`${spec} doesn't match its checksum: ${said}`, cause)
     throw new Vm0Error('AGENT_RELEASE_MISSING', `${spec} could not be downloaded: ${said}`, { cause })
   }
 }
