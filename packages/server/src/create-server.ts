@@ -10,6 +10,7 @@ import {
   type ZodTypeProvider,
 } from 'fastify-type-provider-zod'
 import { Dispatcher } from './dispatcher.js'
+import { readJsonBodies } from './json-body.js'
 import { Keys } from './keys.js'
 import type { ServerOptions } from './options.js'
 import { runRoutes } from './routes/runs.js'
@@ -59,6 +60,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   }).withTypeProvider<ZodTypeProvider>()
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
+  readJsonBodies(app as unknown as FastifyInstance)
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
