@@ -18,6 +18,8 @@ export interface UpOptions {
 /** The command `vm0 up` as a person starts it: what it says, its signals, its status. */
 export class Vm0Up {
   readonly ended: Promise<number>
+  /** Rejects with what it said when it ends instead. */
+  readonly ready: Promise<void>
   words = ''
   private readonly lines: AsyncIterator<string>
 
@@ -29,8 +31,15 @@ export class Vm0Up {
     this.ended = once(child, 'close').then(([code, signal]) =>
       code === null ? 128 + constants.signals[signal as NodeJS.Signals] : (code as number),
     )
+    this.ready = new Promise((resolve, reject) => {
+      child.stdout!.setEncoding('utf8').on('data', (text: string) => {
+        this.words += text
+        if (this.words.includes('ready at')) resolve()
+      })
+      child.once('close', () => reject(new Error(`vm0 up ended: ${this.words}`)))
+    })
+    this.ready.catch(() => undefined)
     this.lines = createInterface({ input: child.stderr! })[Symbol.asyncIterator]()
-    child.stdout!.setEncoding('utf8').on('data', (text: string) => (this.words += text))
   }
 
   static start({ directory, port = 0, env = {}, prefix = [] }: UpOptions): Vm0Up {

@@ -28,7 +28,10 @@ export const maxPromptBytes = 1024 * 1024
 const envName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'expected a name of letters, digits and _')
 // oxlint-disable-next-line no-control-regex -- NUL can't be carried in an environment or a prompt
 const noNul = (name: string) =>
-  z.string().refine((text) => !text.includes('\0'), `${name} contains a NUL byte; expected text`)
+  z
+    .string()
+    .refine((text) => !text.includes('\0'), `${name} contains a NUL byte; expected text`)
+    .refine((text) => !/\p{Surrogate}/u.test(text), `${name} contains half a surrogate pair; expected text`)
 
 export const runSpecSchema = z.strictObject({
   framework: z.string().min(1).max(64).default('claude-code'),

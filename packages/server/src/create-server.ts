@@ -3,6 +3,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod'
 import { accessHook, stopping } from './access.js'
 import { Dispatcher } from './dispatcher.js'
+import { readJsonBodies } from './json-body.js'
 import { Keys } from './keys.js'
 import { RequestRate } from './limits.js'
 import { describeApi } from './openapi.js'
@@ -64,6 +65,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   }).withTypeProvider<ZodTypeProvider>() as unknown as FastifyInstance
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
+  readJsonBodies(app)
   tellProblems(app, options.onError)
   await describeApi(app)
   app.addHook('onSend', async (request, reply) => {

@@ -217,3 +217,32 @@ print('seen' if found else 'nothing')`
     })
   }
 })
+
+test("a process can neither cut nor rewrite the record of what it said, nor feed itself the platform's input", () =>
+  host.withSandbox(async (sandbox) => {
+    const script = `
+import fcntl, os
+print('first', flush=True)
+tries = {
+    'truncate': lambda: os.ftruncate(1, 0), 'seek': lambda: os.lseek(1, 0, 0), 'read back': lambda: os.read(1, 1),
+    'reopen stdout': lambda: os.open('/proc/self/fd/1', os.O_WRONLY), 'reopen stdin': lambda: os.open('/proc/self/fd/0', os.O_RDWR),
+    'follow stdin': lambda: os.open(os.readlink('/proc/self/fd/0'), os.O_RDWR),
+    'see the run folder': lambda: os.listdir('/run/vm0'),
+}
+for name, attempt in tries.items():
+    try:
+        attempt()
+        print(name, flush=True)
+    except OSError: pass
+print('last', flush=True)`
+    const started = await sandbox.spawn({
+      id: 'forger',
+      args: ['python3', '-c', script],
+      env: {},
+      cwd: '/',
+      maxOutputBytes: 65_536,
+    })
+    const lines: string[] = []
+    for await (const { text } of started.output()) lines.push(text)
+    expect(lines).toEqual(['first', 'last'])
+  }))
