@@ -35,11 +35,16 @@ export async function fetchPackage(
 
 async function download(spec: string, scratch: string): Promise<string> {
   try {
-    // In a folder of its own: no project's settings or workspaces have a say.
-    const { stdout } = await exec('npm', ['pack', spec, '--json', '--ignore-scripts', '--pack-destination', scratch], {
-      cwd: scratch,
-      maxBuffer: 16 * 1024 ** 2,
-    })
+    // In a folder of its own: no project's settings or workspaces have a say. It must tell why it failed, also below a
+    // `npm --silent`, which hands its silence down.
+    const { stdout } = await exec(
+      'npm',
+      ['pack', spec, '--json', '--loglevel=error', '--ignore-scripts', '--pack-destination', scratch],
+      {
+        cwd: scratch,
+        maxBuffer: 16 * 1024 ** 2,
+      },
+    )
     const [packed] = JSON.parse(stdout) as { integrity: string }[]
     return packed?.integrity ?? ''
   } catch (cause) {
