@@ -9,7 +9,7 @@ suite=bookworm
 packages=(
   linux-image-cloud-amd64 kmod busybox-static # to boot
   dash bash coreutils findutils grep sed mount util-linux procps libstdc++6
-  crun iproute2 nftables e2fsprogs tini runit erofs-utils # what VM0 asks for on its host
+  crun iproute2 nftables e2fsprogs catatonit runit erofs-utils # what VM0 asks for on its host
 )
 # What reaches the root disk; the root disk brings the rest.
 boot_modules=(virtio_pci virtio_blk virtio_console erofs overlay)

@@ -21,7 +21,7 @@ let serial = 0
 
 export async function openEngine(): Promise<void> {
   const dataDir = await mkdtemp(join(tmpdir(), 'vm0-'))
-  engine = await openOciEngine({ installation, dataDir, gatewayPort: 7301 })
+  engine = await openOciEngine({ minFreeBytes: 64 * 1024 ** 2, installation, dataDir, gatewayPort: 7301 })
 }
 
 function make(layers: string[] = [], cpus = 2): Promise<Sandbox> {

@@ -203,6 +203,12 @@ export class Vm0 {
     revoke: (id: string): Promise<void> => this.http.json(`/keys/${id}`, { method: 'DELETE' }),
   }
 
+  /**
+   * Short-lived tokens for browsers.
+   *
+   * @example
+   * const { token } = await vm0.tokens.create()
+   */
   readonly tokens = {
     /**
      * A token for a browser: it reads runs, sessions and events (of one run or session where that is named), for at most an
@@ -215,6 +221,12 @@ export class Vm0 {
       this.http.json('/tokens', { method: 'POST', json: options, retry: false }),
   }
 
+  /**
+   * Projects: nothing of one is visible to another.
+   *
+   * @example
+   * const { items } = await vm0.projects.list()
+   */
   readonly projects = {
     /**
      * Makes a project; needs a key with the scope `installation`, as `vm0 up` gives to its user.
@@ -235,6 +247,12 @@ export class Vm0 {
       this.http.json(`/projects${query(options)}`),
   }
 
+  /**
+   * The hosts that carry sandboxes.
+   *
+   * @example
+   * const [host] = await vm0.runners.list()
+   */
   readonly runners = {
     /**
      * The hosts that carry sandboxes, and what they have at this moment.
@@ -245,6 +263,12 @@ export class Vm0 {
     list: async (): Promise<RunnerStatus[]> => (await this.http.json<{ items: RunnerStatus[] }>('/runners')).items,
   }
 
+  /**
+   * The agents that the server can run.
+   *
+   * @example
+   * const frameworks = await vm0.frameworks.list()
+   */
   readonly frameworks = {
     /**
      * Agents with their installed versions; `default` is the one that new runs take.

@@ -18,7 +18,7 @@ export const neededPrograms: Readonly<Record<string, readonly string[]>> = {
   npm: ['npm'],
   runit: ['svlogd'],
   tar: ['tar'],
-  tini: ['tini-static'],
+  catatonit: ['catatonit'],
   'util-linux': ['flock', 'mount', 'setpriv', 'umount', 'unshare'],
 }
 export const neededFileSystems = ['overlay', 'erofs', 'ext4'] as const
