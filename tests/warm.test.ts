@@ -9,13 +9,13 @@ import type { Run, RunOptions } from '../packages/vm0/src/index.js'
 import { TestPlatform } from './support/platform.js'
 
 /**
- * What an agent can see of its sandbox; one command, so that both are asked the same. Left out is the agent's own scratch
+ * What an agent can see of its sandbox; one command, so that both are asked the same. Left out are the mark of a chore that it does when it is some seconds old, and its scratch
  * folder, whose names differ from start to start.
  */
 const inspection = [
   'env | grep -vE "^(TRACEPARENT|CLAUDE_CODE_SESSION_ID|PWD|OLDPWD|_)=" | sort',
   'sed -E "s/^[0-9]+ [0-9]+ [0-9]+:[0-9]+//" /proc/self/mountinfo | cut -d" " -f3,4 | sort',
-  'find / -xdev -mmin -120 -not -path "/proc/*" -not -path "/sys/*" -not -path "/tmp/claude-0/*" -printf "%p %y %m %U:%G\\n" 2>/dev/null | sort',
+  'find / -xdev -mmin -120 -not -path "/proc/*" -not -path "/sys/*" -not -path "/tmp/claude-0/*" -not -name .last-cleanup -printf "%p %y %m %U:%G\\n" 2>/dev/null | sort',
   'git -C /workspace status 2>&1; ls -la /workspace | tail -n +4; ps -eo args | grep -v -e "ps -eo" -e "ba*sh" -e sort -e "grep" | sort',
 ].join('; ')
 
