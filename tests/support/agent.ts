@@ -48,6 +48,7 @@ export class AgentHost {
     const unregister = this.gateway.register(sandbox.address, {
       onRequest: nothing,
       onFirstByte: nothing,
+      onProgress: nothing,
       onEnd: nothing,
     })
     return new AgentSandbox(sandbox, unregister)
