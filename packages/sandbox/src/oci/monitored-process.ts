@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { constants, existsSync, openSync, readFileSync, watch } from 'node:fs'
+import { constants, existsSync, openSync, readFileSync, statSync, watch } from 'node:fs'
 import { mkdir, open, readFile, stat, writeFile, type FileHandle } from 'node:fs/promises'
 import { Socket } from 'node:net'
 import { join } from 'node:path'
@@ -275,12 +275,13 @@ function parseStamp(line: string): number {
   return Date.parse(`${line.slice(0, 10)}T${line.slice(11, 23)}Z`) + Number(line.slice(23, 25)) / 100
 }
 
+/** A file that its writer is still about to fill counts for nothing: crun makes that of the process id empty. */
 async function waitForFile(directory: string, name: string, otherwise: Promise<unknown>): Promise<void> {
   const watcher = watch(directory)
   try {
     await new Promise<void>((resolve, reject) => {
       const check = (): void => {
-        if (existsSync(join(directory, name))) resolve()
+        if (statSync(join(directory, name), { throwIfNoEntry: false })?.size) resolve()
       }
       watcher.on('change', check)
       watcher.on('error', reject)

@@ -1,3 +1,4 @@
+import type { ChildProcess } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 
 /** A process id may be given to another process later; with its start time it is not mistaken. */
@@ -42,6 +43,16 @@ export async function killInside(
   if (!groups.split('\n').some((line) => `${line.slice(line.indexOf('/'))}/`.startsWith(`${cgroupsPath}/`))) return
   try {
     process.kill(group > 1 ? -group : pid, signal)
+  } catch {
+    /* it has ended already */
+  }
+}
+
+/** Ends a program that was started detached, with what shares its process group. */
+export function killGroupOf(child: ChildProcess): void {
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return
+  try {
+    process.kill(-child.pid, 'SIGKILL')
   } catch {
     /* it has ended already */
   }

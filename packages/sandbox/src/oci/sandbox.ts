@@ -11,7 +11,7 @@ import { defaultPath, processBlock, commandOomScore } from './bundle.js'
 import type { Guarded } from './disk-guard.js'
 import { outputOf } from './exec-output.js'
 import { bindIdmapped, unmount } from './idmap.js'
-import { isSameProcess, killInside, type ProcessIdentity } from './processes.js'
+import { isSameProcess, killGroupOf, killInside, type ProcessIdentity } from './processes.js'
 import { startMonitored } from './monitored-process.js'
 import { gatewayInside } from './network.js'
 import type { Slot } from './slots.js'
@@ -95,7 +95,8 @@ export class OciSandbox implements Sandbox, Guarded {
     })
     ended.catch(() => undefined)
     const stop = (): void => {
-      void killInside(pidFile, this.parts.cgroupsPath).finally(() => child.kill('SIGKILL'))
+      // What crun has started before it told the process id is in its group too.
+      void killInside(pidFile, this.parts.cgroupsPath).finally(() => killGroupOf(child))
     }
     signal?.addEventListener('abort', stop, { once: true })
     child.stdin.on('error', () => undefined) // a command may end without reading all of it
