@@ -33,6 +33,7 @@ export interface Schema {
     framework: string | null
     agent_session_id: string | null
     head: string | null
+    origin: string | null
     resources: Json
     labels: Json
     body_hash: string
@@ -78,6 +79,13 @@ export interface Schema {
     epoch: number | string
     size_bytes: number | string
     created_at: Timestamp
+    position: Generated<number | string>
+    template: string | null
+    framework: string | null
+    agent_session_id: string | null
+    changed_files: Generated<number>
+    name: string | null
+    tool_calls: Uint8Array | null
   }
   uploads: { project_id: string; digest: string; size_bytes: number | string; created_at: Timestamp }
 }

@@ -38,20 +38,32 @@ export class UpperChain implements LayerChain {
     if (manifest) options.squash?.consider(manifest)
   }
 
-  async save({ manifest, upper, whileFrozen }: SaveRequest): Promise<SavedCheckpoint> {
+  async save(request: SaveRequest): Promise<SavedCheckpoint> {
+    return (await this.attempt(request, [])) as SavedCheckpoint
+  }
+
+  saveIfChanged(request: SaveRequest, ignored: readonly string[]): Promise<SavedCheckpoint | undefined> {
+    return this.attempt(request, ignored)
+  }
+
+  private async attempt(
+    { manifest, upper, whileFrozen }: SaveRequest,
+    ignored: readonly string[],
+  ): Promise<SavedCheckpoint | undefined> {
     const startedMs = performance.now()
     const files = join(this.options.scratch, randomBytes(8).toString('hex'))
     const image = `${files}.erofs`
     const nextIndex = `${files}.index`
     await this.forget()
     try {
-      const capture = () => captureUpper({ upper, index: this.basis.index, image, nextIndex }, whileFrozen)
+      const capture = () => captureUpper({ upper, index: this.basis.index, image, nextIndex, ignored }, whileFrozen)
       const layer = await capture().catch(async (error: unknown) => {
         if ((error as { code?: string }).code !== 'INDEX_UNREADABLE') throw error
         // It saves work, it isn't state: without it the next layer holds the whole upper.
         await this.restart()
         return capture()
       })
+      if (!layer && ignored.length > 0) return undefined
       const before = (await this.options.squash?.shorten(this.basis.layers)) ?? this.basis.layers
       const basis: Basis = layer
         ? { layers: [...before, layer.reference], index: nextIndex }

@@ -1,3 +1,4 @@
+import type { CheckpointCause } from '@vm0/contract'
 import type { Collected, FsckReport, References } from './upkeep/index.js'
 
 /** What a checkpoint says of itself; stored as canonical JSON whose sha256 is the checkpoint's id. */
@@ -8,8 +9,7 @@ export interface CheckpointManifest {
   runId: string | null
   /** The checkpoint before this one, or null for the first. */
   parent: string | null
-  /** `run` (after a run), `close`, `idle`, `exec`. */
-  cause: 'run' | 'close' | 'idle' | 'exec'
+  cause: CheckpointCause
   outcome: string | null
   epoch: number
   /** Digest of the template image: `sha256:…`. */
@@ -19,6 +19,10 @@ export interface CheckpointManifest {
   /** Where the conversation stands; null before the first run. */
   conversation: { framework: string; agentSessionId: string; agentVersion: string } | null
   createdAt: string
+  /** The tool calls since the checkpoint before, of one that was made within a run. */
+  toolCalls?: { id: string; name: string }[]
+  /** A person's name for it. */
+  name?: string
 }
 
 /** An erofs image with canonical owners: the sha256 and size of its plain bytes. */
@@ -53,6 +57,8 @@ export interface SavedCheckpoint {
 export interface LayerChain {
   /** Stores a layer of what changed since the last committed checkpoint, and the manifest; on return both are durable. Fails with CHECKPOINT_FAILED and leaves nothing half-written. */
   save(request: SaveRequest): Promise<SavedCheckpoint>
+  /** The same, where anything has changed but directories and what is at or below `ignored`: paths from the upper's root. Otherwise nothing is stored. */
+  saveIfChanged(request: SaveRequest, ignored: readonly string[]): Promise<SavedCheckpoint | undefined>
   /** The checkpoint that was saved last is the session's head: the next one follows on it. */
   committed(saved: SavedCheckpoint): void
   close(): Promise<void>

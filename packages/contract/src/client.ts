@@ -2,6 +2,7 @@
  * What a client needs of the contract. Of the schemas only the types, so that a program that calls VM0 loads no zod.
  */
 export type * from './check.js'
+export type * from './checkpoints.js'
 export * from './cursor.js'
 export * from './error-table.js'
 export * from './errors.js'

@@ -43,6 +43,18 @@ export const errorTable = {
     retryable: false,
     hint: 'Check the id with `vm0 sessions` or `vm0 runs`; a key sees its own project only.',
   },
+  CHECKPOINT_NOT_FOUND: {
+    status: 404,
+    exit: 2,
+    retryable: false,
+    hint: 'Check the id with `vm0 log SESSION`; a checkpoint that is still being saved is not there yet.',
+  },
+  CHECKPOINT_OF_ANOTHER_SESSION: {
+    status: 409,
+    exit: 2,
+    retryable: false,
+    hint: 'Begin a new session from it: `vm0 fork CHECKPOINT`.',
+  },
   CONFLICT: { status: 409, exit: 2, retryable: false, hint: 'This id is in use with another body: take a new id.' },
   SESSION_BUSY: {
     status: 409,

@@ -172,6 +172,8 @@ export const eventBodySchema = z.discriminatedUnion('type', [
     type: z.literal('checkpoint.committed'),
     checkpoint: z.string(),
     cause: z.string(),
+    /** The tool calls since the checkpoint before, of one that was made within the run. */
+    toolIds: z.array(z.string()).optional(),
     changedFiles: z.int(),
     sizeBytes: z.int(),
     durationMs: z.number(),

@@ -1,5 +1,6 @@
 export * from './canonical-json.js'
 export type * from './check.js'
+export * from './checkpoints.js'
 export * from './cursor.js'
 export * from './error-table.js'
 export * from './errors.js'

@@ -47,6 +47,8 @@ export interface RunnerPort {
   readTree(session: SessionRef, path: string): Promise<AsyncIterable<Uint8Array>>
   /** Unpacks a tar into the folder `path`, which is made when it isn't there. */
   writeTree(session: SessionRef, path: string, content: AsyncIterable<Uint8Array>): Promise<void>
+  /** Saves the session, under a name where one is given, and keeps its sandbox. Throws SESSION_BUSY while it is in use. */
+  save(session: SessionRef, name?: string): Promise<void>
   /** Saves the session and frees its sandbox. */
   close(session: SessionRef): Promise<void>
   /** Frees the sandbox without saving. */

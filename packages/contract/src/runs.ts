@@ -4,6 +4,9 @@ import { activeStates, outcomes } from './run-states.js'
 /** Ids are UUIDs made by the client (version 7 recommended), unique per project; in whichever case they come, one id is one string. */
 export const idSchema = z.uuid().toLowerCase()
 
+/** `sha256:…` of a checkpoint's manifest. */
+export const checkpointIdSchema = z.string().regex(/^sha256:[0-9a-f]{64}$/, 'expected a checkpoint id: sha256:…')
+
 export const outcomeSchema = z.enum(outcomes)
 export const runStateSchema = z.enum([...activeStates, ...outcomes])
 
@@ -49,6 +52,13 @@ export const runSpecSchema = z.strictObject({
     .optional(),
   resources: resourcesSchema.optional(),
   limits: limitsSchema.optional(),
+  /**
+   * When the session is saved within the run: after every batch of tool calls that changed files (`every`, the default), at
+   * most once in so many milliseconds, or never. At the run's end it is saved in any case.
+   */
+  checkpoints: z
+    .union([z.enum(['every', 'off']), z.strictObject({ minIntervalMs: z.int().min(0).max(86_400_000) })])
+    .optional(),
   labels: z.record(z.string().min(1).max(64), z.string().max(256)).optional(),
 })
 export type RunSpec = z.infer<typeof runSpecSchema>
@@ -56,6 +66,8 @@ export type RunSpec = z.infer<typeof runSpecSchema>
 export const createRunSchema = runSpecSchema.extend({
   id: idSchema.optional(),
   sessionId: idSchema.optional(),
+  /** The new session begins at this checkpoint, with its conversation; for a run that makes its session. */
+  from: checkpointIdSchema.optional(),
   /** `sessionId` names a session that this request makes; otherwise it must exist. */
   newSession: z.boolean().default(false),
   /** What to do when the session already has a run: wait in order (default), or answer SESSION_BUSY. */
@@ -71,6 +83,8 @@ export type CreateRunParsed = z.infer<typeof createRunSchema>
 
 export const createSessionSchema = z.strictObject({
   id: idSchema.optional(),
+  /** It begins at this checkpoint, with its conversation, template, resources and labels where none are given. */
+  from: checkpointIdSchema.optional(),
   template: z.string().min(1).max(200).optional(),
   resources: resourcesSchema.optional(),
   labels: z.record(z.string().min(1).max(64), z.string().max(256)).optional(),
@@ -154,6 +168,8 @@ export const sessionSchema = z.object({
   framework: z.string().nullable(),
   state: z.enum(['idle', 'active', 'deleted']),
   head: z.string().nullable(),
+  /** The checkpoint that it was forked from. */
+  origin: z.string().nullable(),
   resources: resourcesSchema,
   labels: z.record(z.string(), z.string()),
   runs: z.int(),

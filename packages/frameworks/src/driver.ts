@@ -43,6 +43,8 @@ export interface Translated {
   replies: string[]
   agentSessionId?: string
   turnEnd?: TurnEnd
+  /** Tool calls whose results are in the agent's own record of the conversation, on its disk, from now on. */
+  recorded?: string[]
 }
 
 /**
@@ -100,6 +102,10 @@ export interface WarmUp {
 
 export interface FrameworkDriver {
   readonly name: string
+  /** Where the agent keeps its own state in the sandbox: what it changes there is no work of the session's. */
+  readonly statePaths: readonly string[]
+  /** The tool calls whose results the body of a model request ends with; none where it ends with something else, or is none. */
+  toolResults(body: string): string[]
   launch(options: LaunchOptions): Launch
   /** Absent where a started process can't be kept for a session that comes later. */
   warmUp?(): WarmUp

@@ -8,6 +8,11 @@ export interface Upstream {
 export interface ModelTraffic {
   /** A model request has arrived whole head; `timeMs` since 1970 with fractions. Called before it is forwarded. */
   onRequest(request: { method: string; path: string; timeMs: number }): void
+  /**
+   * The request's body is complete (bodies of more than 16 MiB aren't told). What it returns is waited for before the
+   * answer's first byte goes into the sandbox; the request itself goes on meanwhile.
+   */
+  onBody?(request: { path: string; body: string }): Promise<void> | undefined
   /** First byte of the answer's body. */
   onFirstByte(response: { path: string; status: number; timeMs: number }): void
   /** Each piece of an answer whose status is 2xx. */

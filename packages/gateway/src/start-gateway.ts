@@ -97,12 +97,15 @@ export async function startGateway({
     const gone = new AbortController()
     response.once('close', () => gone.abort())
     const hasBody = method !== 'GET' && method !== 'HEAD'
+    let held: Promise<void> | undefined
+    const watched = (body: AsyncIterable<Buffer>): AsyncIterable<Buffer> =>
+      traffic.onBody ? copied(body, maxToldBytes, (text) => (held = traffic.onBody?.({ path, body: text }))) : body
     const answer = await request(`${base}${path}`, {
       method: method as 'POST',
       dispatcher,
       signal: gone.signal,
       headers: { ...passedOn(incoming.headers), 'x-api-key': upstream.apiKey },
-      body: hasBody ? Readable.from(bounded(incoming, maxRequestBytes)) : null,
+      body: hasBody ? Readable.from(watched(bounded(incoming, maxRequestBytes))) : null,
     })
     const { statusCode: status } = answer
     if (status >= 300 && status < 400) {
@@ -121,6 +124,11 @@ export async function startGateway({
       traffic.onFirstByte({ path, status, timeMs: now() })
     })
     answer.body.pause()
+    if (held) {
+      // What goes wrong meanwhile is told when the answer is passed on.
+      answer.body.on('error', () => undefined)
+      await held
+    }
     response.writeHead(status, passedOn(answer.headers))
     response.flushHeaders()
     await pipeline(answer.body, response)
@@ -171,6 +179,7 @@ interface Source {
 /** As other proxies have it: the client has closed its connection before it got an answer. */
 const clientLeft = 499
 const tooLarge = 'request body too large'
+const maxToldBytes = 16 * 1024 ** 2
 
 function addressOf({ remoteAddress }: Socket): string {
   return remoteAddress?.replace(/^::ffff:/, '') ?? ''
@@ -195,6 +204,23 @@ async function* bounded(body: AsyncIterable<Buffer>, limit: number): AsyncGenera
     if (bytes > limit) throw new Error(tooLarge)
     yield chunk
   }
+}
+
+/** Passes a body on and tells its text at the end, unless it is longer than `limit` bytes. */
+async function* copied(
+  body: AsyncIterable<Buffer>,
+  limit: number,
+  tell: (text: string) => void,
+): AsyncGenerator<Buffer> {
+  let chunks: Buffer[] | undefined = []
+  let bytes = 0
+  for await (const chunk of body) {
+    bytes += chunk.length
+    if (bytes > limit) chunks = undefined
+    chunks?.push(chunk)
+    yield chunk
+  }
+  if (chunks) tell(Buffer.concat(chunks).toString('utf8'))
 }
 
 function passedOn(headers: IncomingHttpHeaders): Record<string, string | string[]> {

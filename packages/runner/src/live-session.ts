@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import type { CheckpointManifest, LayerChain, SavedCheckpoint } from '@vm0/checkpoints'
+import type { CheckpointManifest, SavedCheckpoint } from '@vm0/checkpoints'
 import { defaultResources, Vm0Error, type Resources, type SessionRef } from '@vm0/contract'
 import type { FrameworkDriver, LaunchSpec } from '@vm0/frameworks'
 import type { ModelTraffic } from '@vm0/gateway'
@@ -9,6 +9,7 @@ import { readAll } from './exec-output.js'
 import { agentOf, startAgent, type LiveAgent } from './live-agent.js'
 import { platformMounts } from './platform-mounts.js'
 import type { WarmSandbox } from './pool/warm-sandbox.js'
+import { SavedState, type SaveReason, type WhileFrozen } from './saved-state.js'
 import type { RunnerStore, SessionState } from './store.js'
 
 export interface ReadySandbox {
@@ -47,14 +48,9 @@ export class LiveSession {
   private changing: Promise<void> = Promise.resolve()
   lastUsedMs = Date.now()
   private opening: Promise<ReadySandbox> | undefined
-  private chain: LayerChain | undefined
-  private head: string | null = null
-  /** Digest of the top layer of the head. */
-  private savedLayer: string | undefined
-  private conversation: CheckpointManifest['conversation'] = null
+  private saved: SavedState | undefined
+  private turn: Promise<unknown> = Promise.resolve()
   private unregister: (() => void) | undefined
-  template = ''
-  private saving: Promise<unknown> = Promise.resolve()
 
   constructor(
     readonly ref: SessionRef,
@@ -85,8 +81,7 @@ export class LiveSession {
     const { dirty } = this
     if (state)
       try {
-        const saved = await this.save('exec', null, null, state.epoch, null)
-        if (this.changes(saved) && (await this.store.commitHead(this.ref, state.epoch, saved))) this.committed(saved)
+        await this.saveHead({ cause: 'exec', epoch: state.epoch })
       } catch (error) {
         if (!isLost(error)) throw error
         await this.release()
@@ -102,21 +97,18 @@ export class LiveSession {
     const wanted = { ...defaultResources, ...state.resources, ...dropUndefined(resources) }
     const manifest = state.head ? await this.options.checkpoints.load(state.head) : undefined
     const warm = manifest ? undefined : takeWarm?.(state.template, wanted)
-    const sandbox = warm?.sandbox ?? (await this.create(state.template, manifest, wanted))
+    const sandbox = warm?.sandbox ?? (await this.create(manifest?.template ?? state.template, manifest, wanted))
     try {
       warm?.release()
       if (warm) this.keep(agentOf(warm))
       this.unregister = this.options.gateway.register(sandbox.address, {
         onRequest: (request) => this.traffic?.onRequest(request),
+        onBody: (request) => this.traffic?.onBody?.(request),
         onFirstByte: (response) => this.traffic?.onFirstByte(response),
         onProgress: () => this.traffic?.onProgress(),
         onEnd: (response) => this.traffic?.onEnd(response),
       })
-      this.template = state.template
-      this.head = state.head
-      this.chain = this.options.checkpoints.openChain(manifest)
-      this.savedLayer = manifest?.layers.at(-1)?.digest
-      this.conversation = manifest?.conversation ?? null
+      this.saved = new SavedState(this.ref, this.options.checkpoints, state, manifest)
       this.agentSessionId = state.agentSessionId
       if (!state.head && state.workspaceUpload) await this.unpack(sandbox, state.workspaceUpload, signal)
     } catch (error) {
@@ -186,7 +178,8 @@ export class LiveSession {
       return agent
     }
     await this.stopAgent()
-    const resume = this.conversation && this.conversation.framework !== driver.name ? null : this.agentSessionId
+    const conversation = this.saved?.conversation
+    const resume = conversation && conversation.framework !== driver.name ? null : this.agentSessionId
     this.filesChanged = false
     return this.keep(await startAgent(this.options.releases, { sandbox, driver, spec, resume }))
   }
@@ -214,42 +207,50 @@ export class LiveSession {
     await agent.process.exited
   }
 
-  /**
-   * Saves what changed since the last commit, under a short freeze. The caller commits; `committed` then makes it the
-   * parent of the next one. Checkpoints of a session follow one another: two at once would both claim the same parent.
-   */
-  async save(
-    cause: CheckpointManifest['cause'],
-    runId: string | null,
-    outcome: string | null,
-    epoch: number,
-    conversation: CheckpointManifest['conversation'],
-  ): Promise<SavedCheckpoint> {
-    const work = this.saving.then(async () => {
-      const { sandbox, chain } = this
-      if (!sandbox || !chain)
-        throw new Vm0Error('CHECKPOINT_FAILED', 'the sandbox is gone; expected a live one to save from')
-      const manifest = {
-        ...this.ref,
-        runId,
-        parent: this.head,
-        cause,
-        outcome,
-        epoch,
-        template: this.template,
-        conversation: conversation ?? this.conversation,
-      }
-      try {
-        return await sandbox.withUpperView((upper) =>
-          chain.save({ manifest, upper, whileFrozen: (capture) => this.whileFrozen(sandbox, capture) }),
-        )
-      } catch (error) {
-        this.dirty = true
-        throw error
-      }
+  /** Saves and their commits follow one another: `work` is a save with what follows on it. */
+  inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.turn.then(work)
+    this.turn = done.catch(() => undefined)
+    return done
+  }
+
+  /** Saves the session as it is now, as its head. Where nothing has changed the head stays, unless the reason has a name. */
+  saveHead(reason: SaveReason): Promise<void> {
+    return this.inTurn(async () => {
+      const saved = await this.save(reason)
+      if (reason.name === undefined && !this.saved?.changes(saved)) return
+      if (await this.store.commitHead(this.ref, reason.epoch, saved)) this.committed(saved)
     })
-    this.saving = work.catch(() => undefined)
-    return work
+  }
+
+  /** In turn: saves what changed since the last commit, under a short freeze. The caller commits, then calls `committed`. */
+  async save(reason: SaveReason): Promise<SavedCheckpoint> {
+    return this.saving((sandbox, saved, whileFrozen) => saved.save(sandbox, reason, whileFrozen))
+  }
+
+  /** In turn: the same where anything but what is at `ignored` has changed; `onThaw` is called as soon as the sandbox goes on. */
+  async saveIfChanged(
+    reason: SaveReason,
+    ignored: readonly string[],
+    onThaw: () => void,
+  ): Promise<SavedCheckpoint | undefined> {
+    return this.saving((sandbox, saved, whileFrozen) =>
+      saved.saveIfChanged(sandbox, reason, ignored, (capture) => whileFrozen(capture).finally(onThaw)),
+    )
+  }
+
+  private async saving<T>(
+    save: (sandbox: Sandbox, saved: SavedState, whileFrozen: WhileFrozen) => Promise<T>,
+  ): Promise<T> {
+    const { sandbox, saved } = this
+    if (!sandbox || !saved)
+      throw new Vm0Error('CHECKPOINT_FAILED', 'the sandbox is gone; expected a live one to save from')
+    try {
+      return await save(sandbox, saved, (capture) => this.whileFrozen(sandbox, capture))
+    } catch (error) {
+      this.dirty = true
+      throw error
+    }
   }
 
   /** Stops every process of the sandbox where they are, unless somebody uses it. */
@@ -288,21 +289,17 @@ export class LiveSession {
   }
 
   committed(saved: SavedCheckpoint): void {
-    this.chain?.committed(saved)
-    this.head = saved.id
-    this.savedLayer = saved.manifest.layers.at(-1)?.digest
-    this.conversation = saved.manifest.conversation
+    this.saved?.committed(saved)
   }
 
-  /** Whether a checkpoint holds anything that the head doesn't. */
-  changes(saved: SavedCheckpoint): boolean {
-    return saved.manifest.layers.at(-1)?.digest !== this.savedLayer
+  get template(): string {
+    return this.saved?.template ?? ''
   }
 
   /** Frees the sandbox without saving. Idempotent. */
   async discard(): Promise<void> {
     await this.opening?.catch(() => undefined)
-    await this.saving
+    await this.turn
     await this.release()
   }
 
@@ -314,8 +311,9 @@ export class LiveSession {
     this.agent = undefined
     this.unregister?.()
     this.unregister = undefined
-    await Promise.all([sandbox?.close(), this.chain?.close()])
-    this.chain = undefined
+    const { saved } = this
+    this.saved = undefined
+    await Promise.all([sandbox?.close(), saved?.close()])
   }
 }
 

@@ -93,11 +93,10 @@ export class LiveSessions {
     const work = (async () => {
       const state = session.sandbox ? await this.store.session(session.ref) : undefined
       if (state && session.sandbox) {
-        const saved = await session.save(cause, null, null, state.epoch, null).catch(async (error: unknown) => {
+        await session.saveHead({ cause, epoch: state.epoch }).catch(async (error: unknown) => {
           if (isLost(error)) await this.forget(session)
           throw error
         })
-        if (session.changes(saved)) await this.store.commitHead(session.ref, state.epoch, saved)
       }
       await this.forget(session)
     })().finally(() => this.parking.delete(key))

@@ -8,10 +8,12 @@ export interface TrafficObserver {
   onFirstRequest(timeMs: number): void
   /** The key is the platform's: the agent can't mend it, but would try again for minutes. */
   onRefusedKey(): void
+  /** What a model request asks; its answer waits for what this returns. */
+  onBody(body: string): Promise<void> | undefined
 }
 
 /** A run's model requests as its events, and what follows from how they go. */
-export function observeTraffic({ log, patience, onFirstRequest, onRefusedKey }: TrafficObserver): ModelTraffic {
+export function observeTraffic({ log, patience, onFirstRequest, onRefusedKey, onBody }: TrafficObserver): ModelTraffic {
   let requested = false
   return {
     onRequest: ({ method, path, timeMs }) => {
@@ -23,6 +25,7 @@ export function observeTraffic({ log, patience, onFirstRequest, onRefusedKey }: 
       }
       log.append({ type: 'model.request', method, path, first }, timeMs)
     },
+    onBody: ({ path, body }) => (isMessage(path) ? onBody(body) : undefined),
     onFirstByte: () => undefined,
     onProgress: () => patience.progressed(),
     onEnd: ({ path, status, timeMs, durationMs, failure }) => {

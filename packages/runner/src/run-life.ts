@@ -15,11 +15,12 @@ import type { FrameworkDriver, TurnEnd } from '@vm0/frameworks'
 import { AgentTalk } from './agent-talk.js'
 import { causeOfDeath } from './cause-of-death.js'
 import { launchSpecOf, type LiveAgent } from './live-agent.js'
-import { isLost, type LiveSession, type ReadySandbox } from './live-session.js'
+import type { LiveSession, ReadySandbox } from './live-session.js'
 import { ModelPatience, type ModelFailure } from './model-patience.js'
 import { observeTraffic } from './model-traffic.js'
 import type { RunnerOptions } from './options.js'
 import type { WarmPool } from './pool/pool.js'
+import { committedEvent, RunCheckpoints } from './run-checkpoints.js'
 import { endingOfError, endingOfStop, endingOfTurn, failure, type Ending, type StopReason } from './run-endings.js'
 import type { ClaimedRun, RunnerStore } from './store.js'
 
@@ -47,6 +48,7 @@ export class RunLife {
   /** What the requests so far have used: the account of a run whose agent doesn't come to tell its own. */
   private spent = { usage: noUsage, costUsd: 0 }
   private readonly talk = new AgentTalk()
+  private checkpoints: RunCheckpoints | undefined
   private begunAnew = false
   /** The agent comes from the pool and hasn't said anything yet. */
   private unproven = false
@@ -87,6 +89,7 @@ export class RunLife {
       if (this.timeoutMs)
         timer = setTimeout(() => this.stop('timeout'), Math.max(1, this.timeoutMs - this.sinceCreated()))
       this.driver = this.options.findDriver(spec.framework)
+      this.checkpoints = this.checkpointsOf(spec, this.driver)
       this.checkStopped()
       const ending = await this.attempt(spec, this.driver)
       if (ending.error?.code !== 'AGENT_START_FAILED' || this.how !== 'session' || this.stopping) return ending
@@ -129,6 +132,14 @@ export class RunLife {
     const sent = this.talk.input(text)
     this.log.append({ type: 'input.sent', text })
     await sent
+  }
+
+  private checkpointsOf(spec: CreateRunParsed, driver: FrameworkDriver): RunCheckpoints {
+    const { options: runner, store, session, ref, log } = this
+    const { epoch } = this.claimed
+    const agentVersion = (): string | undefined => this.agent?.version
+    const policy = spec.checkpoints
+    return new RunCheckpoints({ runner, store, session, ref, epoch, log, driver, agentVersion, policy })
   }
 
   private endingOfStop(completed: boolean): Ending | undefined {
@@ -204,9 +215,10 @@ export class RunLife {
         this.log.append({ type: 'stderr', text: line.text.slice(0, 16_384) }, line.timeMs)
         continue
       }
-      const { events, replies, agentSessionId, turnEnd } = agent.protocol.translate(line.text, line.timeMs)
+      const { events, replies, agentSessionId, turnEnd, recorded } = agent.protocol.translate(line.text, line.timeMs)
       for (const event of events) this.record(event, line.timeMs)
       if (agentSessionId) this.session.agentSessionId = agentSessionId
+      if (recorded) this.checkpoints?.recorded(recorded)
       this.talk.tell(agent, replies)
       if (!turnEnd) continue
       if (turnEnd.conversationLost && !this.begunAnew && !this.stopping) {
@@ -241,6 +253,7 @@ export class RunLife {
 
   private record(event: EventBody, timeMs: number): void {
     if (event.type === 'run.started') this.started = true
+    this.checkpoints?.observe(event)
     if (event.type === 'usage' && event.scope === 'step') {
       this.spent.usage = addUsage(this.spent.usage, event.usage)
       this.spent.costUsd += event.costUsd ?? 0
@@ -270,53 +283,35 @@ export class RunLife {
   }
 
   /** Saves what there is, then writes outcome and head in one transaction, then tells. */
-  private async finish(ending: Ending): Promise<void> {
-    let saved: SavedCheckpoint | null = null
-    if (this.session.sandbox && this.timings.promptSentMs !== null) {
-      const { agentSessionId } = this.session
-      const conversation =
-        agentSessionId && this.driver && this.agent
-          ? { framework: this.driver.name, agentSessionId, agentVersion: this.agent.version }
-          : null
-      try {
-        // What was told so far is on disk before the row says how it ended.
-        const told = this.log.flush().catch((error: unknown) => this.logFailed(error))
-        saved = await this.session.save('run', this.ref.runId, ending.state, this.claimed.epoch, conversation)
-        await told
-      } catch (error) {
-        const { code, message } = toVm0Error(error, 'CHECKPOINT_FAILED')
-        this.options.logger.error({ runId: this.ref.runId, error }, 'checkpoint failed')
-        if (isLost(error)) {
-          ending = failure('died', 'host_disk_full', code, message)
-          await this.session.discard()
-        } else if (ending.state === 'succeeded')
-          ending = failure('failed', 'checkpoint_failed', 'CHECKPOINT_FAILED', message)
-      }
-    }
-    this.timings.totalMs = this.sinceCreated()
-    const text = this.turn ? this.options.secrets.seal(this.turn.text) : null
-    const { usage, costUsd } = this.turn ?? this.spent
-    const committed = await this.store.endRun(
-      this.ref,
-      this.claimed.epoch,
-      { ...ending, text, usage, costUsd, timings: this.timings },
-      saved,
-    )
+  private async finish(unsaved: Ending): Promise<void> {
+    const { session, checkpoints } = this
+    checkpoints?.end()
+    const { ending, saved, committed } = await session.inTurn(async () => {
+      const prompted = session.sandbox && this.timings.promptSentMs !== null
+      const end = (prompted && (await checkpoints?.atEnd(unsaved))) || { ending: unsaved, saved: null }
+      const isCommitted = await this.commit(end.ending, end.saved)
+      if (isCommitted && end.saved) session.committed(end.saved)
+      return { ...end, committed: isCommitted }
+    })
     this.hasEnded = true
-    if (!committed) {
+    if (!committed)
       this.options.logger.warn(
         { runId: this.ref.runId },
         'the run ended elsewhere: another runner owns the session now',
       )
-      await this.session.discard()
-      return
-    }
-    if (saved) {
-      this.session.committed(saved)
-      this.log.append(committedEvent(saved))
-    }
+    if (!committed || ending.reason === 'host_disk_full') await session.discard()
+    if (!committed) return
+    if (saved) this.log.append(committedEvent(saved))
     const { state: outcome, reason, error } = ending
     this.log.append({ type: 'run.finished', outcome, reason, timings: this.timings, error })
+  }
+
+  private commit(ending: Ending, saved: SavedCheckpoint | null): Promise<boolean> {
+    this.timings.totalMs = this.sinceCreated()
+    const text = this.turn ? this.options.secrets.seal(this.turn.text) : null
+    const { usage, costUsd } = this.turn ?? this.spent
+    const end = { ...ending, text, usage, costUsd, timings: this.timings }
+    return this.store.endRun(this.ref, this.claimed.epoch, end, saved)
   }
 
   private logFailed(error: unknown): void {
@@ -332,14 +327,11 @@ export class RunLife {
         this.resumeRefill?.()
       },
       onRefusedKey: () => this.stop('unauthorized'),
+      onBody: (body) => this.checkpoints?.barrier(body),
     })
   }
 
   private sinceCreated(timeMs = Date.now()): number {
     return Math.max(0, Math.round((timeMs - this.claimed.createdAtMs) * 10) / 10)
   }
-}
-
-function committedEvent({ id, manifest, changedFiles, sizeBytes, durationMs }: SavedCheckpoint): EventBody {
-  return { type: 'checkpoint.committed', checkpoint: id, cause: manifest.cause, changedFiles, sizeBytes, durationMs }
 }

@@ -183,13 +183,27 @@ export class Runner implements RunnerPort {
     return this.using(ref, true, (sandbox) => files.removeFile(sandbox, path))
   }
 
+  async save(ref: SessionRef, name?: string): Promise<void> {
+    await this.endings(ref)
+    if (name === undefined && !this.sessions.get(ref)?.sandbox) return
+    await this.using(ref, false, async (_sandbox, session) => {
+      const state = await this.store.session(ref)
+      if (state)
+        await session.saveHead({ cause: 'manual', epoch: state.epoch, ...(name === undefined ? {} : { name }) })
+    })
+  }
+
   async close(ref: SessionRef): Promise<void> {
-    // Whoever saw a run's last event may close its session: the run itself is a moment behind.
+    await this.endings(ref)
+    await this.sessions.close(ref)
+  }
+
+  /** Whoever saw a run's last event may use its session: the run itself is a moment behind. */
+  private async endings(ref: SessionRef): Promise<void> {
     const ending = [...this.lives.values()].filter(
       ({ life }) => (life.ending || life.hasEnded) && sessionKey(life.ref) === sessionKey(ref),
     )
     await Promise.all(ending.map(({ done }) => done))
-    await this.sessions.close(ref)
   }
 
   discard(ref: SessionRef): Promise<void> {
@@ -223,12 +237,16 @@ export class Runner implements RunnerPort {
     }
   }
 
-  private async using<T>(ref: SessionRef, writes: boolean, use: (sandbox: Sandbox) => Promise<T>): Promise<T> {
+  private async using<T>(
+    ref: SessionRef,
+    writes: boolean,
+    use: (sandbox: Sandbox, session: LiveSession) => Promise<T>,
+  ): Promise<T> {
     const session = await this.take(ref)
     try {
       const { sandbox } = await session.ready()
       if (writes) session.dirty = true
-      return await use(sandbox)
+      return await use(sandbox, session)
     } finally {
       this.sessions.release(session)
     }

@@ -190,8 +190,14 @@ export class RunnerStore {
     return row?.state === end.state
   }
 
-  commitHead(session: SessionRef, epoch: number, saved: SavedCheckpoint): Promise<boolean> {
-    return this.transaction((trx) => this.moveHead(trx, session, epoch, saved))
+  /** `toolCalls`: what is to be told of those that led to it, encrypted. */
+  commitHead(
+    session: SessionRef,
+    epoch: number,
+    saved: SavedCheckpoint,
+    toolCalls: Buffer | null = null,
+  ): Promise<boolean> {
+    return this.transaction((trx) => this.moveHead(trx, session, epoch, saved, toolCalls))
   }
 
   private transaction<T>(work: (trx: Database['db'], attempt: number) => Promise<T>): Promise<T> {
@@ -206,6 +212,7 @@ export class RunnerStore {
     session: SessionRef,
     epoch: number,
     saved: SavedCheckpoint,
+    toolCalls: Buffer | null = null,
   ): Promise<boolean> {
     const { manifest } = saved
     const moved = await trx
@@ -235,6 +242,12 @@ export class RunnerStore {
         outcome: manifest.outcome,
         epoch,
         size_bytes: saved.sizeBytes,
+        template: manifest.template,
+        framework: manifest.conversation?.framework ?? null,
+        agent_session_id: manifest.conversation?.agentSessionId ?? null,
+        changed_files: saved.changedFiles,
+        name: manifest.name ?? null,
+        tool_calls: toolCalls,
       } as never)
       .onConflict((oc) => oc.columns(['project_id', 'id']).doNothing())
       .execute()

@@ -2,6 +2,7 @@ import { Vm0Error } from '@vm0/contract'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod'
 import { accessHook, stopping } from './access.js'
+import { Checkpoints } from './checkpoints.js'
 import { Dispatcher } from './dispatcher.js'
 import { readJsonBodies } from './json-body.js'
 import { Keys } from './keys.js'
@@ -10,6 +11,7 @@ import { describeApi } from './openapi.js'
 import type { ServerOptions } from './options.js'
 import { maxBodyBytes, tellProblem, tellProblems } from './problems.js'
 import { Projects } from './projects.js'
+import { checkpointRoutes } from './routes/checkpoints.js'
 import { eventRoutes } from './routes/events.js'
 import { frameworkRoutes } from './routes/frameworks.js'
 import { keyRoutes } from './routes/keys.js'
@@ -28,6 +30,7 @@ export interface Parts {
   projects: Projects
   sessions: Sessions
   runs: Runs
+  checkpoints: Checkpoints
   streams: Streams
 }
 export type App = FastifyInstance<any, any, any, any, ZodTypeProvider>
@@ -53,7 +56,8 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   const projects = new Projects(options.database)
   const sessions = new Sessions(options)
   const runs = new Runs(options, sessions, dispatcher)
-  const parts: Parts = { options, keys, projects, sessions, runs, streams }
+  const checkpoints = new Checkpoints(options, sessions)
+  const parts: Parts = { options, keys, projects, sessions, runs, checkpoints, streams }
   let isStopping = false
 
   const app = Fastify({
@@ -93,6 +97,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
       for (const routes of [
         runRoutes,
         eventRoutes,
+        checkpointRoutes,
         sandboxRoutes,
         keyRoutes,
         frameworkRoutes,

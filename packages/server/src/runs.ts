@@ -34,6 +34,11 @@ export class Runs {
   async create(projectId: string, { id = uuidv7(), ...body }: CreateRunParsed): Promise<RunView> {
     const hash = bodyHash(body)
     await this.requireFramework(body.framework)
+    if (body.from && body.sessionId && !body.newSession)
+      throw new Vm0Error(
+        'INVALID_REQUEST',
+        `session ${body.sessionId} goes on from its own head; expected from without a session, or rollback before`,
+      )
     const made = (await this.find(projectId, id)) ?? (await this.insert(projectId, id, body, hash))
     if (made.body_hash !== hash) throw new Vm0Error('CONFLICT', `run ${id} exists and was made by another request`)
     if (made.state === 'queued') {
@@ -207,13 +212,13 @@ export class Runs {
   }
 }
 
-function newSessionOf({ sessionId, template, resources, labels, workspaceUpload }: Omit<CreateRunParsed, 'id'>) {
-  return { id: sessionId, template, resources, labels, workspaceUpload }
+function newSessionOf({ sessionId, from, template, resources, labels, workspaceUpload }: Omit<CreateRunParsed, 'id'>) {
+  return { id: sessionId, from, template, resources, labels, ...(from ? {} : { workspaceUpload }) }
 }
 
-/** What a session is made with belongs to the session: its first run must not unpack it again. */
+/** What a session is made with belongs to the session: its first run must not unpack it again. A fork has files already. */
 function specOf({ workspaceUpload, ...spec }: Omit<CreateRunParsed, 'id'>, makesSession: boolean): object {
-  return makesSession || !workspaceUpload ? spec : { ...spec, workspaceUpload }
+  return (makesSession && !spec.from) || !workspaceUpload ? spec : { ...spec, workspaceUpload }
 }
 
 function refOf(row: Row): RunRef {

@@ -4,6 +4,7 @@ import { activeStates, canonicalJson, Vm0Error, type SessionView } from '@vm0/co
 import type { Selectable } from 'kysely'
 import { uuidv7 } from 'uuidv7'
 import type { ServerOptions } from './options.js'
+import { findCheckpoint } from './checkpoints.js'
 import { sessionView } from './views.js'
 
 export const bodyHash = (body: object): string => createHash('sha256').update(canonicalJson(body)).digest('hex')
@@ -12,6 +13,8 @@ type Row = Selectable<Schema['sessions']>
 
 export interface NewSession {
   id?: string | undefined
+  /** The checkpoint that it begins at. */
+  from?: string | undefined
   template?: string | undefined
   resources?: object | undefined
   labels?: object | undefined
@@ -25,7 +28,8 @@ export class Sessions {
   async create(projectId: string, body: NewSession, db: Database['db'] = this.options.database.db): Promise<string> {
     const { id = uuidv7(), ...rest } = body
     const hash = bodyHash(rest)
-    const template = this.options.resolveTemplate(body.template ?? 'standard')
+    const origin = body.from === undefined ? undefined : await this.originOf(projectId, body.from, body, db)
+    const template = origin?.template ?? this.options.resolveTemplate(body.template ?? 'standard')
     if (body.workspaceUpload) await this.requireUpload(projectId, body.workspaceUpload, db)
     const inserted = await db
       .insertInto('sessions')
@@ -34,9 +38,13 @@ export class Sessions {
         id,
         template,
         body_hash: hash,
-        resources: JSON.stringify(body.resources ?? {}),
-        labels: JSON.stringify(body.labels ?? {}),
+        resources: JSON.stringify(body.resources ?? origin?.resources ?? {}),
+        labels: JSON.stringify(body.labels ?? origin?.labels ?? {}),
         workspace_upload: body.workspaceUpload ?? null,
+        head: body.from ?? null,
+        origin: body.from ?? null,
+        framework: origin?.framework ?? null,
+        agent_session_id: origin?.agent_session_id ?? null,
       } as never)
       .onConflict((oc) => oc.columns(['project_id', 'id']).doNothing())
       .returning('id')
@@ -46,6 +54,18 @@ export class Sessions {
     if (existing.body_hash !== hash)
       throw new Vm0Error('CONFLICT', `session ${id} exists and was made by another request`)
     return id
+  }
+
+  /** What a session takes over from the checkpoint that it begins at, and from that one's session. */
+  private async originOf(projectId: string, id: string, { template, workspaceUpload }: NewSession, db: Database['db']) {
+    if (template !== undefined || workspaceUpload !== undefined)
+      throw new Vm0Error(
+        'INVALID_REQUEST',
+        `a session that begins at a checkpoint has its template and files; expected no ${template === undefined ? 'workspaceUpload' : 'template'} beside from`,
+      )
+    const checkpoint = await findCheckpoint(projectId, id, db)
+    const { resources, labels, template: ofSession } = await this.find(projectId, checkpoint.session_id, db)
+    return { ...checkpoint, template: checkpoint.template ?? ofSession, resources, labels }
   }
 
   async requireUpload(projectId: string, digest: string, db: Database['db']): Promise<void> {
@@ -155,6 +175,29 @@ export class Sessions {
         .set({ state: 'deleted', head: null })
         .where('project_id', '=', projectId)
         .where('id', '=', id)
+        .execute()
+      // What forks of it stand on stays.
+      await trx
+        .deleteFrom('checkpoints')
+        .where('project_id', '=', projectId)
+        .where('session_id', '=', id)
+        .where((eb) =>
+          eb.not(
+            eb.exists(
+              eb
+                .selectFrom('sessions')
+                .select('sessions.id')
+                .whereRef('sessions.project_id', '=', 'checkpoints.project_id')
+                .where('sessions.state', '=', 'open')
+                .where((at) =>
+                  at.or([
+                    at('sessions.origin', '=', at.ref('checkpoints.id')),
+                    at('sessions.head', '=', at.ref('checkpoints.id')),
+                  ]),
+                ),
+            ),
+          ),
+        )
         .execute()
       await trx
         .updateTable('runs')

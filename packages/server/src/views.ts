@@ -34,6 +34,7 @@ export function sessionView(row: Selectable<Schema['sessions']>, runs: { state: 
     framework: row.framework,
     state: row.state === 'deleted' ? 'deleted' : active ? 'active' : 'idle',
     head: row.head,
+    origin: row.origin,
     resources: row.resources as SessionView['resources'],
     labels: row.labels as Record<string, string>,
     runs: runs.length,

@@ -16,21 +16,11 @@ import {
 import { uuidv7 } from 'uuidv7'
 import type { ClientOptions } from './config.js'
 import { Http, lineError, linesOf } from './http.js'
+import { Checkpoint } from './checkpoint.js'
+import type { Page } from './page.js'
 import { Run } from './run.js'
-import { Session, type RunOptions } from './session.js'
+import { fromOf, Session, type RunOptions } from './session.js'
 import { sendWorkspace } from './transfer/send-workspace.js'
-
-/**
- * A page of a list, the newest first.
- *
- * @example
- * const { items, next } = await vm0.sessions.list({ limit: 20 })
- */
-export interface Page<T> {
-  items: T[]
-  /** What `before` takes to get the next page; null at the end. */
-  next: string | null
-}
 
 /**
  * Which part of a list.
@@ -53,9 +43,11 @@ export interface PageOptions {
  * @example
  * await vm0.sessions.create({ workspace: '.', resources: { memoryMiB: 4096 }, labels: { team: 'web' } })
  */
-export interface SessionOptions extends Omit<CreateSession, 'id' | 'workspaceUpload'> {
+export interface SessionOptions extends Omit<CreateSession, 'id' | 'workspaceUpload' | 'from'> {
   /** A local folder that is put into /workspace, without what its .gitignore excludes. */
   workspace?: string
+  /** Begin at this checkpoint, with its conversation. */
+  from?: Checkpoint | string
 }
 
 /**
@@ -91,7 +83,7 @@ export class Vm0 {
         : typeof session === 'string'
           ? new Session(this.http, session)
           : session
-    return target.run(options)
+    return target.start(options)
   }
 
   /**
@@ -107,12 +99,12 @@ export class Vm0 {
      * @example
      * const session = await vm0.sessions.create({ workspace: '.' })
      */
-    create: async ({ workspace, ...options }: SessionOptions = {}): Promise<Session> => {
+    create: async ({ workspace, from, ...options }: SessionOptions = {}): Promise<Session> => {
       const id = uuidv7()
       const workspaceUpload = await sendWorkspace(this.http, workspace)
       await this.http.json('/sessions', {
         method: 'POST',
-        json: { ...options, id, ...(workspaceUpload ? { workspaceUpload } : {}) },
+        json: { ...options, id, ...fromOf(from), ...(workspaceUpload ? { workspaceUpload } : {}) },
       })
       return new Session(this.http, id)
     },
@@ -158,6 +150,24 @@ export class Vm0 {
      * for (const { id, state, costUsd } of (await vm0.runs.list()).items) console.log(id, state, costUsd)
      */
     list: (options: PageOptions = {}): Promise<Page<RunView>> => this.http.json(`/runs${query(options)}`),
+  }
+
+  /**
+   * Checkpoints of the key's project.
+   *
+   * @example
+   * const { id } = await session.checkpoints.latest()
+   * const checkpoint = vm0.checkpoints.get(id)
+   */
+  readonly checkpoints = {
+    /**
+     * A checkpoint by its id. Asks nothing yet.
+     *
+     * @example
+     * const { id } = await session.checkpoints.latest()
+     * const fork = await vm0.checkpoints.get(id).fork()
+     */
+    get: (id: string): Checkpoint => new Checkpoint(this.http, id),
   }
 
   /**

@@ -2,6 +2,7 @@ import { createClient } from './client.js'
 
 export { Vm0Error } from '@vm0/contract/client'
 export type {
+  CheckpointView,
   ErrorCode,
   ExecOutput,
   FileEntry,
@@ -19,8 +20,10 @@ export type {
   Usage,
   Vm0Event,
 } from '@vm0/contract/client'
-export { createClient, Vm0, type Page, type PageOptions, type SessionOptions } from './client.js'
+export { Checkpoint, SessionCheckpoints, type ForkOptions } from './checkpoint.js'
+export { createClient, Vm0, type PageOptions, type SessionOptions } from './client.js'
 export type { ClientOptions } from './config.js'
+export type { Page } from './page.js'
 export { RunError, type RunFailure, type RunResult } from './run-result.js'
 export { Run } from './run.js'
 export { SessionFiles } from './session-files.js'

@@ -1,5 +1,6 @@
 import { Vm0Error, type CreateRun, type ExecOutput, type ExecRequest, type SessionView } from '@vm0/contract/client'
 import { uuidv7 } from 'uuidv7'
+import { SessionCheckpoints, type Checkpoint, type ForkOptions } from './checkpoint.js'
 import { lineError, linesOf, type Http } from './http.js'
 import { Run } from './run.js'
 import { SessionFiles } from './session-files.js'
@@ -11,9 +12,11 @@ import { sendWorkspace } from './transfer/send-workspace.js'
  * @example
  * const run = vm0.run({ prompt: 'make the tests pass', workspace: '.', limits: { timeoutMs: 600_000 } })
  */
-export interface RunOptions extends Omit<CreateRun, 'id' | 'sessionId' | 'newSession' | 'workspaceUpload'> {
+export interface RunOptions extends Omit<CreateRun, 'id' | 'sessionId' | 'newSession' | 'workspaceUpload' | 'from'> {
   /** Continue this session; a new one otherwise. */
   session?: Session | string
+  /** Begin a new session at this checkpoint, with its conversation: the same state may be tried in many ways at once. */
+  from?: Checkpoint | string
   /** A local folder that is put into /workspace first, without what its .gitignore excludes. */
   workspace?: string
   /** Aborting cancels the run; aborted before, nothing is sent. */
@@ -60,6 +63,13 @@ export class Session {
    * await session.files.write('/workspace/note.txt', 'hello')
    */
   readonly files: SessionFiles
+  /**
+   * The states that it can go back to.
+   *
+   * @example
+   * const { items } = await session.checkpoints.list()
+   */
+  readonly checkpoints: SessionCheckpoints
   /** Settles when the runs that were started until now have been taken; whether the server has the session then. */
   private made: Promise<boolean>
 
@@ -77,6 +87,7 @@ export class Session {
   ) {
     this.made = Promise.resolve(!isNew)
     this.files = new SessionFiles(http, id, () => this.made)
+    this.checkpoints = new SessionCheckpoints(http, id, () => this.made)
   }
 
   /**
@@ -86,9 +97,12 @@ export class Session {
    * await session.run('write a haiku')
    * await session.run({ prompt: 'and one more', limits: { timeoutMs: 60_000 } })
    */
-  run(prompt: string | Omit<RunOptions, 'session'>): Run {
-    const { workspace, signal, ...options } =
-      typeof prompt === 'string' ? ({ prompt } as RunOptions) : ({ ...prompt } as RunOptions)
+  run(prompt: string | Omit<RunOptions, 'session' | 'from'>): Run {
+    return this.start(typeof prompt === 'string' ? { prompt } : prompt)
+  }
+
+  /** @internal */
+  start({ workspace, signal, from, ...options }: Omit<RunOptions, 'session'>): Run {
     const id = uuidv7()
     const before = this.made
     const send = async (): Promise<void> => {
@@ -96,6 +110,7 @@ export class Session {
       const workspaceUpload = await sendWorkspace(this.http, workspace, signal)
       const body: CreateRun = {
         ...options,
+        ...fromOf(from),
         id,
         sessionId: this.id,
         newSession: !(await before),
@@ -171,6 +186,39 @@ export class Session {
   }
 
   /**
+   * A new session that begins where this one stands now, with its conversation; while a run is at work, where it was saved
+   * last. Costs nothing.
+   *
+   * @example
+   * const fork = await session.fork()
+   */
+  async fork(options: ForkOptions = {}): Promise<Session> {
+    const now = this.checkpoints.create().catch((error: unknown) => {
+      if (error instanceof Vm0Error && error.code === 'SESSION_BUSY') return this.checkpoints.latest()
+      throw error
+    })
+    return (await now).fork(options)
+  }
+
+  /**
+   * Goes back (or forth) to one of its checkpoints: files, software and conversation. What it has now is saved before, so
+   * that this can be undone. Throws SESSION_BUSY, CHECKPOINT_NOT_FOUND or CHECKPOINT_OF_ANOTHER_SESSION.
+   *
+   * @example
+   * const before = await session.checkpoints.create()
+   * await session.exec('rm -rf /workspace/*')
+   * await session.rollback(before)
+   */
+  async rollback(checkpoint: Checkpoint | string): Promise<void> {
+    await this.made
+    await this.http.json(`/sessions/${this.id}/rollback`, {
+      method: 'POST',
+      json: { checkpoint: typeof checkpoint === 'string' ? checkpoint : checkpoint.id },
+      patient: true,
+    })
+  }
+
+  /**
    * Saves the session and frees its sandbox now instead of after the idle time. Throws SESSION_BUSY while a run is at work.
    *
    * @example
@@ -192,4 +240,9 @@ export class Session {
     await this.made
     await this.http.json(`/sessions/${this.id}`, { method: 'DELETE' })
   }
+}
+
+export function fromOf(from: Checkpoint | string | undefined): { from?: string } {
+  if (from === undefined) return {}
+  return { from: typeof from === 'string' ? from : from.id }
 }

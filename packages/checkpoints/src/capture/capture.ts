@@ -53,6 +53,25 @@ export class Capture {
     return this.plan.removed.length === 0 && !this.plan.included.some((flags) => flags !== 0)
   }
 
+  /** Whether the layer holds anything but directories and what is at or below these paths. */
+  changesBeside(ignored: readonly string[]): boolean {
+    const { tree, plan } = this
+    const removed = new Map<number, string[]>()
+    for (const { directory, name } of plan.removed) removed.set(directory, [...(removed.get(directory) ?? []), name])
+    const holdsMore = (directory: number, path: string): boolean => {
+      if (removed.get(directory)?.some((name) => !ignored.includes(path + name))) return true
+      const end = tree.end(directory)
+      for (let index = directory + 1; index < end; index = tree.end(index)) {
+        if (plan.included[index] === 0) continue
+        const at = path + tree.name(index)
+        if (ignored.includes(at)) continue
+        if (!tree.isDirectory(index) || holdsMore(index, `${at}/`)) return true
+      }
+      return false
+    }
+    return holdsMore(0, '')
+  }
+
   copyWhileLive(): void {
     this.round(false)
   }

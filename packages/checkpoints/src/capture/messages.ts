@@ -8,6 +8,8 @@ export interface CaptureTask {
   /** Files that the capture makes: the layer, and the index for the next one. */
   image: string
   nextIndex: string
+  /** Paths from the upper's root: where nothing else has changed, nothing has. */
+  ignored: readonly string[]
 }
 
 export interface CapturedLayer {

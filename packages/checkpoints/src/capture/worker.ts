@@ -10,7 +10,7 @@ import { Tree } from './tree.js'
 /** A thread that makes one layer: system calls, hashing and copying here block nobody else. */
 const port = parentPort as MessagePort
 const say = (message: CaptureMessage): void => port.postMessage(message)
-const { upper, index, image, nextIndex } = workerData as CaptureTask
+const { upper, index, image, nextIndex, ignored } = workerData as CaptureTask
 
 const root = openSync(upper, constants.O_RDONLY | constants.O_DIRECTORY)
 const file = openSync(image, 'w+', 0o600)
@@ -32,7 +32,7 @@ Atomics.wait(
 say({ type: 'captured' })
 closeSync(root)
 
-if (capture.isEmpty) say({ type: 'done', layer: null })
+if (capture.isEmpty || (ignored.length > 0 && !capture.changesBeside(ignored))) say({ type: 'done', layer: null })
 else {
   const sizeBytes = capture.writeDirectories()
   writeIndex(capture.index)

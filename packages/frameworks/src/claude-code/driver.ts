@@ -1,12 +1,15 @@
 import type { FrameworkDriver, LaunchOptions } from '../driver.js'
 import { rebind } from './binding.js'
 import { ClaudeProtocol } from './protocol.js'
+import { toolResults } from './tool-results.js'
 import { toolFlags } from './tool-flags.js'
 import { ClaudeWarmUp } from './warm-up.js'
 
 /** Claude Code as a long-lived process that speaks stream-json. */
 export const claudeCode: FrameworkDriver = {
   name: 'claude-code',
+  statePaths: ['/root/.claude', '/root/.claude.json', '/tmp/claude-0', '/tmp/cc-socks'],
+  toolResults,
   launch: ({ releaseDir, gatewayUrl, resume, spec }: LaunchOptions) => ({
     args: [
       `${releaseDir}/claude`,
@@ -19,6 +22,8 @@ export const claudeCode: FrameworkDriver = {
       '--include-partial-messages',
       '--include-hook-events',
       '--forward-subagent-text',
+      // Tells what has been written to the transcript, right after it was.
+      '--session-mirror',
       '--allow-dangerously-skip-permissions',
       '--permission-prompt-tool',
       'stdio',

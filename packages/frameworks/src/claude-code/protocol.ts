@@ -9,6 +9,7 @@ import { answerRequest } from './permissions.js'
 import { Spending } from './spending.js'
 import { SubAgents } from './subagents.js'
 import { initNotices, rateLimitEvent, systemEvents } from './system-messages.js'
+import { recordedResults } from './tool-results.js'
 import { ToolCalls } from './tools.js'
 import { Turns } from './turns.js'
 import { userMessage } from './user-message.js'
@@ -121,8 +122,9 @@ export class ClaudeProtocol implements AgentProtocol {
       case 'control_cancel_request':
       case 'keep_alive':
       case 'tool_progress':
-      case 'transcript_mirror':
         return events()
+      case 'transcript_mirror':
+        return { ...events(), recorded: recordedResults(message) }
       default:
         return undefined
     }

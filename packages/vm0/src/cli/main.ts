@@ -2,6 +2,7 @@
 import { createRequire } from 'node:module'
 import { buildApplication, buildRouteMap, run as runApplication, text_en } from '@stricli/core'
 import { toVm0Error } from '@vm0/contract/client'
+import { fork, log, rollback, save } from './commands/checkpoints.js'
 import { doctor } from './commands/doctor.js'
 import { exec } from './commands/exec.js'
 import { frameworks } from './commands/frameworks.js'
@@ -42,7 +43,25 @@ const application = buildApplication(
         ].join('\n'),
       ),
     },
-    routes: { up, run, sessions, runs, logs, pull, exec, close, cancel, rm: remove, keys, frameworks, doctor },
+    routes: {
+      up,
+      run,
+      sessions,
+      runs,
+      logs,
+      log,
+      fork,
+      rollback,
+      save,
+      pull,
+      exec,
+      close,
+      cancel,
+      rm: remove,
+      keys,
+      frameworks,
+      doctor,
+    },
   }),
   {
     name: 'vm0',

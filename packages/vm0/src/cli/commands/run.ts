@@ -14,6 +14,7 @@ const enoughBytes = 2 * 1024 ** 2
 interface Flags {
   framework?: string
   session?: string
+  from?: string
   workspace?: string
   model?: string
   memory?: number
@@ -29,6 +30,7 @@ export const run = buildCommand({
       [
         'vm0 run "make the tests pass" -w .',
         'vm0 run -s 9f3c1e70 "and now the linter"',
+        'vm0 run --from 4be2a911 "try it in another way"',
         'vm0 run --detach "a long task"',
         'git log -3 | vm0 run -w . -',
         'vm0 run --json "say hello" | jq .type',
@@ -48,6 +50,7 @@ export const run = buildCommand({
         brief: 'Agent to run (VM0_FRAMEWORK; default: claude-code)',
       },
       session: { kind: 'parsed', parse: String, optional: true, brief: 'Continue this session (VM0_SESSION)' },
+      from: { kind: 'parsed', parse: String, optional: true, brief: 'Begin a new session at this checkpoint' },
       workspace: { kind: 'parsed', parse: String, optional: true, brief: 'Local folder to put into /workspace' },
       model: { kind: 'parsed', parse: String, optional: true, brief: 'Model to use (VM0_MODEL)' },
       memory: {
@@ -78,7 +81,9 @@ export const run = buildCommand({
     const client = createClient()
     const prompt = words.length === 1 && words[0] === '-' ? await readPrompt() : words.join(' ')
     const wanted = setting(flags.session, 'VM0_SESSION')
-    const session = wanted === undefined ? undefined : await findSession(client, wanted)
+    const from = flags.from === undefined ? undefined : (await client.checkpoints.get(flags.from).get()).id
+    const isNew = wanted === undefined || (from && flags.session === undefined)
+    const session = isNew ? undefined : await findSession(client, wanted)
     const framework = setting(flags.framework, 'VM0_FRAMEWORK') ?? 'claude-code'
     const model = setting(flags.model, 'VM0_MODEL')
     const memoryMiB = numberSetting(flags.memory, 'VM0_MEMORY')
@@ -89,6 +94,7 @@ export const run = buildCommand({
       framework,
       signal: stop.signal,
       ...(session ? { session } : {}),
+      ...(from ? { from } : {}),
       ...(flags.workspace ? { workspace: flags.workspace } : {}),
       ...(model ? { model } : {}),
       ...(memoryMiB ? { resources: { memoryMiB } } : {}),
