@@ -244,7 +244,21 @@ test('every command tells how to use it, with examples', async () => {
     keys: ['ls', 'create', 'revoke'],
     frameworks: ['ls', 'install'],
   }
-  const single = ['up', 'run', 'logs', 'pull', 'exec', 'close', 'cancel', 'rm', 'doctor']
+  const single = [
+    'up',
+    'run',
+    'logs',
+    'pull',
+    'exec',
+    'close',
+    'cancel',
+    'rm',
+    'log',
+    'fork',
+    'rollback',
+    'save',
+    'doctor',
+  ]
   const commands = [
     [],
     ...single.map((name) => [name]),

@@ -3,7 +3,6 @@ import { checkpointIdSchema, idSchema } from './runs.js'
 
 /** What a checkpoint was made after: a run's end, a batch of its tool calls, a command, a close, idleness, or a person's wish. */
 export const checkpointCauses = ['run', 'tool', 'exec', 'close', 'idle', 'manual'] as const
-export type CheckpointCause = (typeof checkpointCauses)[number]
 
 export const checkpointSchema = z.object({
   id: checkpointIdSchema,
@@ -29,6 +28,7 @@ export const checkpointSchema = z.object({
   createdAt: z.iso.datetime(),
 })
 export type CheckpointView = z.infer<typeof checkpointSchema>
+export type CheckpointCause = CheckpointView['cause']
 
 export const createCheckpointSchema = z.strictObject({ name: z.string().min(1).max(100).optional() })
 export type CreateCheckpoint = z.input<typeof createCheckpointSchema>
