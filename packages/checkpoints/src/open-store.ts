@@ -1,6 +1,8 @@
 import { mkdir, rm } from 'node:fs/promises'
 import type { BlobPort, DerivedKeys, FileCache } from '@vm0/backends'
 import { Vm0Error } from '@vm0/contract'
+import pLimit from 'p-limit'
+import { diffStacks, type Stack } from './diff/index.js'
 import { digestOf, objectName } from './digest.js'
 import { UpperChain } from './layer-chain.js'
 import { PackedLayers, PlainLayers } from './layers/layer-store.js'
@@ -49,13 +51,28 @@ export async function openCheckpointStore({
     return JSON.parse(text.toString('utf8')) as CheckpointManifest
   }
 
+  const layerImages = (manifest: CheckpointManifest): Promise<string[]> =>
+    Promise.all(manifest.layers.map((layer) => layers.image(manifest.projectId, layer)))
+
+  const maxComparisons = pLimit(2)
+  async function stackOf(manifest: CheckpointManifest): Promise<Stack> {
+    if (!templateImage) throw new Vm0Error('INTERNAL', 'checkpoints are compared only where templates are at hand')
+    const [images, image] = await Promise.all([layerImages(manifest), templateImage(manifest.template)])
+    return { template: manifest.template, layers: manifest.layers, images, templateImage: image }
+  }
+
   return {
     openChain(manifest) {
       const squash = templateImage && new BackgroundSquash({ layers, scratch, maxLayers, templateImage, onError })
       return new UpperChain({ blobs, layers, scratch, squash }, manifest)
     },
     load,
-    layerImages: (manifest) => Promise.all(manifest.layers.map((layer) => layers.image(manifest.projectId, layer))),
+    layerImages,
+    async diff(before, after, query, signal) {
+      const bottom = { ...after, layers: [] }
+      const [was, is] = await Promise.all([stackOf(before ?? bottom), stackOf(after)])
+      return maxComparisons(() => diffStacks(was, is, query, signal))
+    },
     fsck: (references, { deep }) => checkStore({ layers, load, references, deep }),
     gc: (references, { graceMs }) => collectGarbage({ blobs, load, references, graceMs }),
   }

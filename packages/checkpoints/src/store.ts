@@ -1,4 +1,5 @@
 import type { CheckpointCause } from '@vm0/contract'
+import type { DiffPage, DiffQuery } from './diff/index.js'
 import type { Collected, FsckReport, References } from './upkeep/index.js'
 
 /** What a checkpoint says of itself; stored as canonical JSON whose sha256 is the checkpoint's id. */
@@ -71,6 +72,13 @@ export interface CheckpointStore {
   load(id: string): Promise<CheckpointManifest>
   /** Local paths of the layers' images, verified against their digests (once per process and file identity). */
   layerImages(manifest: CheckpointManifest): Promise<string[]>
+  /** What the second has that the first has not, or has otherwise; the first may be `null`: what its template has. */
+  diff(
+    before: CheckpointManifest | null,
+    after: CheckpointManifest,
+    query: DiffQuery,
+    signal?: AbortSignal,
+  ): Promise<DiffPage>
   /** Whether every object of every checkpoint is there, and with `deep` what it should be: every byte is read. */
   fsck(references: References, options: { deep: boolean }): Promise<FsckReport>
   /** Removes the objects that nothing refers to and that were not written within the grace time. */

@@ -96,18 +96,41 @@ export class ErofsReader {
 
   /** The entries of a directory, `.` and `..` apart, in the order of their names' bytes. */
   directory(inode: ImageInode): ImageEntry[] {
+    return [...this.entries(inode)]
+  }
+
+  /** The same one by one: however many there are, a block of them is held at a time. */
+  *entries(inode: ImageInode): Generator<ImageEntry, void> {
+    for (let position = 0; position < inode.size; position += blockSize)
+      for (const entry of this.entriesOfBlock(inode, position))
+        if (entry.name !== '.' && entry.name !== '..') yield entry
+  }
+
+  /** The entry of a directory with this name: names are in order, so few blocks are read. */
+  entry(inode: ImageInode, name: string): ImageEntry | undefined {
+    let low = 0
+    let high = Math.ceil(inode.size / blockSize)
+    while (low < high) {
+      const middle = (low + high) >> 1
+      const entries = this.entriesOfBlock(inode, middle * blockSize)
+      if (name < (entries[0] as ImageEntry).name) high = middle
+      else if (name > (entries.at(-1) as ImageEntry).name) low = middle + 1
+      else return entries.find((entry) => entry.name === name)
+    }
+    return undefined
+  }
+
+  private entriesOfBlock(inode: ImageInode, position: number): ImageEntry[] {
     const entries: ImageEntry[] = []
     const block = Buffer.alloc(blockSize)
-    for (let position = 0; position < inode.size; position += blockSize) {
-      const length = this.read(inode, block, 0, Math.min(blockSize, inode.size - position), position)
-      const count = block.readUInt16LE(8) / 12
-      for (let index = 0; index < count; index++) {
-        const start = block.readUInt16LE(index * 12 + 8)
-        const limit = index + 1 < count ? block.readUInt16LE((index + 1) * 12 + 8) : length
-        const zero = block.subarray(start, limit).indexOf(0)
-        const name = block.toString('latin1', start, zero < 0 ? limit : start + zero)
-        if (name !== '.' && name !== '..') entries.push({ name, inode: Number(block.readBigUInt64LE(index * 12)) })
-      }
+    const length = this.read(inode, block, 0, Math.min(blockSize, inode.size - position), position)
+    const count = block.readUInt16LE(8) / 12
+    for (let index = 0; index < count; index++) {
+      const start = block.readUInt16LE(index * 12 + 8)
+      const limit = index + 1 < count ? block.readUInt16LE((index + 1) * 12 + 8) : length
+      const zero = block.subarray(start, limit).indexOf(0)
+      const name = block.toString('latin1', start, zero < 0 ? limit : start + zero)
+      entries.push({ name, inode: Number(block.readBigUInt64LE(index * 12)) })
     }
     return entries
   }

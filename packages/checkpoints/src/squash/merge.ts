@@ -4,22 +4,8 @@ import { kinds, Tree } from '../capture/tree.js'
 import { writeDirectories } from '../capture/write-directories.js'
 import { encodeXattrs, fileTypeMask, fileTypes, type Attributes } from '../erofs/format.js'
 import type { ErofsImage } from '../erofs/image.js'
-import { isDirectory, isWhiteout, type ErofsReader, type ImageInode } from '../erofs/reader.js'
-
-/** An inode of one of the layers. */
-interface Node {
-  layer: ErofsReader
-  inode: ImageInode
-}
-
-/** What a name shows through a stack of layers. */
-type Found =
-  | { kind: 'nothing' | 'whiteout' }
-  | { kind: 'file'; top: Node }
-  /** `closed`: nothing that is further down shows through. */
-  | { kind: 'directory'; top: Node; merged: Node[]; closed: boolean }
-
-const opaqueName = 'trusted.overlay.opaque'
+import { look, rootOf, shownXattrs, type Node } from '../erofs/overlay.js'
+import type { ErofsReader, ImageInode } from '../erofs/reader.js'
 
 /**
  * Writes one layer that shows over `below` exactly what `layers` show over it (each the topmost first). A whiteout or an
@@ -97,8 +83,6 @@ class Merge {
   }
 }
 
-const rootOf = (layer: ErofsReader): Node => ({ layer, inode: layer.inode(layer.root) })
-
 function entriesOf(directories: readonly Node[]): Map<string, Node[]> {
   const entries = new Map<string, Node[]>()
   for (const { layer, inode } of directories) {
@@ -112,29 +96,9 @@ function entriesOf(directories: readonly Node[]): Map<string, Node[]> {
   return entries
 }
 
-/** What the kernel's lookup finds for a name that these layers have, the topmost first. */
-function look(nodes: readonly Node[] | undefined): Found {
-  const top = nodes?.[0]
-  if (!nodes || !top) return { kind: 'nothing' }
-  if (isWhiteout(top.inode)) return { kind: 'whiteout' }
-  if (!isDirectory(top.inode)) return { kind: 'file', top }
-  const merged: Node[] = []
-  for (const node of nodes) {
-    if (!isDirectory(node.inode)) return { kind: 'directory', top, merged, closed: true }
-    merged.push(node)
-    if (isOpaque(node)) return { kind: 'directory', top, merged, closed: true }
-  }
-  return { kind: 'directory', top, merged, closed: false }
-}
-
-const isOpaque = ({ layer, inode }: Node): boolean =>
-  layer.xattrs(inode).some(([name, value]) => name === opaqueName && value[0] === 0x79)
-
-function attributesOf({ layer, inode }: Node): Attributes {
-  const { mode, uid, gid, nlink, mtimeSeconds, mtimeNanoseconds } = inode
-  // Layers of earlier versions carry what the overlay noted for itself.
-  const kept = layer.xattrs(inode).filter(([name]) => !name.startsWith('trusted.overlay.'))
-  return { mode, uid, gid, nlink, mtimeSeconds, mtimeNanoseconds, xattrs: encodeXattrs(kept) }
+function attributesOf(node: Node): Attributes {
+  const { mode, uid, gid, nlink, mtimeSeconds, mtimeNanoseconds } = node.inode
+  return { mode, uid, gid, nlink, mtimeSeconds, mtimeNanoseconds, xattrs: encodeXattrs(shownXattrs(node)) }
 }
 
 /** Major and minor of a device, as `new_decode_dev` of the kernel. */
