@@ -1,4 +1,4 @@
-export type { DiffEntry, DiffPage, DiffQuery, DiffSide } from './diff/index.js'
+export type { DiffOptions, DiffPage } from './diff/index.js'
 export { openCheckpointStore, type CheckpointStoreOptions } from './open-store.js'
 export type {
   CheckpointManifest,

@@ -1,5 +1,5 @@
 import type { CheckpointCause } from '@vm0/contract'
-import type { DiffPage, DiffQuery } from './diff/index.js'
+import type { DiffPage, DiffOptions } from './diff/index.js'
 import type { Collected, FsckReport, References } from './upkeep/index.js'
 
 /** What a checkpoint says of itself; stored as canonical JSON whose sha256 is the checkpoint's id. */
@@ -76,7 +76,7 @@ export interface CheckpointStore {
   diff(
     before: CheckpointManifest | null,
     after: CheckpointManifest,
-    query: DiffQuery,
+    query: DiffOptions,
     signal?: AbortSignal,
   ): Promise<DiffPage>
   /** Whether every object of every checkpoint is there, and with `deep` what it should be: every byte is read. */

@@ -3,6 +3,7 @@
  */
 export type * from './check.js'
 export type * from './checkpoints.js'
+export type * from './checkpoint-diff.js'
 export * from './cursor.js'
 export * from './error-table.js'
 export * from './errors.js'

@@ -1,6 +1,7 @@
 export * from './canonical-json.js'
 export type * from './check.js'
 export * from './checkpoints.js'
+export * from './checkpoint-diff.js'
 export * from './cursor.js'
 export * from './error-table.js'
 export * from './errors.js'

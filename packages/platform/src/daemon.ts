@@ -12,6 +12,7 @@ import { ensureTemplate, openOciEngine } from '@vm0/sandbox'
 import { allows, createServer, type Server } from '@vm0/server'
 import { examplesScript, quickstartScript, startScriptedModel } from '@vm0/testkit'
 import { pino } from 'pino'
+import { checkpointDiffs } from './checkpoint-diffs.js'
 import { lockDataDir, lockInstallation } from './data-lock.js'
 import { limitsFrom } from './limits.js'
 import { openObjectStore } from './object-store.js'
@@ -156,6 +157,7 @@ export async function startDaemon(
       eventLog,
       blobs,
       runner,
+      diffs: checkpointDiffs(checkpoints),
       scratch,
       resolveTemplate: (name) => {
         if (name === 'standard' || name === template.digest) return template.digest

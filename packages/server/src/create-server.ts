@@ -12,6 +12,7 @@ import type { ServerOptions } from './options.js'
 import { maxBodyBytes, tellProblem, tellProblems } from './problems.js'
 import { Projects } from './projects.js'
 import { checkpointRoutes } from './routes/checkpoints.js'
+import { diffRoutes } from './routes/diff.js'
 import { eventRoutes } from './routes/events.js'
 import { frameworkRoutes } from './routes/frameworks.js'
 import { keyRoutes } from './routes/keys.js'
@@ -98,6 +99,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
         runRoutes,
         eventRoutes,
         checkpointRoutes,
+        diffRoutes,
         sandboxRoutes,
         keyRoutes,
         frameworkRoutes,

@@ -15,12 +15,13 @@ import {
   type Stats,
 } from 'node:fs'
 import { join } from 'node:path'
+import type { DiffEntry } from '@vm0/contract'
 import fc from 'fast-check'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { listDirectory, xattrsAt } from '../capture/syscalls.js'
 import { ErofsReader } from '../erofs/reader.js'
 import { applyStep, fileStep } from '../file-program.test.fixture.js'
-import type { CheckpointManifest, DiffEntry, DiffQuery } from '../index.js'
+import type { CheckpointManifest, DiffOptions } from '../index.js'
 import { makeNode, OverlayFixture } from '../overlay.test.fixture.js'
 import { diffPage } from './page.js'
 
@@ -31,7 +32,7 @@ beforeEach(async () => {
 afterEach(() => overlay.close())
 
 const at = (path: string): string => join(overlay.live, path)
-const all: DiffQuery = { path: '/', patch: false, limit: 10_000, elsewhere: false }
+const all: DiffOptions = { path: '/', patch: false, limit: 10_000, elsewhere: false }
 
 /** With the base as the template that every sandbox has. */
 async function open(maxLayers = 16): Promise<void> {

@@ -1,9 +1,9 @@
 import type { LayerReference } from '../store.js'
 import { runWorker } from '../run-worker.js'
-import type { DiffPage, DiffQuery } from './page.js'
+import type { DiffPage, DiffOptions } from './page.js'
 import type { DiffTask } from './worker.js'
 
-export type { DiffEntry, DiffPage, DiffQuery, DiffSide } from './page.js'
+export type { DiffOptions, DiffPage } from './page.js'
 
 /** A checkpoint as a list of layers over a template, and where their images are. */
 export interface Stack {
@@ -15,7 +15,7 @@ export interface Stack {
 }
 
 /** What `after` has that `before` has not, or has otherwise. Nothing is mounted, and what both have at the bottom isn't read. */
-export function diffStacks(before: Stack, after: Stack, query: DiffQuery, signal?: AbortSignal): Promise<DiffPage> {
+export function diffStacks(before: Stack, after: Stack, query: DiffOptions, signal?: AbortSignal): Promise<DiffPage> {
   const sameTemplate = before.template === after.template
   let common = 0
   while (sameTemplate && common < before.layers.length && isSame(before, after, common)) common += 1

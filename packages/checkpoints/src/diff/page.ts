@@ -1,3 +1,4 @@
+import type { CheckpointDiff, DiffEntry, DiffSide } from '@vm0/contract'
 import { fileTypes } from '../erofs/format.js'
 import { rootOf, type Node } from '../erofs/overlay.js'
 import type { ErofsReader } from '../erofs/reader.js'
@@ -6,7 +7,7 @@ import { patchOf, type Patch } from './patch.js'
 import type { Pair } from './stacks.js'
 import { differences, type Difference } from './walk.js'
 
-export interface DiffQuery {
+export interface DiffOptions {
   /** The folder or file that is looked at; `/` for everything. */
   path: string
   /** Of text files the hunks of a unified diff. */
@@ -18,33 +19,7 @@ export interface DiffQuery {
   elsewhere: boolean
 }
 
-export interface DiffSide {
-  type: 'file' | 'directory' | 'symlink' | 'other'
-  sizeBytes: number
-  mode: number
-}
-
-export interface DiffEntry {
-  path: string
-  change: 'added' | 'changed' | 'removed'
-  before: DiffSide | null
-  after: DiffSide | null
-  /** False where only mode, owner or attributes are others. */
-  contentChanged: boolean
-  /** The hunks of a unified diff, where they were asked for and there are some. */
-  patch?: string
-  /** Why there are none. */
-  patchLeftOut?: 'binary' | 'large' | 'special'
-}
-
-export interface DiffPage {
-  /** A folder before what is in it, names in the order of their bytes. */
-  items: DiffEntry[]
-  /** For the next page; null at the end. */
-  next: string | null
-  /** Entries outside of the path that differ, folders apart; at most `countedElsewhere`. Null where nobody asked. */
-  elsewhere: number | null
-}
+export type DiffPage = Omit<CheckpointDiff, 'checkpoint' | 'against'>
 
 export interface Stacks {
   /** Layers that only the one checkpoint has, those that only the other has, and what is below both; the topmost first. */
@@ -58,7 +33,7 @@ export const countedElsewhere = 10_000
 /** Of all patches of a page: the one that goes past it is the last. */
 const pagePatchBytes = 4 * 1024 ** 2
 
-export function diffPage(stacks: Stacks, query: DiffQuery): DiffPage {
+export function diffPage(stacks: Stacks, query: DiffOptions): DiffPage {
   const root: Pair = {
     before: { own: stacks.before.map(rootOf), open: true },
     after: { own: stacks.after.map(rootOf), open: true },

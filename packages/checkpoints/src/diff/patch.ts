@@ -18,6 +18,7 @@ export function patchOf({ before, after }: Difference): Patch {
   const nodes = [before, after].filter((node) => node !== undefined)
   if (nodes.some((node) => typeOf(node) !== fileTypes.regular && typeOf(node) !== fileTypes.symlink))
     return { leftOut: 'special' }
+  if (before && after && typeOf(before) !== typeOf(after)) return { leftOut: 'special' }
   if (nodes.some(({ inode }) => inode.size > maxPatchedBytes)) return { leftOut: 'large' }
   const was = contentOf(before)
   const is = contentOf(after)

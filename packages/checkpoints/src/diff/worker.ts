@@ -1,14 +1,14 @@
 import { closeSync, openSync } from 'node:fs'
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads'
 import { ErofsReader } from '../erofs/reader.js'
-import { diffPage, type DiffQuery } from './page.js'
+import { diffPage, type DiffOptions } from './page.js'
 
 export interface DiffTask {
   /** Files of layers, each list with the topmost first. */
   before: string[]
   after: string[]
   shared: string[]
-  query: DiffQuery
+  query: DiffOptions
 }
 
 /** A thread that compares two checkpoints: it reads images, and that blocks. */
