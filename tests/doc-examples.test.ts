@@ -31,6 +31,8 @@ beforeAll(async () => {
   await writeFile(join(folder, 'README.md'), 'read me')
   process.chdir(folder)
   session = await platform.client.sessions.create()
+  // So that there is something to save.
+  await session.exec('echo begun > README.md')
 })
 afterAll(async () => {
   process.chdir(home)

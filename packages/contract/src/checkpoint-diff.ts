@@ -1,5 +1,4 @@
 import { z } from 'zod'
-import { checkpointIdSchema } from './runs.js'
 
 /** What is at a path of a checkpoint. */
 export const diffSideSchema = z.object({
@@ -44,9 +43,15 @@ const flag = z
   .default('false')
   .transform((text) => text === 'true')
 
+/** In full, or its beginning. */
+const checkpointNameSchema = z
+  .string()
+  .regex(/^(sha256:)?[0-9a-f]{8,64}$/, 'expected a checkpoint id: sha256:…, or eight or more of its characters')
+
+export const diffParamsSchema = z.object({ id: checkpointNameSchema })
 export const diffQuerySchema = z.strictObject({
   /** By default what it was before the run that made it, or the checkpoint before it. */
-  against: checkpointIdSchema.optional(),
+  against: checkpointNameSchema.optional(),
   /** An absolute path: this one, and what is below it. Default /workspace. */
   path: z.string().startsWith('/', 'expected an absolute path').max(4096).default('/workspace'),
   /** With a unified diff of each text file. */

@@ -1,5 +1,6 @@
 import type { CheckpointView } from '@vm0/contract/client'
 import { uuidv7 } from 'uuidv7'
+import { Diff, type DiffOptions } from './diff.js'
 import type { Http } from './http.js'
 import type { Page } from './page.js'
 import { Session } from './session.js'
@@ -63,6 +64,25 @@ export class Checkpoint {
     const id = uuidv7()
     await this.http.json('/sessions', { method: 'POST', json: { ...options, id, from: this.id } })
     return new Session(this.http, id)
+  }
+
+  /**
+   * What it has that another checkpoint has not, or has otherwise: files added, changed and removed, and with `patch` a
+   * unified diff of each text file. Without another one it is compared with the one before it; one that a run ended with,
+   * with what was there before the run. Nothing is started for it. Throws CHECKPOINT_NOT_FOUND.
+   *
+   * @example
+   * const checkpoint = await session.checkpoints.latest()
+   * for (const { change, path } of (await checkpoint.diff()).items) console.log(change, path)
+   *
+   * @example
+   * const mine = await session.checkpoints.latest()
+   * const other = await (await mine.fork()).checkpoints.latest()
+   * const { items } = await mine.diff(other, { path: '/workspace/README.md', patch: true })
+   * console.log(items[0]?.patch)
+   */
+  diff(other?: Checkpoint | string, options: DiffOptions = {}): Diff {
+    return new Diff(this.http, this.id, typeof other === 'object' ? other.id : other, options)
   }
 }
 

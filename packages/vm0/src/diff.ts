@@ -5,6 +5,7 @@ import type { Http } from './http.js'
  * What of a comparison is asked for.
  *
  * @example
+ * const checkpoint = await session.checkpoints.latest()
  * const { items } = await checkpoint.diff(undefined, { path: '/workspace/src', patch: true })
  */
 export interface DiffOptions {
@@ -22,6 +23,7 @@ export interface DiffOptions {
  * What a checkpoint has that another one has not, or has otherwise.
  *
  * @example
+ * const checkpoint = await session.checkpoints.latest()
  * const { items, against, elsewhere } = await checkpoint.diff()
  */
 export interface DiffResult {
@@ -37,6 +39,7 @@ export interface DiffResult {
  * A comparison of two checkpoints: `await` it for all of it, or go through it as it comes when there may be much.
  *
  * @example
+ * const checkpoint = await session.checkpoints.latest()
  * for await (const { change, path } of checkpoint.diff()) console.log(change, path)
  */
 export class Diff implements AsyncIterable<DiffEntry>, PromiseLike<DiffResult> {
@@ -52,6 +55,7 @@ export class Diff implements AsyncIterable<DiffEntry>, PromiseLike<DiffResult> {
    * The entries one by one; pages are asked for as they are needed.
    *
    * @example
+   * const checkpoint = await session.checkpoints.latest()
    * for await (const { path, patch } of checkpoint.diff(undefined, { patch: true })) console.log(path, patch)
    */
   async *[Symbol.asyncIterator](): AsyncGenerator<DiffEntry, void> {
@@ -62,8 +66,10 @@ export class Diff implements AsyncIterable<DiffEntry>, PromiseLike<DiffResult> {
    * Makes it awaitable.
    *
    * @example
+   * const checkpoint = await session.checkpoints.latest()
    * const { items } = await checkpoint.diff()
    */
+  // oxlint-disable-next-line unicorn/no-thenable -- one call for both ways to read it
   then<A = DiffResult, B = never>(
     done?: ((result: DiffResult) => A | PromiseLike<A>) | null,
     failed?: ((error: unknown) => B | PromiseLike<B>) | null,

@@ -3,6 +3,7 @@ import { createClient } from './client.js'
 export { Vm0Error } from '@vm0/contract/client'
 export type {
   CheckpointView,
+  DiffEntry,
   ErrorCode,
   ExecOutput,
   FileEntry,
@@ -23,6 +24,7 @@ export type {
 export { Checkpoint, SessionCheckpoints, type ForkOptions } from './checkpoint.js'
 export { createClient, Vm0, type PageOptions, type SessionOptions } from './client.js'
 export type { ClientOptions } from './config.js'
+export { Diff, type DiffOptions, type DiffResult } from './diff.js'
 export type { Page } from './page.js'
 export { RunError, type RunFailure, type RunResult } from './run-result.js'
 export { Run } from './run.js'

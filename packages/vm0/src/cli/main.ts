@@ -3,6 +3,7 @@ import { createRequire } from 'node:module'
 import { buildApplication, buildRouteMap, run as runApplication, text_en } from '@stricli/core'
 import { toVm0Error } from '@vm0/contract/client'
 import { fork, log, rollback, save } from './commands/checkpoints.js'
+import { diff } from './commands/diff.js'
 import { doctor } from './commands/doctor.js'
 import { exec } from './commands/exec.js'
 import { frameworks } from './commands/frameworks.js'
@@ -50,6 +51,7 @@ const application = buildApplication(
       runs,
       logs,
       log,
+      diff,
       fork,
       rollback,
       save,
