@@ -61,9 +61,18 @@ test('of a line of 100 MB the head is kept, marked where it is cut, and the next
   }
 })
 
-/** What is at work at the same time may overtake each other, and is numbered in another way then. */
+/**
+ * What is at work at the same time may overtake each other, and is numbered in another way then. How the tokens of a turn
+ * fall on its requests depends on when the agent counts them: what they add up to doesn't.
+ */
 function inAnyOrder(lines: string[]): string[] {
-  return lines.map((line) => line.replaceAll(/#\d+/g, '#')).toSorted()
+  const isStep = (line: string): boolean => line.startsWith('usage scope="step"')
+  const totals = new Map<string, number>()
+  for (const line of lines.filter(isStep))
+    for (const [, name, value] of line.matchAll(/(\w+(?:Tokens|Usd))=([\d.e-]+)/g))
+      totals.set(name as string, Number(((totals.get(name as string) ?? 0) + Number(value)).toFixed(9)))
+  const others = lines.filter((line) => !isStep(line)).map((line) => line.replaceAll(/#\d+/g, '#'))
+  return [...others, ...[...totals].map(([name, value]) => `all steps ${name} ${value}`)].toSorted()
 }
 
 function record(name: string, recording: readonly Entry[]): void {
