@@ -1,5 +1,6 @@
 export { openBlobDirectory } from './blob-directory.js'
 export { openBlobS3, type BlobS3Options } from './blob-s3.js'
+export { forgetCheckpoints, referencedCheckpoints, type CheckpointReference } from './checkpoint-references.js'
 export { openDatabase, type Database, type DatabaseOptions } from './database.js'
 export { syncPath, writeDurable } from './durable.js'
 export { openEventLog } from './event-log.js'
@@ -18,3 +19,4 @@ export type {
 export { isConnectionLost, overLostConnections } from './reconnect.js'
 export type { Schema } from './schema.js'
 export { openSecrets } from './secrets.js'
+export { forgetUploads, pinUpload, type UploadReference } from './upload-references.js'

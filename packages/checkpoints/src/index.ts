@@ -7,5 +7,6 @@ export type {
   LayerReference,
   SavedCheckpoint,
   SaveRequest,
+  UpkeepOptions,
 } from './store.js'
 export type { Collected, FsckReport, References } from './upkeep/index.js'

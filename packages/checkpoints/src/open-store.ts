@@ -73,7 +73,7 @@ export async function openCheckpointStore({
       const [was, is] = await Promise.all([stackOf(before ?? bottom), stackOf(after)])
       return maxComparisons(() => diffStacks(was, is, query, signal))
     },
-    fsck: (references, { deep }) => checkStore({ layers, load, references, deep }),
-    gc: (references, { graceMs }) => collectGarbage({ blobs, load, references, graceMs }),
+    fsck: (references, options) => checkStore({ layers, load, templateImage, references, ...options }),
+    gc: (references, options) => collectGarbage({ blobs, load, references, ...options }),
   }
 }

@@ -80,7 +80,13 @@ export interface CheckpointStore {
     signal?: AbortSignal,
   ): Promise<DiffPage>
   /** Whether every object of every checkpoint is there, and with `deep` what it should be: every byte is read. */
-  fsck(references: References, options: { deep: boolean }): Promise<FsckReport>
+  fsck(references: References, options: UpkeepOptions & { deep: boolean }): Promise<FsckReport>
   /** Removes the objects that nothing refers to and that were not written within the grace time. */
-  gc(references: References, options: { graceMs: number }): Promise<Collected>
+  gc(references: References, options: UpkeepOptions & { graceMs: number; dryRun?: boolean }): Promise<Collected>
+}
+
+export interface UpkeepOptions {
+  /** Is told how many checkpoints were looked at so far. */
+  onProgress?: (checkpoints: number) => void
+  signal?: AbortSignal
 }

@@ -14,9 +14,10 @@ import { examplesScript, quickstartScript, startScriptedModel } from '@vm0/testk
 import { pino } from 'pino'
 import { checkpointDiffs } from './checkpoint-diffs.js'
 import { lockDataDir, lockInstallation } from './data-lock.js'
-import { limitsFrom } from './limits.js'
+import { limitsFrom, secondsFrom } from './limits.js'
 import { openObjectStore } from './object-store.js'
 import { cacheDir, configFile } from './paths.js'
+import { collectInBackground, Upkeep } from './upkeep/index.js'
 
 /** Its address is the installation's own, so that the port can't be taken. */
 const gatewayPort = 7301
@@ -103,6 +104,9 @@ export async function startDaemon(
       onError: (error) => logger.error({ error }, 'a chain of layers could not be squashed'),
     })
 
+    const upkeep = new Upkeep({ database, secrets, checkpoints })
+    const collectEveryMs = secondsFrom('VM0_GC_SECONDS', 3600, 0) * 1000
+
     const { ANTHROPIC_API_KEY: apiKey, ANTHROPIC_BASE_URL: baseUrl } = process.env
     const scripted = apiKey ? undefined : await startScriptedModel([quickstartScript(), examplesScript()])
     if (scripted) undo.push(() => scripted.close())
@@ -134,7 +138,7 @@ export async function startDaemon(
       logger,
       freezeMs,
       idleMs,
-      modelPatienceMs: modelPatienceMs(),
+      modelPatienceMs: secondsFrom('VM0_MODEL_PATIENCE_SECONDS', 600) * 1000,
       maxSandboxes: Math.max(2, Math.min(availableParallelism() * 8, Math.floor(totalmem() / 1024 ** 3 / 1.5))),
       templateImage,
       pool:
@@ -158,6 +162,7 @@ export async function startDaemon(
       blobs,
       runner,
       diffs: checkpointDiffs(checkpoints),
+      upkeep,
       scratch,
       resolveTemplate: (name) => {
         if (name === 'standard' || name === template.digest) return template.digest
@@ -186,6 +191,7 @@ export async function startDaemon(
     const localKey = await ownKey(server, join(dataDir, 'keys', 'local'))
     await writeDurable(configFile, `${JSON.stringify({ url, apiKey: localKey }, null, 2)}\n`)
     undo.push(() => removeConfig(url))
+    undo.push(collectInBackground({ upkeep, everyMs: collectEveryMs, logger }))
     dispatch()
     const warmed = runner.warm()
     say(
@@ -198,18 +204,6 @@ export async function startDaemon(
     await stop()
     throw error
   }
-}
-
-function modelPatienceMs(): number {
-  const text = process.env.VM0_MODEL_PATIENCE_SECONDS || '600'
-  const seconds = Number(text)
-  if (!(seconds > 0 && seconds <= 86_400))
-    throw new Vm0Error(
-      'INVALID_REQUEST',
-      `VM0_MODEL_PATIENCE_SECONDS is ${JSON.stringify(text)}; expected a number of seconds above 0, at most a day`,
-      { hint: 'Correct or unset it in the environment of `vm0 up`.' },
-    )
-  return seconds * 1000
 }
 
 /** The content of a small private file, which `make` gives the first time. */

@@ -23,3 +23,16 @@ export function limitsFrom(env: NodeJS.ProcessEnv): Limits {
   }
   return limits
 }
+
+/** A number of seconds from the environment. */
+export function secondsFrom(name: string, otherwise: number, least = 0.001): number {
+  const text = process.env[name] || String(otherwise)
+  const seconds = Number(text)
+  if (!(seconds >= least && seconds <= 86_400))
+    throw new Vm0Error(
+      'INVALID_REQUEST',
+      `${name} is ${JSON.stringify(text)}; expected a number of seconds from ${least} to 86400, which is a day`,
+      { hint: `Correct or unset ${name} in the environment of \`vm0 up\`.` },
+    )
+  return seconds
+}

@@ -20,6 +20,7 @@ import { otherRoutes } from './routes/other.js'
 import { runnerRoutes } from './routes/runners.js'
 import { runRoutes } from './routes/runs.js'
 import { sandboxRoutes } from './routes/sandbox.js'
+import { storeRoutes } from './routes/store.js'
 import { treeRoutes } from './routes/trees.js'
 import { Runs } from './runs.js'
 import { Sessions } from './sessions.js'
@@ -106,6 +107,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
         otherRoutes,
         treeRoutes,
         runnerRoutes,
+        storeRoutes,
       ])
         routes(scope as unknown as App, parts)
     },

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { Database, Schema } from '@vm0/backends'
+import { forgetCheckpoints, pinUpload, type Database, type Schema } from '@vm0/backends'
 import { activeStates, canonicalJson, Vm0Error, type SessionView } from '@vm0/contract'
 import type { Selectable } from 'kysely'
 import { uuidv7 } from 'uuidv7'
@@ -69,13 +69,7 @@ export class Sessions {
   }
 
   async requireUpload(projectId: string, digest: string, db: Database['db']): Promise<void> {
-    const row = await db
-      .selectFrom('uploads')
-      .select('digest')
-      .where('project_id', '=', projectId)
-      .where('digest', '=', digest)
-      .executeTakeFirst()
-    if (!row)
+    if (!(await pinUpload(db, { projectId, digest })))
       throw new Vm0Error(
         'WORKSPACE_INVALID',
         `the workspace upload ${digest} does not exist; expected it to be sent by PUT /v1/uploads/${digest} before`,
@@ -161,8 +155,8 @@ export class Sessions {
   }
 
   /**
-   * Deletes the session with what it holds: logs, prompts, answers; its layers stay until nothing refers to them. To do it
-   * again changes nothing.
+   * Deletes the session with what it holds: logs, prompts, answers; its layers are collected when nothing
+   * refers to them. To do it again changes nothing.
    */
   async remove(projectId: string, id: string): Promise<void> {
     await this.options.database.db.transaction().execute(async (trx) => {
@@ -176,35 +170,14 @@ export class Sessions {
         .where('project_id', '=', projectId)
         .where('id', '=', id)
         .execute()
-      // What forks of it stand on stays.
-      await trx
-        .deleteFrom('checkpoints')
-        .where('project_id', '=', projectId)
-        .where('session_id', '=', id)
-        .where((eb) =>
-          eb.not(
-            eb.exists(
-              eb
-                .selectFrom('sessions')
-                .select('sessions.id')
-                .whereRef('sessions.project_id', '=', 'checkpoints.project_id')
-                .where('sessions.state', '=', 'open')
-                .where((at) =>
-                  at.or([
-                    at('sessions.origin', '=', at.ref('checkpoints.id')),
-                    at('sessions.head', '=', at.ref('checkpoints.id')),
-                  ]),
-                ),
-            ),
-          ),
-        )
-        .execute()
       await trx
         .updateTable('runs')
         .set({ spec: Buffer.alloc(0), result_text: null })
         .where('project_id', '=', projectId)
         .where('session_id', '=', id)
         .execute()
+      // What forks of it stand on stays.
+      await forgetCheckpoints(trx, { projectId, sessionId: id })
       // Before the commit: a crash between the two leaves a session that can be deleted again, not logs that nobody deletes.
       await this.options.eventLog.removeSession({ projectId, sessionId: id })
     })

@@ -20,6 +20,7 @@ import { Checkpoint } from './checkpoint.js'
 import type { Page } from './page.js'
 import { Run } from './run.js'
 import { fromOf, Session, type RunOptions } from './session.js'
+import { Store } from './store.js'
 import { sendWorkspace } from './transfer/send-workspace.js'
 
 /**
@@ -60,6 +61,14 @@ export class Vm0 {
   private readonly http: Http
 
   /**
+   * The store behind all sessions: for the operator of an installation.
+   *
+   * @example
+   * const { problems } = await vm0.store.fsck()
+   */
+  readonly store: Store
+
+  /**
    * The same as `createClient(options)`.
    *
    * @example
@@ -67,6 +76,7 @@ export class Vm0 {
    */
   constructor(options: ClientOptions = {}) {
     this.http = new Http(options)
+    this.store = new Store(this.http)
   }
 
   /**

@@ -8,6 +8,7 @@ export type {
   ExecOutput,
   FileEntry,
   FrameworkView,
+  GcReport,
   KeyView,
   Outcome,
   ProjectView,
@@ -16,6 +17,8 @@ export type {
   RunView,
   Scope,
   SessionView,
+  StoreProblem,
+  StoreReport,
   Timings,
   TokenView,
   Usage,
@@ -30,6 +33,7 @@ export { RunError, type RunFailure, type RunResult } from './run-result.js'
 export { Run } from './run.js'
 export { SessionFiles } from './session-files.js'
 export { Session, type ExecOptions, type ExecResult, type RunOptions } from './session.js'
+export { Store, type FsckOptions, type GcOptions } from './store.js'
 export type { DownloadOptions, DownloadResult } from './transfer/receive-tree.js'
 export type { UploadOptions } from './transfer/send-tree.js'
 

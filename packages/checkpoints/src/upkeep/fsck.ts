@@ -1,4 +1,5 @@
-import { toVm0Error } from '@vm0/contract'
+import { toVm0Error, Vm0Error } from '@vm0/contract'
+import { digestOfFile } from '../digest.js'
 import type { LayerStore } from '../layers/layer-store.js'
 import type { CheckpointManifest } from '../store.js'
 import type { References } from './references.js'
@@ -6,22 +7,28 @@ import type { References } from './references.js'
 export interface FsckOptions {
   layers: LayerStore
   load(id: string): Promise<CheckpointManifest>
+  /** Local path of a template's image; rejects where it isn't there. Without it templates aren't looked at. */
+  templateImage?: ((digest: string) => Promise<string>) | undefined
   references: References
   /** Read every byte and compare its digest, instead of asking only whether the objects are there. */
   deep: boolean
+  onProgress?: ((checkpoints: number) => void) | undefined
+  signal?: AbortSignal | undefined
 }
 
 export interface FsckReport {
   checkpoints: number
   layers: number
+  templates: number
   /** What is wrong; `checkpoints` are those that can't be restored because of it. */
   problems: { message: string; checkpoints: string[] }[]
 }
 
 /** Whether everything is there and whole that the checkpoints with a row are made of. */
-export async function checkStore({ layers, load, references, deep }: FsckOptions): Promise<FsckReport> {
-  const report: FsckReport = { checkpoints: 0, layers: 0, problems: [] }
-  // Layers are shared by many checkpoints: each is looked at once.
+export async function checkStore(options: FsckOptions): Promise<FsckReport> {
+  const { layers, load, templateImage, references, deep, onProgress, signal } = options
+  const report: FsckReport = { checkpoints: 0, layers: 0, templates: 0, problems: [] }
+  // Layers and templates are shared by many checkpoints: each is looked at once.
   const outcomes = new Map<string, FsckReport['problems'][number] | null>()
   const problemOf = async (check: () => Promise<unknown>): Promise<FsckReport['problems'][number] | null> => {
     try {
@@ -33,20 +40,35 @@ export async function checkStore({ layers, load, references, deep }: FsckOptions
       return problem
     }
   }
+  const checkOnce = async (key: string, id: string, kind: 'layers' | 'templates', check: () => Promise<unknown>) => {
+    if (!outcomes.has(key)) {
+      signal?.throwIfAborted()
+      report[kind] += 1
+      outcomes.set(key, await problemOf(check))
+    }
+    outcomes.get(key)?.checkpoints.push(id)
+  }
   for await (const id of references.checkpoints()) {
-    report.checkpoints += 1
+    signal?.throwIfAborted()
     let manifest: CheckpointManifest | undefined
     const unreadable = await problemOf(async () => (manifest = await load(id)))
     unreadable?.checkpoints.push(id)
-    for (const layer of manifest?.layers ?? []) {
-      const { projectId } = manifest as CheckpointManifest
-      const key = `${projectId} ${layer.digest}`
-      if (!outcomes.has(key)) {
-        report.layers += 1
-        outcomes.set(key, await problemOf(() => layers.check(projectId, layer, deep)))
-      }
-      outcomes.get(key)?.checkpoints.push(id)
+    if (manifest) {
+      const { projectId, template } = manifest
+      if (templateImage)
+        await checkOnce(template, id, 'templates', async () =>
+          checkTemplate(template, await templateImage(template), deep),
+        )
+      for (const layer of manifest.layers)
+        await checkOnce(`${projectId} ${layer.digest}`, id, 'layers', () => layers.check(projectId, layer, deep))
     }
+    report.checkpoints += 1
+    onProgress?.(report.checkpoints)
   }
   return report
+}
+
+async function checkTemplate(digest: string, path: string, deep: boolean): Promise<void> {
+  const found = deep ? await digestOfFile(path) : digest
+  if (found !== digest) throw new Vm0Error('CHECKPOINT_CORRUPT', `the template ${digest} has the digest ${found}`)
 }

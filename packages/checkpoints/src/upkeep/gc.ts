@@ -11,6 +11,10 @@ export interface CollectOptions {
   references: References
   /** Longer than anything takes from its upload to the row that names it. */
   graceMs: number
+  /** Only counts. */
+  dryRun?: boolean | undefined
+  /** Ends it between two objects: then it fails with the signal's reason. */
+  signal?: AbortSignal | undefined
   now?: () => number
 }
 
@@ -31,6 +35,8 @@ export async function collectGarbage({
   load,
   references,
   graceMs,
+  dryRun = false,
+  signal,
   now = Date.now,
 }: CollectOptions): Promise<Collected> {
   const writtenBeforeMs = now() - graceMs
@@ -38,6 +44,7 @@ export async function collectGarbage({
   const result: Collected = { removed: 0, removedBytes: 0, kept: 0 }
   for (const folder of folders) {
     for await (const { name, sizeBytes, writtenMs } of blobs.list(folder)) {
+      signal?.throwIfAborted()
       if (writtenMs < writtenBeforeMs) old.set(name, sizeBytes)
       else result.kept += 1
     }
@@ -45,6 +52,7 @@ export async function collectGarbage({
   for await (const name of references.objects()) result.kept += Number(old.delete(name))
   for await (const id of references.checkpoints()) {
     result.kept += Number(old.delete(objectName('manifests', id)))
+    signal?.throwIfAborted()
     const { projectId, layers } = await load(id)
     for (const { digest } of layers) {
       result.kept += Number(old.delete(objectName('layers', digest)))
@@ -52,7 +60,8 @@ export async function collectGarbage({
     }
   }
   for (const [name, sizeBytes] of old) {
-    if (await blobs.removeOld(name, writtenBeforeMs)) {
+    signal?.throwIfAborted()
+    if (dryRun || (await blobs.removeOld(name, writtenBeforeMs))) {
       result.removed += 1
       result.removedBytes += sizeBytes
     } else result.kept += 1

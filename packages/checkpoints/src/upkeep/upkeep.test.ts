@@ -188,7 +188,12 @@ test('fsck names each damaged or missing object, and the checkpoints that need i
     },
     async *objects() {},
   }
-  expect(await store.fsck(references, { deep: true })).toEqual({ checkpoints: 4, layers: 5, problems: [] })
+  expect(await store.fsck(references, { deep: true })).toEqual({
+    checkpoints: 4,
+    layers: 5,
+    templates: 0,
+    problems: [],
+  })
   const [first, second, third, fourth] = saved as [Saved, Saved, Saved, Saved]
   const shared = first.objects[1] as string
   await writeFile(join(path, shared), 'layer ?')

@@ -4,6 +4,7 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { frameworkSchema, Vm0Error } from '@vm0/contract'
+import { sql } from 'kysely'
 import { z } from 'zod'
 import type { App, Parts } from '../create-server.js'
 
@@ -55,7 +56,7 @@ export function otherRoutes(app: App, { options }: Parts): void {
           await options.database.db
             .insertInto('uploads')
             .values({ project_id: request.projectId, digest, size_bytes: bytes })
-            .onConflict((oc) => oc.columns(['project_id', 'digest']).doNothing())
+            .onConflict((oc) => oc.columns(['project_id', 'digest']).doUpdateSet({ created_at: sql<Date>`now()` }))
             .execute()
         } finally {
           await rm(file, { force: true })

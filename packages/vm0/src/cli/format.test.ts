@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { count, duration, shortId, table } from './format.js'
+import { byteCount, count, duration, shortId, table } from './format.js'
 
 test.each([
   [null, '-'],
@@ -33,4 +33,14 @@ test('a table has columns as wide as their widest cell, and shows no control cha
     ]),
   ).toBe('A     B\nlong  x\n\n')
   expect([count(1, 'file'), count(2, 'file'), count(0, 'run')]).toEqual(['1 file', '2 files', '0 runs'])
+})
+
+test.each([
+  [0, '0 B'],
+  [1023, '1023 B'],
+  [1024, '1.0 KiB'],
+  [1_572_864, '1.5 MiB'],
+  [2 ** 50, '1024.0 TiB'],
+])('%s bytes are shown as %s', (bytes, shown) => {
+  expect(byteCount(bytes)).toBe(shown)
 })

@@ -12,6 +12,7 @@ import { pull } from './commands/pull.js'
 import { run } from './commands/run.js'
 import { cancel, logs, runs } from './commands/runs.js'
 import { help } from './commands/shared-flags.js'
+import { fsck, gc } from './commands/store.js'
 import { close, remove, sessions } from './commands/sessions.js'
 import { up } from './commands/up.js'
 import { printableLine } from './printable.js'
@@ -62,6 +63,8 @@ const application = buildApplication(
       rm: remove,
       keys,
       frameworks,
+      fsck,
+      gc,
       doctor,
     },
   }),

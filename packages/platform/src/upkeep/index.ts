@@ -1,0 +1,2 @@
+export { collectInBackground } from './background.js'
+export { Upkeep } from './upkeep.js'

@@ -1,0 +1,81 @@
+import type { Database, SecretsPort } from '@vm0/backends'
+import type { CheckpointStore } from '@vm0/checkpoints'
+import type { GcReport, StoreReport, StoreUpkeep, UpkeepCall } from '@vm0/contract'
+import { StoreReferences } from './references.js'
+
+export interface UpkeepParts {
+  database: Database
+  secrets: SecretsPort
+  checkpoints: CheckpointStore
+}
+
+const progressEveryMs = 1_000
+
+/** The care of the store: what is damaged, and what nobody needs. One call is at work at a time, so that a check never takes what is being collected for lost. */
+export class Upkeep implements StoreUpkeep {
+  private last: Promise<unknown> = Promise.resolve()
+
+  constructor(private readonly parts: UpkeepParts) {}
+
+  fsck({ deep }: { deep: boolean }, { onProgress, signal }: UpkeepCall): Promise<StoreReport> {
+    return this.inTurn(async () => {
+      const references = this.references()
+      const { problems, ...counts } = await this.parts.checkpoints.fsck(references, {
+        deep,
+        signal,
+        onProgress: seldom((checkpoints) => onProgress(`${checkpoints} checkpoints checked`)),
+      })
+      return {
+        ...counts,
+        problems: problems.map(({ message, checkpoints }) => ({
+          message,
+          checkpoints,
+          sessions: sessionsOf(checkpoints, references),
+        })),
+      }
+    })
+  }
+
+  gc({ graceMs, dryRun }: { graceMs: number; dryRun: boolean }, { signal }: UpkeepCall): Promise<GcReport> {
+    return this.inTurn(async () => {
+      signal.throwIfAborted()
+      const references = this.references()
+      if (!dryRun) await references.forget(graceMs)
+      return this.parts.checkpoints.gc(references, { graceMs, dryRun, signal })
+    })
+  }
+
+  private references(): StoreReferences {
+    return new StoreReferences(this.parts.database, this.parts.secrets)
+  }
+
+  private inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.last.then(work)
+    this.last = done.catch(() => undefined)
+    return done
+  }
+}
+
+/** Each session that needs one of the checkpoints, once. */
+function sessionsOf(
+  checkpoints: readonly string[],
+  { users }: StoreReferences,
+): StoreReport['problems'][number]['sessions'] {
+  const found = new Map<string, StoreReport['problems'][number]['sessions'][number]>()
+  for (const { projectId, sessionId, isHead } of checkpoints.flatMap((id) => users.get(id) ?? [])) {
+    const key = `${projectId}/${sessionId}`
+    const session = found.get(key) ?? { project: projectId, id: sessionId, head: false }
+    session.head ||= isHead
+    found.set(key, session)
+  }
+  return [...found.values()]
+}
+
+function seldom(tell: (count: number) => void): (count: number) => void {
+  let lastMs = performance.now()
+  return (count) => {
+    if (performance.now() - lastMs < progressEveryMs) return
+    lastMs = performance.now()
+    tell(count)
+  }
+}
