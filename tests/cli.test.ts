@@ -257,6 +257,8 @@ test('every command tells how to use it, with examples', async () => {
     'fork',
     'rollback',
     'save',
+    'fsck',
+    'gc',
     'doctor',
   ]
   const commands = [

@@ -24,3 +24,8 @@ export const digestOf = (bytes: Uint8Array): string => `sha256:${createHash('sha
 export const objectName = (kind: 'layers' | 'manifests', digest: string): string =>
   `${kind}/${digest.replace(':', '-')}`
 export const packName = (projectId: string, digest: string): string => `packs/${projectId}/${digest.replace(':', '-')}`
+/** The checkpoint whose manifest an object is. */
+export const manifestOf = (name: string): string | undefined => {
+  const hex = /^manifests\/sha256-([0-9a-f]{64})$/.exec(name)?.[1]
+  return hex && `sha256:${hex}`
+}

@@ -10,3 +10,4 @@ export type {
   UpkeepOptions,
 } from './store.js'
 export type { Collected, FsckReport, References } from './upkeep/index.js'
+export { recoverSessions, type RecoveredSession, type StoredCheckpoint } from './upkeep/index.js'

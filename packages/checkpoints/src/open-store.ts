@@ -3,7 +3,7 @@ import type { BlobPort, DerivedKeys, FileCache } from '@vm0/backends'
 import { Vm0Error } from '@vm0/contract'
 import pLimit from 'p-limit'
 import { diffStacks, type Stack } from './diff/index.js'
-import { digestOf, objectName } from './digest.js'
+import { digestOf, manifestOf, objectName } from './digest.js'
 import { UpperChain } from './layer-chain.js'
 import { PackedLayers, PlainLayers } from './layers/layer-store.js'
 import { BackgroundSquash } from './squash/background-squash.js'
@@ -48,7 +48,10 @@ export async function openCheckpointStore({
     const found = digestOf(text)
     if (found !== id)
       throw new Vm0Error('CHECKPOINT_CORRUPT', `the manifest of checkpoint ${id} has the digest ${found}`)
-    return JSON.parse(text.toString('utf8')) as CheckpointManifest
+    const manifest = JSON.parse(text.toString('utf8')) as CheckpointManifest
+    if ((manifest.v as number) !== 1)
+      throw new Vm0Error('VERSION_UNSUPPORTED', `checkpoint ${id} has the version ${manifest.v}; expected 1`)
+    return manifest
   }
 
   const layerImages = (manifest: CheckpointManifest): Promise<string[]> =>
@@ -67,6 +70,12 @@ export async function openCheckpointStore({
       return new UpperChain({ blobs, layers, scratch, squash }, manifest)
     },
     load,
+    async *list() {
+      for await (const { name } of blobs.list('manifests/')) {
+        const id = manifestOf(name)
+        if (id) yield id
+      }
+    },
     layerImages,
     async diff(before, after, query, signal) {
       const bottom = { ...after, layers: [] }

@@ -70,6 +70,8 @@ export interface CheckpointStore {
   openChain(manifest?: CheckpointManifest): LayerChain
   /** Reads and verifies a manifest; CHECKPOINT_CORRUPT names what is damaged. */
   load(id: string): Promise<CheckpointManifest>
+  /** Ids of all that are in the store, whether or not anything refers to them. */
+  list(): AsyncIterable<string>
   /** Local paths of the layers' images, verified against their digests (once per process and file identity). */
   layerImages(manifest: CheckpointManifest): Promise<string[]>
   /** What the second has that the first has not, or has otherwise; the first may be `null`: what its template has. */

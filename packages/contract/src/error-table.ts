@@ -214,6 +214,12 @@ export const errorTable = {
     retryable: false,
     hint: 'A stored layer does not match its digest: restore it from a backup of the store.',
   },
+  VERSION_UNSUPPORTED: {
+    status: 400,
+    exit: 2,
+    retryable: false,
+    hint: 'It was made by a newer VM0: update this one.',
+  },
   STORE_UNREACHABLE: {
     status: 503,
     exit: 6,

@@ -75,3 +75,25 @@ export interface StoreUpkeep {
   fsck(options: { deep: boolean }, call: UpkeepCall): Promise<StoreReport>
   gc(options: { graceMs: number; dryRun: boolean }, call: UpkeepCall): Promise<GcReport>
 }
+
+/** What `vm0 fsck --rebuild` made of the store alone. */
+export interface RebuildReport {
+  /** Rows that were made; those that were there stay as they are. */
+  projects: number
+  sessions: number
+  checkpoints: number
+  uploads: number
+  /** Sessions that don't stand at their newest checkpoint. */
+  behind: {
+    project: string
+    id: string
+    /** Null: nothing of it can be restored, and there is no row for it. */
+    head: string | null
+    newest: string
+    /** The newest is damaged, or the row was there and stands elsewhere. */
+    why: 'damaged' | 'kept'
+  }[]
+  problems: { message: string; checkpoints: string[] }[]
+  /** A new key of the installation, where none of the old ones is known any more. */
+  key: string | null
+}

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import { access, mkdir, readFile, rm } from 'node:fs/promises'
 import { availableParallelism, hostname, totalmem } from 'node:os'
 import { join } from 'node:path'
@@ -9,13 +8,15 @@ import { defaultReleases, drivers, findDriver, openReleaseStore } from '@vm0/fra
 import { startGateway } from '@vm0/gateway'
 import { defaultPoolLimits, Runner } from '@vm0/runner'
 import { ensureTemplate, openOciEngine } from '@vm0/sandbox'
-import { allows, createServer, type Server } from '@vm0/server'
+import { createServer, type Server } from '@vm0/server'
 import { examplesScript, quickstartScript, startScriptedModel } from '@vm0/testkit'
 import { pino } from 'pino'
 import { checkpointDiffs } from './checkpoint-diffs.js'
 import { lockDataDir, lockInstallation } from './data-lock.js'
+import { installationId } from './installation-id.js'
 import { limitsFrom, secondsFrom } from './limits.js'
 import { openObjectStore } from './object-store.js'
+import { ownKey } from './own-key.js'
 import { cacheDir, configFile } from './paths.js'
 import { collectInBackground, Upkeep } from './upkeep/index.js'
 
@@ -63,7 +64,7 @@ export async function startDaemon(
       say('an earlier `vm0 up` is still saving its sessions: waiting for it'),
     )
     undo.push(lock.release)
-    const installation = await once(join(dataDir, 'installation'), () => randomBytes(3).toString('hex'))
+    const installation = await installationId(dataDir)
     undo.push(await lockInstallation(installation, dataDir))
     const logger = pino(
       { level: process.env.VM0_LOG_LEVEL ?? 'warn', serializers: { error: pino.stdSerializers.err } },
@@ -188,7 +189,7 @@ export async function startDaemon(
         throw new Vm0Error('PORT_TAKEN', `port ${port} on ${host} is taken by another program`)
       throw error
     })
-    const localKey = await ownKey(server, join(dataDir, 'keys', 'local'))
+    const localKey = await ownKey(server, dataDir)
     await writeDurable(configFile, `${JSON.stringify({ url, apiKey: localKey }, null, 2)}\n`)
     undo.push(() => removeConfig(url))
     undo.push(collectInBackground({ upkeep, everyMs: collectEveryMs, logger }))
@@ -204,26 +205,6 @@ export async function startDaemon(
     await stop()
     throw error
   }
-}
-
-/** The content of a small private file, which `make` gives the first time. */
-async function once(path: string, make: () => string | Promise<string>): Promise<string> {
-  const found = await readFile(path, 'utf8').catch(() => undefined)
-  if (found) return found.trim()
-  const made = await make()
-  await writeDurable(path, `${made}\n`)
-  return made
-}
-
-/** The key of this user's commands; made anew where the database doesn't know it, or as one that may do less. */
-async function ownKey({ keys, projects }: Server, path: string): Promise<string> {
-  const found = (await readFile(path, 'utf8').catch(() => '')).trim()
-  const principal = found ? await keys.authenticate(found) : undefined
-  if (principal && allows(principal.scopes, 'installation')) return found
-  await projects.create({ id: 'default' })
-  const { key = '' } = await keys.createFirst('default', 'local')
-  await writeDurable(path, `${key}\n`)
-  return key
 }
 
 /** Only when it is still ours: another `vm0 up` may have written it since. */

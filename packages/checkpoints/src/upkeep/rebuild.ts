@@ -1,0 +1,60 @@
+import type { CheckpointManifest } from '../store.js'
+
+export interface StoredCheckpoint {
+  id: string
+  manifest: CheckpointManifest
+  /** What keeps it from being restored. */
+  damage?: string | undefined
+}
+
+/** A session as the store alone tells of it. */
+export interface RecoveredSession {
+  projectId: string
+  sessionId: string
+  /** Where it stands; undefined where nothing of it can be restored. */
+  head: StoredCheckpoint | undefined
+  /** The newest of all; another than the head where it is damaged. */
+  newest: StoredCheckpoint
+  /** The checkpoint of another session that it was forked from. */
+  origin: string | null
+  /** The oldest first. */
+  checkpoints: StoredCheckpoint[]
+}
+
+const byAge = (a: StoredCheckpoint, b: StoredCheckpoint): number =>
+  a.manifest.epoch - b.manifest.epoch ||
+  (a.manifest.createdAt < b.manifest.createdAt ? -1 : a.manifest.createdAt > b.manifest.createdAt ? 1 : 0) ||
+  (a.id < b.id ? -1 : 1)
+
+/** The one that was made last of those that no other of them follows on. */
+function last(checkpoints: readonly StoredCheckpoint[]): StoredCheckpoint | undefined {
+  const parents = new Set(checkpoints.map(({ manifest }) => manifest.parent))
+  return checkpoints.filter(({ id }) => !parents.has(id)).at(-1)
+}
+
+/**
+ * The sessions that checkpoints are of, and where each stands: at the newest that can be restored. A fork that was never
+ * saved has no checkpoint of its own, and what was rolled back and not saved since stands where it stood before.
+ */
+export function recoverSessions(checkpoints: readonly StoredCheckpoint[]): RecoveredSession[] {
+  const bySession = new Map<string, StoredCheckpoint[]>()
+  for (const each of checkpoints.toSorted(byAge)) {
+    const key = `${each.manifest.projectId}/${each.manifest.sessionId}`
+    const own = bySession.get(key)
+    if (own) own.push(each)
+    else bySession.set(key, [each])
+  }
+  return [...bySession.values()].map((own) => {
+    const { projectId, sessionId } = (own[0] as StoredCheckpoint).manifest
+    const ids = new Set(own.map(({ id }) => id))
+    const first = own.find(({ manifest }) => manifest.parent !== null && !ids.has(manifest.parent))
+    return {
+      projectId,
+      sessionId,
+      head: last(own.filter(({ damage }) => damage === undefined)),
+      newest: last(own) as StoredCheckpoint,
+      origin: first?.manifest.parent ?? null,
+      checkpoints: own,
+    }
+  })
+}
