@@ -254,6 +254,7 @@ test('every command tells how to use it, with examples', async () => {
     'cancel',
     'rm',
     'log',
+    'diff',
     'fork',
     'rollback',
     'save',

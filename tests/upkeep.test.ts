@@ -185,7 +185,7 @@ test('vm0 up collects by itself', async () => {
     await session.delete()
     expect(await namesIn('layers', own)).toHaveLength(2)
     await makeOld(own)
-    await expect.poll(() => namesIn('layers', own), { timeout: 10_000 }).toHaveLength(1)
+    await expect.poll(() => namesIn('layers', own), { timeout: 30_000 }).toHaveLength(1)
     expect(await other.files.readText('/workspace/file')).toBe(content)
   } finally {
     await own.stop()

@@ -24,16 +24,21 @@ export async function referencedCheckpoints(db: Database['db']): Promise<Checkpo
   return rows
 }
 
-/** Removes the rows of deleted sessions' checkpoints, of one session or of all, but for those that an open session stands on or was forked from. */
+/**
+ * Removes the rows of deleted sessions' checkpoints, of one session or of all, but for those that an open session stands on or
+ * was forked from. Needs a transaction: who makes a fork meanwhile holds the checkpoint's row, and is waited for.
+ */
 export async function forgetCheckpoints(
-  db: Database['db'],
+  trx: Database['db'],
   session?: { projectId: string; sessionId: string },
 ): Promise<void> {
   const only = session ? sql`and s.project_id = ${session.projectId} and s.id = ${session.sessionId}` : sql``
+  const forgotten = sql`s.project_id = c.project_id and s.id = c.session_id and s.state = 'deleted' ${only}`
+  await sql`select from checkpoints c join sessions s on ${forgotten} order by c.id for update of c`.execute(trx)
+  // A statement of its own, so that it sees the forks that were waited for.
   await sql`
     delete from checkpoints c using sessions s
-      where s.project_id = c.project_id and s.id = c.session_id and s.state = 'deleted' ${only}
-      and not exists (
+      where ${forgotten} and not exists (
         select from sessions o where o.project_id = c.project_id and o.state = 'open' and c.id in (o.head, o.origin)
-      )`.execute(db)
+      )`.execute(trx)
 }

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
 import { startPostgres, type PostgresServer } from '@vm0/testkit'
 import { sql } from 'kysely'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -51,6 +52,8 @@ describe.each<[string, () => Promise<Database>]>([
       .values(row as never)
       .execute()
   }
+  const forget = (only?: { projectId: string; sessionId: string }): Promise<void> =>
+    database.db.transaction().execute((trx) => forgetCheckpoints(trx, only))
   const referenced = async (): Promise<string[]> =>
     (await referencedCheckpoints(database.db)).map(({ id, isHead }) => `${id}${isHead ? ' head' : ''}`).toSorted()
 
@@ -65,12 +68,12 @@ describe.each<[string, () => Promise<Database>]>([
     const forks = [await session({ head: 'b2', origin: 'b2' }), await session({ head: 'f1', origin: 'b1' })]
     await checkpoint('f1', forks[1] as string)
     expect(await referenced()).toEqual(['a1', 'a2 head', 'b1', 'b2 head', 'f1 head'])
-    await forgetCheckpoints(database.db, { projectId: 'p', sessionId: mine })
-    await forgetCheckpoints(database.db)
+    await forget({ projectId: 'p', sessionId: mine })
+    await forget()
     const rows = await database.db.selectFrom('checkpoints').select('id').orderBy('id').execute()
     expect(rows.map(({ id }) => id)).toEqual(['a1', 'a2', 'b1', 'b2', 'f1'])
     await database.db.updateTable('sessions').set({ state: 'deleted', head: null }).where('id', 'in', forks).execute()
-    await forgetCheckpoints(database.db)
+    await forget()
     expect(await referenced()).toEqual(['a1', 'a2 head'])
   })
 
@@ -90,4 +93,35 @@ describe.each<[string, () => Promise<Database>]>([
     const rows = await database.db.selectFrom('uploads').select('digest').execute()
     expect(rows.map(({ digest }) => digest).toSorted()).toEqual(['named', 'new', 'of a run', 'waiting'])
   })
+})
+
+test('a fork that is made while its session is deleted keeps its checkpoint', async () => {
+  const database = await openDatabase({ url: await postgres.createDatabase() })
+  const { db } = database
+  const [source, fork] = [randomUUID(), randomUUID()]
+  const row = { project_id: 'p', template: 't', resources: '{}', labels: '{}', body_hash: '' }
+  await db.insertInto('projects').values({ id: 'p', name: 'P' }).execute()
+  await db
+    .insertInto('sessions')
+    .values({ ...row, id: source, state: 'deleted' } as never)
+    .execute()
+  const checkpoint = { project_id: 'p', id: 'c', session_id: source, cause: 'run', epoch: 1, size_bytes: 1 }
+  await db
+    .insertInto('checkpoints')
+    .values(checkpoint as never)
+    .execute()
+  let forgetting: Promise<void> | undefined
+  await db.transaction().execute(async (trx) => {
+    await trx.selectFrom('checkpoints').select('id').forKeyShare().execute()
+    forgetting = db.transaction().execute((other) => forgetCheckpoints(other))
+    await trx
+      .insertInto('sessions')
+      .values({ ...row, id: fork, head: 'c', origin: 'c' } as never)
+      .execute()
+    // Long enough for the other one to have looked, had it not waited.
+    await wait(200)
+  })
+  await forgetting
+  expect(await db.selectFrom('checkpoints').select('id').execute()).toEqual([{ id: 'c' }])
+  await database.close()
 })

@@ -142,13 +142,10 @@ export class Checkpoints {
 }
 
 /** Of a session that is open; also of a deleted one, where a fork stands on it. */
-export async function findCheckpoint(projectId: string, id: string, db: Database['db']): Promise<Row> {
-  const row = await db
-    .selectFrom('checkpoints')
-    .selectAll()
-    .where('project_id', '=', projectId)
-    .where('id', '=', id)
-    .executeTakeFirst()
+export async function findCheckpoint(projectId: string, id: string, db: Database['db'], hold = false): Promise<Row> {
+  let query = db.selectFrom('checkpoints').selectAll().where('project_id', '=', projectId).where('id', '=', id)
+  if (hold) query = query.forKeyShare()
+  const row = await query.executeTakeFirst()
   if (!row) throw new Vm0Error('CHECKPOINT_NOT_FOUND', `checkpoint ${id} does not exist in this project`)
   return row
 }

@@ -25,7 +25,8 @@ export class Sessions {
   constructor(private readonly options: ServerOptions) {}
 
   /** Makes the session, or gives the one that the same request made before. */
-  async create(projectId: string, body: NewSession, db: Database['db'] = this.options.database.db): Promise<string> {
+  async create(projectId: string, body: NewSession, db?: Database['db']): Promise<string> {
+    if (!db) return this.options.database.db.transaction().execute((trx) => this.create(projectId, body, trx))
     const { id = uuidv7(), ...rest } = body
     const hash = bodyHash(rest)
     const origin = body.from === undefined ? undefined : await this.originOf(projectId, body.from, body, db)
@@ -63,7 +64,8 @@ export class Sessions {
         'INVALID_REQUEST',
         `a session that begins at a checkpoint has its template and files; expected no ${template === undefined ? 'workspaceUpload' : 'template'} beside from`,
       )
-    const checkpoint = await findCheckpoint(projectId, id, db)
+    // Held until the session is there: who deletes the checkpoint's session then finds that it is in use.
+    const checkpoint = await findCheckpoint(projectId, id, db, true)
     const { resources, labels, template: ofSession } = await this.find(projectId, checkpoint.session_id, db)
     return { ...checkpoint, template: checkpoint.template ?? ofSession, resources, labels }
   }

@@ -9,11 +9,25 @@ interface Given {
   epoch?: number
   minute?: number
   damage?: string
+  cause?: CheckpointManifest['cause']
+  layer?: string
 }
 
-function stored(id: string, { parent, session = 's', epoch = 1, minute = 0, damage }: Given = {}): StoredCheckpoint {
+function stored(
+  id: string,
+  { parent, session = 's', epoch = 1, minute = 0, damage, cause = 'run', layer = id }: Given = {},
+): StoredCheckpoint {
   const createdAt = new Date(Date.UTC(2026, 0, 1, 0, minute)).toISOString()
-  const manifest = { v: 1, projectId: 'p', sessionId: session, parent: parent ?? null, epoch, createdAt }
+  const manifest = {
+    v: 1,
+    projectId: 'p',
+    sessionId: session,
+    parent: parent ?? null,
+    epoch,
+    createdAt,
+    cause,
+    layers: [{ digest: layer, sizeBytes: 1 }],
+  }
   return { id, manifest: manifest as CheckpointManifest, damage }
 }
 const heads = (checkpoints: StoredCheckpoint[]): Record<string, string | undefined> =>
@@ -45,6 +59,13 @@ test('a session whose newest checkpoint is damaged stands at the one before, and
   expect([session?.head?.id, session?.newest.id]).toEqual(['a', 'b'])
   const [lost] = recoverSessions([stored('a', { damage: 'all' })])
   expect([lost?.head, lost?.newest.id]).toEqual([undefined, 'a'])
+})
+
+test('what was saved for nothing, and never made the head, is left out; a name or a run makes it count', () => {
+  const same = { parent: 'a', minute: 1, layer: 'a' }
+  expect(heads([stored('a'), stored('b', { ...same, cause: 'close' })])).toEqual({ s: 'a' })
+  expect(heads([stored('a'), stored('b', { ...same, cause: 'manual' })])).toEqual({ s: 'b' })
+  expect(heads([stored('a'), stored('b', { ...same, cause: 'run' })])).toEqual({ s: 'b' })
 })
 
 test('whatever the order in which a chain is found, its end is the head', () => {

@@ -32,13 +32,23 @@ function last(checkpoints: readonly StoredCheckpoint[]): StoredCheckpoint | unde
   return checkpoints.filter(({ id }) => !parents.has(id)).at(-1)
 }
 
+/** Whether it was put into the store to no purpose: nothing had changed since its parent, so it was never made the head. */
+function addsNothing({ manifest }: StoredCheckpoint, before: StoredCheckpoint | undefined): boolean {
+  const passing = manifest.cause === 'idle' || manifest.cause === 'close' || manifest.cause === 'exec'
+  return passing && before !== undefined && layersOf(manifest) === layersOf(before.manifest)
+}
+
+const layersOf = ({ layers }: CheckpointManifest): string => layers.map(({ digest }) => digest).join(' ')
+
 /**
  * The sessions that checkpoints are of, and where each stands: at the newest that can be restored. A fork that was never
  * saved has no checkpoint of its own, and what was rolled back and not saved since stands where it stood before.
  */
 export function recoverSessions(checkpoints: readonly StoredCheckpoint[]): RecoveredSession[] {
   const bySession = new Map<string, StoredCheckpoint[]>()
+  const byId = new Map(checkpoints.map((each) => [each.id, each]))
   for (const each of checkpoints.toSorted(byAge)) {
+    if (addsNothing(each, byId.get(each.manifest.parent ?? ''))) continue
     const key = `${each.manifest.projectId}/${each.manifest.sessionId}`
     const own = bySession.get(key)
     if (own) own.push(each)

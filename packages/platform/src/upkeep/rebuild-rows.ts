@@ -1,4 +1,4 @@
-import type { Database, StoredObject } from '@vm0/backends'
+import type { Database, SecretsPort, StoredObject } from '@vm0/backends'
 import type { RecoveredSession, StoredCheckpoint } from '@vm0/checkpoints'
 import type { RebuildReport } from '@vm0/contract'
 
@@ -7,6 +7,7 @@ type Rows = Pick<RebuildReport, 'projects' | 'sessions' | 'checkpoints' | 'uploa
 /** Makes the rows that the store tells of, in one transaction. What is there already stays as it is. */
 export function insertRows(
   { db }: Database,
+  secrets: SecretsPort,
   sessions: readonly RecoveredSession[],
   uploads: readonly StoredObject[],
 ): Promise<Rows> {
@@ -28,7 +29,7 @@ export function insertRows(
         })
       // Of a session that was deleted nothing comes back.
       if (row?.state !== 'open') continue
-      for (const each of session.checkpoints) made.checkpoints += await insertCheckpoint(trx, each, session)
+      for (const each of session.checkpoints) made.checkpoints += await insertCheckpoint(trx, secrets, each, session)
     }
     for (const { name, sizeBytes } of uploads) {
       const [, project, hex] = /^uploads\/([^/]+)\/sha256-([0-9a-f]{64})$/.exec(name) ?? []
@@ -73,7 +74,7 @@ function rowOf(trx: Transaction, { projectId, sessionId }: RecoveredSession) {
 
 async function insertSession(
   trx: Transaction,
-  { projectId, sessionId, checkpoints }: RecoveredSession,
+  { projectId, sessionId, origin, checkpoints }: RecoveredSession,
   { id: head, manifest: { template, conversation, createdAt } }: StoredCheckpoint,
 ): Promise<number> {
   const values = {
@@ -83,6 +84,7 @@ async function insertSession(
     framework: conversation?.framework ?? null,
     agent_session_id: conversation?.agentSessionId ?? null,
     head,
+    origin,
     resources: '{}',
     labels: '{}',
     // No request that asks for this id is known to be the one that made it.
@@ -103,6 +105,7 @@ async function insertSession(
 
 async function insertCheckpoint(
   trx: Transaction,
+  secrets: SecretsPort,
   { id, manifest }: StoredCheckpoint,
   { checkpoints }: RecoveredSession,
 ): Promise<number> {
@@ -119,6 +122,11 @@ async function insertCheckpoint(
     epoch: manifest.epoch,
     size_bytes: top && !before.some(({ digest }) => digest === top.digest) ? top.sizeBytes : 0,
     created_at: manifest.createdAt,
+    template: manifest.template,
+    framework: manifest.conversation?.framework ?? null,
+    agent_session_id: manifest.conversation?.agentSessionId ?? null,
+    name: manifest.name ?? null,
+    tool_calls: manifest.toolCalls ? secrets.seal(JSON.stringify(manifest.toolCalls.map(titled))) : null,
   }
   const insertion = trx.insertInto('checkpoints').values(values as never)
   return (
@@ -128,3 +136,6 @@ async function insertCheckpoint(
       .execute()
   ).length
 }
+
+/** What a call was about is private: the store has its name only. */
+const titled = (call: { id: string; name: string }) => ({ ...call, title: call.name })

@@ -8,6 +8,7 @@ import {
   openSecrets,
   type BlobPort,
   type Database,
+  type SecretsPort,
   type StoredObject,
 } from '@vm0/backends'
 import { openCheckpointStore, recoverSessions, type CheckpointStore, type StoredCheckpoint } from '@vm0/checkpoints'
@@ -54,9 +55,10 @@ export async function rebuild({
     undo.push(() => database.close())
     await claimInstallation(database, { id, place: `${hostname()}:${dataDir}` })
     if (url) undo.push(await holdDatabase(url))
-    const objects = await openObjectStore(dataDir, await openSecrets(join(dataDir, 'keys', 'master.json')))
+    const secrets = await openSecrets(join(dataDir, 'keys', 'master.json'))
+    const objects = await openObjectStore(dataDir, secrets)
     undo.push(() => objects.close())
-    return await rebuildFrom(objects, database, { dataDir, deep, onProgress })
+    return await rebuildFrom(objects, database, secrets, { dataDir, deep, onProgress })
   } finally {
     for (const step of undo.toReversed()) await step()
   }
@@ -65,12 +67,13 @@ export async function rebuild({
 async function rebuildFrom(
   { blobs, packed }: ObjectStore,
   database: Database,
+  secrets: SecretsPort,
   { dataDir, deep, onProgress }: Required<RebuildOptions>,
 ): Promise<RebuildReport> {
   const store = await openCheckpointStore({ blobs, scratch: join(dataDir, 'scratch'), ...(packed ? { packed } : {}) })
   onProgress('reading the checkpoints of the store')
   const { problems, checkpoints } = await survey(store, deep, onProgress)
-  const rows = await insertRows(database, recoverSessions(checkpoints), await uploadsIn(blobs))
+  const rows = await insertRows(database, secrets, recoverSessions(checkpoints), await uploadsIn(blobs))
   const before = await readFile(join(dataDir, 'keys', 'local'), 'utf8').catch(() => '')
   const key = await ownKey({ keys: new Keys(database), projects: new Projects(database) }, dataDir)
   return { ...rows, problems, key: key === before.trim() ? null : key }

@@ -38,7 +38,7 @@ export class StoreReferences implements References {
   /** Removes the rows of what nobody needs any more, so that the objects can go. */
   async forget(graceMs: number): Promise<void> {
     const { db } = this.database
-    await forgetCheckpoints(db)
+    await db.transaction().execute((trx) => forgetCheckpoints(trx))
     await forgetUploads(db, graceMs, await this.uploadsOfRuns())
   }
 
