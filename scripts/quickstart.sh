@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets everything up, starts `vm0 up` on embedded defaults, has a real agent do a real task, destroys its sandbox and goes
-# on in a new one. `--keep` leaves the server up.
+# on in a new one; then forks the session from one of its tool calls, and takes it back there. `--keep` leaves the server up.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -66,6 +66,19 @@ say '$ vm0 exec -- python3 count.py sample.txt'
 answer=$(node "$vm0" exec -- python3 count.py sample.txt)
 echo "$answer"
 [ "$answer" = 4 ] || [ -n "${ANTHROPIC_API_KEY:-}" ]
+
+say '$ vm0 log             # every tool call that changed files is a state to go back to'
+node "$vm0" log "$session"
+
+first=$(node "$vm0" log "$session" --json --limit 200 | node -p '
+  const all = require("fs").readFileSync(0, "utf8").trim().split("\n").map(JSON.parse)
+  all.at(-1).id.slice(7, 15)')
+say "\$ vm0 run --from $first \"Count line by line instead.\"        # a fork: from before the mistake was mended"
+node "$vm0" run --from "$first" 'Count line by line instead, and run it on the same four words.'
+
+say "\$ vm0 rollback $first && vm0 exec -s $session -- ls /workspace        # the first session, at its first tool call"
+node "$vm0" rollback "$first"
+node "$vm0" exec -s "$session" -- ls /workspace
 
 say 'What to type next'
 cat <<'NEXT'
