@@ -47,6 +47,27 @@ test('a checkpoint after which nothing changed has no layer of its own', async (
   expect(second).toMatchObject({ changedFiles: 0, sizeBytes: 0 })
 })
 
+test('where only what is to be ignored has changed nothing is stored; the next checkpoint has that too', async () => {
+  const ignored = ['home/agent', 'home/agent.json']
+  mkdirSync(at('home/agent/deep'), { recursive: true })
+  writeFileSync(at('home/agent.json'), '1')
+  writeFileSync(at('work'), '1')
+  expect(await overlay.saveIfChanged(ignored)).toBeDefined()
+  writeFileSync(at('home/agent/deep/record'), '1')
+  writeFileSync(at('home/agent.json'), '2')
+  expect(await overlay.saveIfChanged(ignored)).toBeUndefined()
+  rmSync(at('home/agent/deep'), { recursive: true })
+  expect(await overlay.saveIfChanged(ignored)).toBeUndefined()
+  // A name that only begins in the same way is no state of the agent's.
+  writeFileSync(at('home/agent.json.old'), '1')
+  await expectExact((await overlay.saveIfChanged(ignored)) as SavedCheckpoint)
+  rmSync(at('work'))
+  await expectExact((await overlay.saveIfChanged(ignored)) as SavedCheckpoint)
+  rmSync(at('home/agent.json.old'))
+  expect(await overlay.saveIfChanged(ignored)).toBeDefined()
+  expect(await overlay.saveIfChanged(ignored)).toBeUndefined()
+})
+
 test('a layer holds what changed and no more', async () => {
   mkdirSync(at('work'))
   for (let number = 0; number < 500; number++) writeFileSync(at(`work/file${number}`), Buffer.alloc(10_000, number))

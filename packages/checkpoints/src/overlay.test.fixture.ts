@@ -124,7 +124,27 @@ export class OverlayFixture {
   }
 
   async save(whileFrozen = (capture: () => Promise<void>) => capture(), upper = this.upper): Promise<SavedCheckpoint> {
-    const manifest: Omit<CheckpointManifest, 'v' | 'layers' | 'createdAt'> = {
+    const chain = this.chain as LayerChain
+    const saved = await chain.save({ manifest: this.manifest, upper, whileFrozen })
+    chain.committed(saved)
+    return saved
+  }
+
+  /** The same where anything beside `ignored` has changed. */
+  async saveIfChanged(ignored: string[]): Promise<SavedCheckpoint | undefined> {
+    const chain = this.chain as LayerChain
+    const request = {
+      manifest: this.manifest,
+      upper: this.upper,
+      whileFrozen: (capture: () => Promise<void>) => capture(),
+    }
+    const saved = await chain.saveIfChanged(request, ignored)
+    if (saved) chain.committed(saved)
+    return saved
+  }
+
+  private get manifest(): Omit<CheckpointManifest, 'v' | 'layers' | 'createdAt'> {
+    return {
       projectId: 'default',
       sessionId: 'session',
       runId: null,
@@ -135,10 +155,6 @@ export class OverlayFixture {
       template: 'sha256:0',
       conversation: null,
     }
-    const chain = this.chain as LayerChain
-    const saved = await chain.save({ manifest, upper, whileFrozen })
-    chain.committed(saved)
-    return saved
   }
 
   /** Hands `use` the root of the layers over the base, mounted read-only as a sandbox would have them. */

@@ -1,5 +1,5 @@
 import type { CheckpointView } from '@vm0/contract/client'
-import { count, shortId } from './format.js'
+import { byteCount, count, shortId } from './format.js'
 import { printableLine } from './printable.js'
 import { bold, dim, green, yellow } from './style.js'
 
@@ -14,10 +14,10 @@ export function checkpointGraph(checkpoints: readonly CheckpointView[]): string 
   for (const checkpoint of checkpoints) {
     const joined = columns.flatMap((next, column) => (next === checkpoint.id ? [column] : []))
     const [at = columns.length] = joined
-    if (joined.length > 1) {
-      const merged = new Set(joined.slice(1))
-      lines.push(bars(columns.map((_, column) => (merged.has(column) ? '/' : '|'))))
-      columns = columns.filter((_, column) => !merged.has(column))
+    while (joined.length > 1) {
+      const column = joined.pop() as number
+      lines.push(join(joined.at(-1) as number, column))
+      columns = columns.filter((_, index) => index !== column)
     }
     if (at === columns.length) columns.push(checkpoint.id)
     lines.push(`${columns.map((_, column) => (column === at ? '*' : '|')).join(' ')}  ${about(checkpoint)}`)
@@ -27,9 +27,9 @@ export function checkpointGraph(checkpoints: readonly CheckpointView[]): string 
   return lines.map((line) => `${line.trimEnd()}\n`).join('')
 }
 
-/** `| |/` for the column that joins the one before it. */
-function bars(signs: readonly string[]): string {
-  return signs.map((sign, column) => (column === 0 ? sign : sign === '/' ? '/' : ` ${sign}`)).join('')
+/** A column that ends in another one to its left: `| |/`, or over those between them: `|_|/`. */
+function join(into: number, column: number): string {
+  return `${'| '.repeat(into)}|${'_|'.repeat(column - into - 1)}/`
 }
 
 function about(checkpoint: CheckpointView): string {
@@ -37,7 +37,7 @@ function about(checkpoint: CheckpointView): string {
   const facts = [
     yellow(shortId(id)),
     what(checkpoint),
-    dim([count(changedFiles, 'file'), size(sizeBytes), createdAt.slice(0, 19).replace('T', ' ')].join(', ')),
+    dim([count(changedFiles, 'file'), byteCount(sizeBytes), createdAt.slice(0, 19).replace('T', ' ')].join(', ')),
     ...(isHead ? [green('← head')] : []),
     ...(forks.length > 0 ? [dim(`forked to ${forks.map(shortId).join(', ')}`)] : []),
   ]
@@ -65,11 +65,4 @@ function what({ cause, runId, outcome, name, toolCalls }: CheckpointView): strin
     case 'idle':
       return 'idle'
   }
-}
-
-export function size(bytes: number): string {
-  if (bytes < 1000) return `${bytes} B`
-  if (bytes < 1e6) return `${(bytes / 1e3).toFixed(0)} kB`
-  if (bytes < 1e9) return `${(bytes / 1e6).toFixed(1)} MB`
-  return `${(bytes / 1e9).toFixed(1)} GB`
 }
