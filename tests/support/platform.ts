@@ -21,11 +21,14 @@ export interface HowToStart {
   vm0?: readonly string[]
   /** Further arguments of `vm0 up`. */
   args?: readonly string[]
+  /** Each `up` listens where the first one did, as on a host that starts again: clients go on. */
+  samePort?: boolean
 }
 
 /** A `vm0 up` of the test's own, with its own data folder and scripted model. */
 export class TestPlatform {
   private child: ChildProcess | undefined
+  private port = '0'
   client!: Vm0
   url = ''
   apiKey = ''
@@ -74,6 +77,7 @@ export class TestPlatform {
       apiKey: string
     }
     this.url = config.url
+    if (this.how.samePort) this.port = new URL(config.url).port
     this.apiKey = config.apiKey
     this.client = createClient({ url: config.url, apiKey: config.apiKey })
   }
@@ -89,7 +93,7 @@ export class TestPlatform {
   private spawn(): ChildProcess {
     const { args = [] } = this.how
     const [program = '', ...first] = this.vm0
-    this.child = spawn(program, [...first, 'up', '--port', '0', '--data', this.dataDir, ...args], {
+    this.child = spawn(program, [...first, 'up', '--port', this.port, '--data', this.dataDir, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {
         ...process.env,
