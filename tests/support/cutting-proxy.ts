@@ -1,15 +1,20 @@
 import { createServer, connect, type AddressInfo, type Socket } from 'node:net'
 
-/** A TCP proxy that breaks each connection after a random number of answered bytes, for as long as it has cuts left. */
+/**
+ * A TCP proxy that breaks each connection after a random number of answered bytes (or of sent ones), for as long as it has
+ * cuts left, and counts what passes.
+ */
 export class CuttingProxy {
   cuts = 0
+  sentBytes = 0
+  answeredBytes = 0
   private readonly sockets = new Set<Socket>()
   private readonly server
 
   private constructor(
     target: URL,
     private readonly random: () => number,
-    private readonly options: { maxCuts: number; minBytes: number; maxBytes: number },
+    private readonly options: CuttingOptions,
   ) {
     this.server = createServer((client) => {
       const upstream = connect(Number(target.port), target.hostname)
@@ -24,7 +29,22 @@ export class CuttingProxy {
       }
       client.pipe(upstream)
       let left = this.allowance()
+      client.on('data', (chunk) => {
+        this.sentBytes += chunk.length
+        if (!options.sent) return
+        left -= chunk.length
+        if (left > 0) return
+        this.cuts += 1
+        left = Infinity
+        client.resetAndDestroy()
+        upstream.destroy()
+      })
       upstream.on('data', (chunk) => {
+        this.answeredBytes += chunk.length
+        if (options.sent) {
+          client.write(chunk)
+          return
+        }
         if (chunk.length < left) {
           left -= chunk.length
           client.write(chunk)
@@ -41,11 +61,7 @@ export class CuttingProxy {
     })
   }
 
-  static async start(
-    target: string,
-    seed: number,
-    options: { maxCuts: number; minBytes: number; maxBytes: number },
-  ): Promise<CuttingProxy> {
+  static async start(target: string, seed: number, options: CuttingOptions): Promise<CuttingProxy> {
     const proxy = new CuttingProxy(new URL(target), randomFrom(seed), options)
     await new Promise<void>((resolve) => proxy.server.listen(0, '127.0.0.1', resolve))
     return proxy
@@ -64,6 +80,14 @@ export class CuttingProxy {
     const { maxCuts, minBytes, maxBytes } = this.options
     return this.cuts >= maxCuts ? Infinity : minBytes + Math.floor(this.random() * (maxBytes - minBytes))
   }
+}
+
+interface CuttingOptions {
+  maxCuts: number
+  minBytes: number
+  maxBytes: number
+  /** Cut by what is sent, instead of by what is answered. */
+  sent?: boolean
 }
 
 /** The same numbers for the same seed (mulberry32). */

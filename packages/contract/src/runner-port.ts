@@ -49,6 +49,12 @@ export interface RunnerPort {
   writeTree(session: SessionRef, path: string, content: AsyncIterable<Uint8Array>): Promise<void>
   /** Saves the session, under a name where one is given, and keeps its sandbox. Throws SESSION_BUSY while it is in use. */
   save(session: SessionRef, name?: string): Promise<void>
+  /** What of a folder differs from what the request tells (see `folder-sync.ts`), as lines of JSON. */
+  compareFolder(session: SessionRef, path: string, request: AsyncIterable<Uint8Array>): AsyncIterable<string>
+  /** A tar of the entries of a folder that the request names, each followed by a NUL; those that are not there are left out. */
+  readEntries(session: SessionRef, path: string, names: AsyncIterable<Uint8Array>): Promise<AsyncIterable<Uint8Array>>
+  /** Removes the entries of a folder that the request names in the same way; folders that are not empty stay. */
+  removeEntries(session: SessionRef, path: string, names: AsyncIterable<Uint8Array>): Promise<void>
   /** Saves the session and frees its sandbox. */
   close(session: SessionRef): Promise<void>
   /** Frees the sandbox without saving. */

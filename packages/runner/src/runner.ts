@@ -11,6 +11,9 @@ import {
 } from '@vm0/contract'
 import type { Sandbox } from '@vm0/sandbox'
 import * as files from './files.js'
+import { compareFolder } from './folders/compare-folder.js'
+import { FileDigests } from './folders/file-digests.js'
+import { readEntries, removeEntries } from './folders/named-entries.js'
 import { hostLost } from './host-lost.js'
 import type { LiveSession } from './live-session.js'
 import { LiveSessions, sessionKey } from './live-sessions.js'
@@ -33,6 +36,8 @@ export class Runner implements RunnerPort {
   /** Runs that are being claimed, each with whether it was cancelled meanwhile. */
   private readonly claiming = new Map<string, { cancelled: boolean }>()
   private readonly patience = new AbortController()
+  /** Of the files of sandboxes that live. */
+  private readonly digests = new WeakMap<Sandbox, FileDigests>()
   private refused = false
   private readonly pool: WarmPool | undefined
   private stopped = false
@@ -169,6 +174,26 @@ export class Runner implements RunnerPort {
 
   writeTree(ref: SessionRef, path: string, content: AsyncIterable<Uint8Array>): Promise<void> {
     return this.using(ref, true, (sandbox) => writeTree(sandbox, path, content))
+  }
+
+  async *compareFolder(ref: SessionRef, folder: string, request: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
+    const session = await this.take(ref)
+    try {
+      const { sandbox } = await session.ready()
+      const digests = this.digests.get(sandbox) ?? new FileDigests()
+      this.digests.set(sandbox, digests)
+      yield* compareFolder({ sandbox, folder, digests }, request)
+    } finally {
+      this.sessions.release(session)
+    }
+  }
+
+  readEntries(ref: SessionRef, path: string, names: AsyncIterable<Uint8Array>): Promise<AsyncIterable<Uint8Array>> {
+    return this.reading(ref, (sandbox, release) => readEntries(sandbox, path, names, release))
+  }
+
+  removeEntries(ref: SessionRef, path: string, names: AsyncIterable<Uint8Array>): Promise<void> {
+    return this.using(ref, true, (sandbox) => removeEntries(sandbox, path, names))
   }
 
   listFiles(ref: SessionRef, path: string): Promise<FileEntry[]> {

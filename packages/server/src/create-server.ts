@@ -14,6 +14,7 @@ import { Projects } from './projects.js'
 import { checkpointRoutes } from './routes/checkpoints.js'
 import { diffRoutes } from './routes/diff.js'
 import { eventRoutes } from './routes/events.js'
+import { folderRoutes } from './routes/folders.js'
 import { frameworkRoutes } from './routes/frameworks.js'
 import { keyRoutes } from './routes/keys.js'
 import { otherRoutes } from './routes/other.js'
@@ -106,6 +107,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
         frameworkRoutes,
         otherRoutes,
         treeRoutes,
+        folderRoutes,
         runnerRoutes,
         storeRoutes,
       ])

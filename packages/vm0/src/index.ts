@@ -35,7 +35,8 @@ export { SessionFiles } from './session-files.js'
 export { Session, type ExecOptions, type ExecResult, type RunOptions } from './session.js'
 export { Store, type FsckOptions, type GcOptions } from './store.js'
 export type { DownloadOptions, DownloadResult } from './transfer/receive-tree.js'
-export type { UploadOptions } from './transfer/send-tree.js'
+export type { UploadOptions, UploadResult } from './transfer/send-tree.js'
+export type { TransferProgress } from './transfer/sync/progress.js'
 
 /**
  * Ready to use: the local `vm0 up`, or VM0_API_URL and VM0_API_KEY.

@@ -2,7 +2,8 @@ import { posix } from 'node:path'
 import { Vm0Error, type FileEntry } from '@vm0/contract/client'
 import type { Http, RequestBody } from './http.js'
 import type { DownloadOptions, DownloadResult } from './transfer/receive-tree.js'
-import type { UploadOptions } from './transfer/send-tree.js'
+import type { FolderCallKind } from './transfer/sync/calls.js'
+import type { UploadOptions, UploadResult } from './transfer/send-tree.js'
 
 /**
  * Files in the session's sandbox, by absolute path. A session without a sandbox gets one back by itself.
@@ -86,37 +87,39 @@ export class SessionFiles {
   }
 
   /**
-   * Sends a local file to be the file `remotePath`, or a local folder's content into the folder `remotePath`, as one
-   * stream. Everything goes, also what a .gitignore names; symbolic links, modes and times are kept, and what is there
-   * already and not in the local folder stays. Throws FILE_INVALID for sockets, pipes and devices.
+   * Sends a local file to be the file `remotePath`, or a local folder's content into the folder `remotePath`: only what is
+   * not there in the same form. Everything counts, also what a .gitignore names, unless `ignore` is set; symbolic links,
+   * modes and times are kept, and what is there and not in the local folder stays, unless `delete` is set. What has arrived
+   * when a connection breaks isn't sent again. Throws FILE_INVALID for sockets, pipes and devices.
    *
    * @example
    * await session.files.upload('./fixtures', '/workspace/fixtures')
    * await session.files.upload('./README.md', '/workspace/README.md')
+   *
+   * @example
+   * const { files, savedBytes } = await session.files.upload('.', '/workspace', { ignore: true, delete: true })
    */
-  async upload(localPath: string, remotePath: string, options: UploadOptions = {}): Promise<void> {
+  async upload(localPath: string, remotePath: string, options: UploadOptions = {}): Promise<UploadResult> {
     const { sendTree } = await import('./transfer/send-tree.js')
-    return sendTree(this.http, localPath, remotePath, (path) => this.url('tree', path), options)
+    return sendTree(this.http, localPath, remotePath, (kind, path) => this.url(kind, path), options)
   }
 
   /**
-   * Fetches the file `remotePath` to be the file `localPath`, or a folder's content into the folder `localPath`, as one
-   * stream. Nothing is ever written outside `localPath`: names and links in the sandbox are not to be trusted, and one that
-   * leads out makes this throw FILE_INVALID (`outsideLinks: 'skip'` leaves such links out instead). What was written until
-   * then stays. Files that are there are replaced, those that the session doesn't have stay.
+   * Fetches the file `remotePath` to be the file `localPath`, or a folder's content into the folder `localPath`: only what
+   * is not here in the same form. Nothing is ever written outside `localPath`: names and links in the sandbox are not to be
+   * trusted, and one that leads out makes this throw FILE_INVALID (`outsideLinks: 'skip'` leaves such links out instead).
+   * What was written until then stays. Files that are there are replaced, those that the session doesn't have stay.
    *
    * @example
    * await session.files.write('/workspace/out/report.txt', 'done')
-   * const { files, bytes } = await session.files.download('/workspace/out', './out')
+   * const { files, bytes, savedBytes } = await session.files.download('/workspace/out', './out')
    */
   async download(remotePath: string, localPath: string, options: DownloadOptions = {}): Promise<DownloadResult> {
-    const { signal } = options
-    const { receiveTree } = await import('./transfer/receive-tree.js')
-    const response = await this.http.request(await this.url('tree', remotePath), { signal, patient: true })
-    return receiveTree(response, localPath, options)
+    const { fetchTree } = await import('./transfer/fetch-tree.js')
+    return fetchTree(this.http, remotePath, localPath, (kind, path) => this.url(kind, path), options)
   }
 
-  private async url(kind: 'files' | 'entries' | 'stat' | 'tree', path: string): Promise<string> {
+  private async url(kind: FolderCallKind | 'files', path: string): Promise<string> {
     if (!path.startsWith('/')) throw new Vm0Error('FILE_INVALID', `path ${path}: expected an absolute one`)
     await this.made()
     // A `..` that is left in an address would be resolved against the address, not against the path.

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import type { Stats } from 'node:fs'
 import { chmod, link, lstat, mkdir, open, rename, rm, symlink, utimes } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Vm0Error } from '@vm0/contract/client'
@@ -68,9 +69,7 @@ export class FolderWriter {
       const name = parts.slice(0, depth).join('/')
       if (this.folders.has(name)) continue
       const path = join(this.root, name)
-      const found = await lstat(path).catch(() => undefined)
-      if (!found) await mkdir(path)
-      else if (!found.isDirectory())
+      if (!(await lstat(path).catch(() => makeFolder(path))).isDirectory())
         throw new Vm0Error('FILE_INVALID', `${path} is not a folder here, and is one in the session`, {
           hint: 'Move it away, or download into another folder.',
         })
@@ -103,6 +102,14 @@ export class FolderWriter {
     await link(first, path)
     this.result.files += 1
   }
+}
+
+/** Another writer, with another part of the same folder, may be faster. */
+async function makeFolder(path: string): Promise<Stats> {
+  await mkdir(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EEXIST') throw error
+  })
+  return lstat(path)
 }
 
 /** Writes a file whole, in place of what is at `path`. */

@@ -1,8 +1,7 @@
-import type { Stats } from 'node:fs'
-import { lstat, readFile, readdir } from 'node:fs/promises'
-import { join, relative, sep } from 'node:path'
-import { Vm0Error, type ErrorCode } from '@vm0/contract/client'
-import ignore, { type Ignore } from 'ignore'
+import { lstatSync, readdirSync, readFileSync, type Stats } from 'node:fs'
+import { setImmediate } from 'node:timers/promises'
+import { ignoreFiles, IgnoreRules, Vm0Error, type ErrorCode, type FolderRules } from '@vm0/contract/client'
+import ignore from 'ignore'
 import type { TarSource } from 'modern-tar/fs'
 
 export interface LocalEntry {
@@ -13,40 +12,69 @@ export interface LocalEntry {
   info: Stats
 }
 
-interface Rules {
-  base: string
-  rules: Ignore
+export interface WalkOptions {
+  /** Leave out what .gitignore and .vm0ignore files exclude. */
+  gitignore: boolean
+  /** Patterns that hold for the whole folder, too. */
+  rules?: readonly FolderRules[]
+  /** Is told of every ignore file that holds. */
+  onRules?: (rules: FolderRules) => void
 }
 
-/** What is in a local folder, folders before what they hold; with `gitignore` without what its .gitignore files exclude. */
-export function walkFolder(root: string, { gitignore }: { gitignore: boolean }): AsyncGenerator<LocalEntry> {
-  return walk(root, root, gitignore ? [] : undefined)
-}
+/** How long the walk may keep everything else of the program waiting. */
+const sliceMs = 15
 
-async function* walk(root: string, folder: string, outer: Rules[] | undefined): AsyncGenerator<LocalEntry> {
-  const all = outer && [...outer, ...(await rulesOf(folder))]
-  for (const child of (await readdir(folder)).toSorted()) {
-    const path = join(folder, child)
-    const info = await lstat(path)
-    if (all && excluded(path, info.isDirectory(), all)) continue
-    yield { path, name: relative(root, path).split(sep).join('/'), info }
-    if (info.isDirectory()) yield* walk(root, path, all)
+/** What is in a local folder, folders before what they hold. */
+export async function* walkFolder(root: string, options: WalkOptions): AsyncGenerator<LocalEntry> {
+  let sliceEndsMs = performance.now() + sliceMs
+  for (const entry of walkNow(root, options)) {
+    yield entry
+    if (performance.now() < sliceEndsMs) continue
+    await setImmediate()
+    sliceEndsMs = performance.now() + sliceMs
   }
 }
 
-async function rulesOf(folder: string): Promise<Rules[]> {
-  const text = await readFile(join(folder, '.gitignore'), 'utf8').catch(() => '')
-  return text ? [{ base: folder, rules: ignore().add(text) }] : []
+/** System calls of their own are several times cheaper than the promises of them. */
+function* walkNow(root: string, { gitignore, rules = [], onRules }: WalkOptions): Generator<LocalEntry> {
+  const all = new IgnoreRules((text) => ignore().add(text))
+  for (const each of rules) all.add(each)
+  const stack: { folder: string; names: string[]; next: number }[] = []
+  const enter = (folder: string): void => {
+    const names = readdirSync(folder === '' ? root : `${root}/${folder}`).toSorted()
+    if (gitignore)
+      for (const file of ignoreFiles) {
+        const text = names.includes(file) ? readText(`${root}/${below(folder, file)}`) : ''
+        if (!text) continue
+        all.add({ folder, text })
+        onRules?.({ folder, text })
+      }
+    stack.push({ folder, names, next: 0 })
+  }
+  enter('')
+  for (let top = stack.at(-1); top; top = stack.at(-1)) {
+    const child = top.names[top.next++]
+    if (child === undefined) {
+      stack.pop()
+      continue
+    }
+    const name = below(top.folder, child)
+    const path = `${root}/${name}`
+    const info = lstatSync(path, { throwIfNoEntry: false })
+    if (!info || all.excludes(name, info.isDirectory())) continue
+    yield { path, name, info }
+    if (info.isDirectory()) enter(name)
+  }
 }
 
-function excluded(path: string, isFolder: boolean, all: Rules[]): boolean {
-  let result = false
-  for (const { base, rules } of all) {
-    const verdict = rules.test(`${relative(base, path).split(sep).join('/')}${isFolder ? '/' : ''}`)
-    if (verdict.ignored) result = true
-    if (verdict.unignored) result = false
+const below = (folder: string, name: string): string => (folder === '' ? name : `${folder}/${name}`)
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return '' // a folder of that name, or one that may not be read: it says nothing
   }
-  return result
 }
 
 /** The entry as it goes into a tar; what no tar of ours may hold is refused with `code`. */

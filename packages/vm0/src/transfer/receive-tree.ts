@@ -6,6 +6,7 @@ import { Vm0Error } from '@vm0/contract/client'
 import { createTarDecoder } from 'modern-tar'
 import { bytesOf } from '../http.js'
 import { FolderWriter, writeFile } from './folder-writer.js'
+import type { TransferProgress } from './sync/progress.js'
 
 /**
  * How to fetch files.
@@ -16,6 +17,10 @@ import { FolderWriter, writeFile } from './folder-writer.js'
 export interface DownloadOptions {
   /** What to do with a symbolic link that leads, or could lead, out of the folder. Default `fail`. */
   outsideLinks?: 'fail' | 'skip'
+  /** Leave out what .gitignore and .vm0ignore files in the session exclude. Default: everything comes. */
+  ignore?: boolean
+  /** Is told how far it is, where a folder is there already. */
+  onProgress?: (progress: TransferProgress) => void
   /** Aborting ends the download with CANCELLED; what was written stays. */
   signal?: AbortSignal
 }
@@ -31,6 +36,8 @@ export interface DownloadResult {
   files: number
   /** Of the files' contents. */
   bytes: number
+  /** Contents that were here already. */
+  savedBytes: number
   /** Entries that were left out: links that lead out (when asked to), pipes and devices. */
   skipped: { path: string; reason: string }[]
 }
@@ -42,7 +49,7 @@ export async function receiveTree(
   { outsideLinks = 'fail', signal }: DownloadOptions,
 ): Promise<DownloadResult> {
   const target = resolve(localPath)
-  const result: DownloadResult = { files: 0, bytes: 0, skipped: [] }
+  const result: DownloadResult = { files: 0, bytes: 0, savedBytes: 0, skipped: [] }
   const bytes = Readable.toWeb(Readable.from(bytesOf(response, signal), { objectMode: false })) as WebStream<Uint8Array>
   const entries = bytes.pipeThrough(createTarDecoder({ strict: true })).getReader()
   let folder: FolderWriter | undefined
@@ -65,7 +72,7 @@ export async function receiveTree(
 }
 
 /** What the file system says has a system call's name; what the archive's reader says has not. */
-function asVm0Error(thrown: unknown, target: string): Vm0Error {
+export function asVm0Error(thrown: unknown, target: string): Vm0Error {
   if (thrown instanceof Vm0Error) return thrown
   const { message, syscall } = thrown as NodeJS.ErrnoException
   return syscall

@@ -1,10 +1,11 @@
 import { realpath, stat } from 'node:fs/promises'
 import { posix, resolve } from 'node:path'
-import { Readable } from 'node:stream'
 import { Vm0Error } from '@vm0/contract/client'
-import { packTar, type TarSource } from 'modern-tar/fs'
-import type { Http, RequestBody } from '../http.js'
-import { tarSource, walkFolder } from './local-tree.js'
+import type { Http } from '../http.js'
+import { tarSource } from './local-tree.js'
+import { putTar } from './put-tar.js'
+import type { FolderCall } from './sync/calls.js'
+import type { TransferProgress } from './sync/progress.js'
 
 /**
  * How to send files.
@@ -13,18 +14,41 @@ import { tarSource, walkFolder } from './local-tree.js'
  * await session.files.upload('./fixtures', '/workspace/fixtures', { signal: AbortSignal.timeout(60_000) })
  */
 export interface UploadOptions {
+  /** Leave out what .gitignore and .vm0ignore files exclude. Default: everything goes. */
+  ignore?: boolean
+  /** Remove from the remote folder what the local one has not; with `ignore`, excluded files stay. */
+  delete?: boolean
+  /** Is told how far it is. */
+  onProgress?: (progress: TransferProgress) => void
   /** Aborting ends the upload with CANCELLED; what has arrived stays. */
   signal?: AbortSignal
 }
 
-/** Sends a local file, or a folder's content, as one tar; `address` gives the call that unpacks into a remote folder. */
+/**
+ * What an upload moved.
+ *
+ * @example
+ * const { files, bytes, savedBytes } = await session.files.upload('./fixtures', '/workspace/fixtures')
+ */
+export interface UploadResult {
+  /** Files and links that were sent, without folders. */
+  files: number
+  /** Of their contents. */
+  bytes: number
+  /** Contents that the session had already. */
+  savedBytes: number
+  /** Paths below the remote folder that were removed, with `delete`. */
+  removed: string[]
+}
+
+/** Sends a local file, or what of a folder's content the remote folder lacks; `call` gives the address of a call for a remote path. */
 export async function sendTree(
   http: Http,
   localPath: string,
   remotePath: string,
-  address: (folder: string) => Promise<string>,
-  { signal }: UploadOptions,
-): Promise<void> {
+  call: FolderCall,
+  options: UploadOptions,
+): Promise<UploadResult> {
   const source = await realpath(resolve(localPath)).catch((cause: NodeJS.ErrnoException) => {
     throw new Vm0Error('FILE_NOT_FOUND', `${localPath} can't be read: ${cause.message}`, {
       cause,
@@ -32,32 +56,12 @@ export async function sendTree(
     })
   })
   const info = await stat(source)
-  const sources: TarSource[] = []
-  if (info.isDirectory())
-    for await (const entry of walkFolder(source, { gitignore: false })) sources.push(tarSource(entry, 'FILE_INVALID'))
-  else sources.push(tarSource({ path: source, name: posix.basename(remotePath), info }, 'FILE_INVALID'))
-  const folder = info.isDirectory() ? remotePath : posix.dirname(remotePath)
-
-  let unreadable: Error | undefined
-  try {
-    await http.json(await address(folder), {
-      method: 'PUT',
-      headers: { 'content-type': 'application/x-tar' },
-      body: () => {
-        const tar = packTar(sources)
-        tar.once('error', (error) => {
-          unreadable = error
-        })
-        return Readable.toWeb(tar) as unknown as RequestBody
-      },
-      signal,
-      patient: true,
-    })
-  } catch (thrown) {
-    if (!unreadable || (thrown as Vm0Error).code !== 'SERVER_UNREACHABLE') throw thrown
-    throw new Vm0Error('FILE_INVALID', `${localPath} could not be packed: ${unreadable.message}`, {
-      cause: unreadable,
-      hint: 'Something changed while it was read, or may not be read: try again.',
-    })
+  if (info.isDirectory()) {
+    const { sendFolder } = await import('./sync/send-folder.js')
+    return sendFolder(http, source, (kind) => call(kind, remotePath), options)
   }
+  const entry = tarSource({ path: source, name: posix.basename(remotePath), info }, 'FILE_INVALID')
+  const { signal } = options
+  await putTar(http, await call('tree', posix.dirname(remotePath)), [entry], { label: localPath, signal })
+  return { files: 1, bytes: info.size, savedBytes: 0, removed: [] }
 }

@@ -1,0 +1,104 @@
+import {
+  bucketDigestBytes,
+  bucketDigests,
+  bucketOf,
+  differingBuckets,
+  encodeEntry,
+  entryDigest,
+  folderComparisonSchema,
+  isDiffering,
+  maxFolderEntries,
+  Vm0Error,
+  type FolderComparison,
+  type FolderEntry,
+  type FolderSummary,
+} from '@vm0/contract'
+import type { Sandbox } from '@vm0/sandbox'
+import { checkPath } from '../files.js'
+import type { FileDigests } from './file-digests.js'
+import { leftIn, rulesIn } from './left-in.js'
+import { listFolder, type FoundFolder } from './list-folder.js'
+
+const maxRequestBytes = 8 * 1024 ** 2
+
+interface Place {
+  sandbox: Sandbox
+  folder: string
+  digests: FileDigests
+}
+
+/**
+ * The entries of a folder in the buckets that differ from those that the request has, as lines of JSON; the summary before
+ * and after them. The folder is listed while the request still comes.
+ */
+export async function* compareFolder(place: Place, request: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
+  checkPath(place.folder)
+  const [found, { comparison, digests }] = await Promise.all([
+    listFolder(place.sandbox, place.folder, maxFolderEntries),
+    readRequest(request),
+  ])
+  if (found.entries.length > maxFolderEntries)
+    throw new Vm0Error(
+      'FILE_INVALID',
+      `${place.folder} has more than ${maxFolderEntries} entries; expected a folder with fewer to compare`,
+      { hint: 'Name a folder further down.' },
+    )
+  const entries = await entriesOf(place, found, comparison)
+  const { buckets } = comparison
+  const digested = entries.map((entry) => ({ path: entry.path, digest: entryDigest(entry) }))
+  const differing = differingBuckets(bucketDigests(digested, buckets), digests)
+  const summary: FolderSummary = {
+    exists: found.exists,
+    entries: entries.length,
+    unnamed: found.unnamed,
+    differing: differing.toString('base64'),
+  }
+  yield `${JSON.stringify(summary)}\n`
+  for (const entry of entries) if (isDiffering(differing, bucketOf(entry.path, buckets))) yield encodeEntry(entry)
+  yield `${JSON.stringify(summary)}\n`
+}
+
+async function entriesOf(place: Place, found: FoundFolder, comparison: FolderComparison): Promise<FolderEntry[]> {
+  const { sandbox, folder, digests } = place
+  if (found.entries.length === 0) return []
+  const own = comparison.ownRules ? await rulesIn(sandbox, folder, found.entries) : []
+  const kept = leftIn(found.entries, [...comparison.rules, ...own])
+  const files = kept.filter(({ kind }) => kind === 'file')
+  const contents = await digests.of(sandbox, folder, files)
+  const entries: FolderEntry[] = []
+  for (const { path, kind, mode, sizeBytes, target } of kept) {
+    const content = kind === 'file' ? contents.get(path) : target
+    if (content !== undefined) entries.push({ path, kind, mode, sizeBytes, content })
+  }
+  return entries
+}
+
+async function readRequest(request: AsyncIterable<Uint8Array>) {
+  const parts: Uint8Array[] = []
+  let bytes = 0
+  for await (const part of request) {
+    parts.push(part)
+    bytes += part.length
+    if (bytes > maxRequestBytes)
+      throw new Vm0Error('REQUEST_TOO_LARGE', `the comparison is larger than ${maxRequestBytes} bytes`)
+  }
+  // An empty line may have come first, to have the folder looked through in the meantime.
+  const whole = Buffer.concat(parts).subarray(parts[0]?.[0] === 10 ? 1 : 0)
+  const end = whole.indexOf('\n')
+  const comparison = parse(whole.toString('utf8', 0, Math.max(0, end)))
+  const digests = whole.subarray(end + 1)
+  if (digests.length !== comparison.buckets * bucketDigestBytes)
+    throw new Vm0Error(
+      'INVALID_REQUEST',
+      `the comparison has ${digests.length} bytes of digests; expected ${comparison.buckets * bucketDigestBytes}`,
+    )
+  return { comparison, digests }
+}
+
+function parse(line: string): FolderComparison {
+  try {
+    return folderComparisonSchema.parse(JSON.parse(line))
+  } catch (cause) {
+    throw new Vm0Error('INVALID_REQUEST', 'the first line of the comparison is not what it should be', { cause })
+  }
+}

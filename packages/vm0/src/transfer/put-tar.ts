@@ -1,0 +1,46 @@
+import { Readable } from 'node:stream'
+import { Vm0Error } from '@vm0/contract/client'
+import { packTar, type TarSource } from 'modern-tar/fs'
+import type { Http, RequestBody } from '../http.js'
+
+interface PutOptions {
+  /** What is packed, for messages. */
+  label: string
+  signal?: AbortSignal | undefined
+  /** Is told when the archive begins, which it does anew after a break, and how much of it has gone. */
+  onStart?: () => void
+  onBytes?: (bytes: number) => void
+}
+
+/** Sends local files as one archive, which is made as it goes. */
+export async function putTar(
+  http: Http,
+  address: string,
+  sources: TarSource[],
+  { label, signal, onStart, onBytes }: PutOptions,
+): Promise<void> {
+  let unreadable: Error | undefined
+  try {
+    await http.json(address, {
+      method: 'PUT',
+      headers: { 'content-type': 'application/x-tar' },
+      body: () => {
+        onStart?.()
+        const tar = packTar(sources)
+        tar.once('error', (error) => {
+          unreadable = error
+        })
+        if (onBytes) tar.on('data', (chunk: Buffer) => onBytes(chunk.length)).pause()
+        return Readable.toWeb(tar) as unknown as RequestBody
+      },
+      signal,
+      patient: true,
+    })
+  } catch (thrown) {
+    if (!unreadable || (thrown as Vm0Error).code !== 'SERVER_UNREACHABLE') throw thrown
+    throw new Vm0Error('FILE_INVALID', `${label} could not be packed: ${unreadable.message}`, {
+      cause: unreadable,
+      hint: 'Something changed while it was read, or may not be read: try again.',
+    })
+  }
+}

@@ -1,0 +1,110 @@
+import { mkdir } from 'node:fs/promises'
+import { Readable } from 'node:stream'
+import type { ReadableStream as WebStream } from 'node:stream/web'
+import { Vm0Error, type FolderEntry } from '@vm0/contract/client'
+import { createTarDecoder } from 'modern-tar'
+import { bytesOf as bytesOfAnswer, type Http, type RequestBody } from '../../http.js'
+import { FolderWriter } from '../folder-writer.js'
+import { asVm0Error, type DownloadOptions, type DownloadResult } from '../receive-tree.js'
+import { namesOf, type CallOfFolder } from './calls.js'
+import { compareFolders } from './compare.js'
+import { overBreaks } from './over-breaks.js'
+import { packsAtOnce, packsOf } from './packs.js'
+import { planTransfer } from './plan.js'
+import { bytesOf, Progress } from './progress.js'
+import { inParallel, scanFolder } from './scan-folder.js'
+
+/** Fetches what a local folder lacks, or has otherwise, of the session's folder. */
+export async function fetchFolder(
+  http: Http,
+  root: string,
+  call: CallOfFolder,
+  options: DownloadOptions,
+): Promise<DownloadResult> {
+  const { signal, ignore = false } = options
+  await mkdir(root, { recursive: true })
+  const compared = await overBreaks(signal, async () => {
+    const scan = scanFolder(root, { gitignore: ignore, specials: 'skip' }, signal).then(({ entries }) => ({
+      entries,
+      rules: [],
+      ownRules: ignore,
+    }))
+    return compareFolders(http, await call('comparisons'), scan, signal)
+  })
+  const here = new Map(compared.local.map((entry) => [entry.path, entry]))
+  const { send: wanted } = planTransfer([...compared.remote.values()], here)
+  const savedBytes = bytesOf(compared.alike) + bytesOf([...compared.remote.values()]) - bytesOf(wanted)
+  const result: DownloadResult = { files: 0, bytes: 0, savedBytes, skipped: [] }
+  const progress = new Progress(wanted, savedBytes, options.onProgress)
+  await fetchEntries(http, call, { root, entries: wanted, progress, result }, options)
+  return result
+}
+
+export interface Fetch {
+  root: string
+  entries: readonly FolderEntry[]
+  progress: Progress
+  /** Is added to. */
+  result: DownloadResult
+}
+
+/** Files first, in archives of a bounded size, several at a time; then the folders' own modes and times, which may forbid writing. */
+export async function fetchEntries(
+  http: Http,
+  call: CallOfFolder,
+  { root, entries, progress, result }: Fetch,
+  { outsideLinks = 'fail', signal }: DownloadOptions,
+): Promise<void> {
+  const address = await call('entries')
+  const fetchPack = async (pack: readonly FolderEntry[]): Promise<void> => {
+    const counted = progress.pack(pack)
+    const own = await overBreaks(signal, async () => {
+      counted.restart()
+      // Of a pack that breaks off nothing is counted.
+      const part: DownloadResult = { files: 0, bytes: 0, savedBytes: 0, skipped: [] }
+      const response = await http.request(address, {
+        method: 'POST',
+        headers: { 'content-type': 'application/octet-stream' },
+        body: () => namesOf(pack) as RequestBody,
+        signal,
+        patient: true,
+      })
+      await unpack(counting(bytesOfAnswer(response, signal), counted.moved), root, outsideLinks, part)
+      return part
+    })
+    counted.done()
+    result.files += own.files
+    result.bytes += own.bytes
+    result.skipped.push(...own.skipped)
+  }
+  const folders = entries.filter(({ kind }) => kind === 'folder')
+  const packs = packsOf(entries.filter(({ kind }) => kind !== 'folder'))
+  await inParallel(packs, packsAtOnce, fetchPack)
+  if (folders.length > 0) await fetchPack(folders)
+}
+
+async function* counting(chunks: AsyncIterable<Uint8Array>, count: (bytes: number) => void) {
+  for await (const chunk of chunks) {
+    count(chunk.length)
+    yield chunk
+  }
+}
+
+async function unpack(
+  chunks: AsyncIterable<Uint8Array>,
+  root: string,
+  outsideLinks: NonNullable<DownloadOptions['outsideLinks']>,
+  result: DownloadResult,
+): Promise<void> {
+  const bytes = Readable.toWeb(Readable.from(chunks, { objectMode: false })) as WebStream<Uint8Array>
+  const entries = bytes.pipeThrough(createTarDecoder({ strict: true })).getReader()
+  const folder = new FolderWriter(root, outsideLinks, result)
+  try {
+    for (let next = await entries.read(); !next.done; next = await entries.read())
+      await folder.write(next.value.header, next.value.body)
+    await folder.finish()
+  } catch (thrown) {
+    await entries.cancel(thrown).catch(() => undefined)
+    throw thrown instanceof Vm0Error ? thrown : asVm0Error(thrown, root)
+  }
+}

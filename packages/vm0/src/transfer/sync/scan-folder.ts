@@ -1,0 +1,95 @@
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { readFile, readlink } from 'node:fs/promises'
+import { Vm0Error, type FolderEntry, type FolderRules } from '@vm0/contract/client'
+import { walkFolder, type LocalEntry, type WalkOptions } from '../local-tree.js'
+import { DigestCache } from './digest-cache.js'
+
+export interface ScannedEntry extends FolderEntry {
+  local: LocalEntry
+}
+
+export interface ScannedFolder {
+  entries: ScannedEntry[]
+  /** What the folder's own ignore files say. */
+  rules: FolderRules[]
+}
+
+const smallBytes = 1024 ** 2
+const readersAtOnce = 8
+
+export interface ScanOptions extends WalkOptions {
+  /** What to do about sockets, pipes and devices. Default `fail`. */
+  specials?: 'fail' | 'skip'
+}
+
+/** A local folder with the digests of what is in it. */
+export async function scanFolder(root: string, options: ScanOptions, signal?: AbortSignal): Promise<ScannedFolder> {
+  const cache = await DigestCache.open(root)
+  const rules: FolderRules[] = []
+  const entries: ScannedEntry[] = []
+  const unread: ScannedEntry[] = []
+  for await (const local of walkFolder(root, { ...options, onRules: (each) => rules.push(each) })) {
+    if (options.specials === 'skip' && isSpecial(local)) continue
+    const entry = describe(local)
+    entries.push(entry)
+    if (entry.kind === 'file') entry.content = cache.get(local.name, local.info) ?? ''
+    if (entry.kind !== 'folder' && entry.content === '') unread.push(entry)
+    signal?.throwIfAborted()
+  }
+  const gone = new Set<ScannedEntry>()
+  await inParallel(unread, readersAtOnce, async (entry) => {
+    signal?.throwIfAborted()
+    try {
+      entry.content = await contentOf(entry, cache)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw unreadable(entry.path, error)
+      gone.add(entry)
+    }
+  })
+  await cache.save()
+  return { entries: gone.size > 0 ? entries.filter((entry) => !gone.has(entry)) : entries, rules }
+}
+
+const isSpecial = ({ info }: LocalEntry): boolean => !info.isFile() && !info.isDirectory() && !info.isSymbolicLink()
+
+function describe(local: LocalEntry): ScannedEntry {
+  const { name: path, info } = local
+  const kind = info.isDirectory() ? 'folder' : info.isSymbolicLink() ? 'link' : 'file'
+  if (isSpecial(local))
+    throw new Vm0Error('FILE_INVALID', `${path} is a socket, pipe or device; expected files, folders and links`, {
+      hint: 'Remove it, or choose another folder.',
+    })
+  const mode = kind === 'link' ? 0 : info.mode & 0o777
+  return { path, kind, mode, sizeBytes: kind === 'file' ? info.size : 0, content: '', local }
+}
+
+async function contentOf({ kind, local }: ScannedEntry, cache: DigestCache): Promise<string> {
+  if (kind === 'link') return readlink(local.path)
+  const readMs = Date.now()
+  const digest = await digestOfFile(local)
+  cache.learn(local.name, local.info, digest, readMs)
+  return digest
+}
+
+export async function digestOfFile({ path, info }: Pick<LocalEntry, 'path' | 'info'>): Promise<string> {
+  const hash = createHash('sha256')
+  if (info.size <= smallBytes) hash.update(await readFile(path))
+  else for await (const chunk of createReadStream(path, { highWaterMark: smallBytes })) hash.update(chunk as Buffer)
+  return hash.digest('hex')
+}
+
+export async function inParallel<T>(items: readonly T[], atOnce: number, work: (item: T) => Promise<void>) {
+  const iterator = items[Symbol.iterator]()
+  const worker = async (): Promise<void> => {
+    for (const item of iterator) await work(item)
+  }
+  await Promise.all(Array.from({ length: Math.min(atOnce, items.length) }, worker))
+}
+
+function unreadable(path: string, cause: unknown): Vm0Error {
+  return new Vm0Error('FILE_INVALID', `${path} can't be read: ${(cause as Error).message}`, {
+    cause,
+    hint: 'Check the rights of the file, or list it in .vm0ignore.',
+  })
+}

@@ -1,0 +1,111 @@
+import { Vm0Error, type FileEntry, type FolderEntry } from '@vm0/contract/client'
+import type { Http, RequestBody } from '../../http.js'
+import { tarSource, walkFolder } from '../local-tree.js'
+import { putTar } from '../put-tar.js'
+import type { UploadOptions, UploadResult } from '../send-tree.js'
+import { namesOf, type CallOfFolder } from './calls.js'
+import { compareFolders } from './compare.js'
+import { DigestCache } from './digest-cache.js'
+import { overBreaks } from './over-breaks.js'
+import { packsAtOnce, packsOf } from './packs.js'
+import { planTransfer, refuseLostFolders } from './plan.js'
+import { bytesOf, Progress } from './progress.js'
+import { inParallel, scanFolder, type ScannedEntry } from './scan-folder.js'
+
+/** Sends what of a local folder the session's folder lacks or has otherwise. */
+export async function sendFolder(
+  http: Http,
+  root: string,
+  call: CallOfFolder,
+  options: UploadOptions,
+): Promise<UploadResult> {
+  const { ignore = false, signal } = options
+  if (!(await DigestCache.has(root)) && (await isEmpty(http, call))) return sendWhole(http, root, call, options)
+  const compare = async () => {
+    const scan = scanFolder(root, { gitignore: ignore }, signal).then((scanned) => ({ ...scanned, ownRules: false }))
+    return compareFolders(http, await call('comparisons'), scan, signal)
+  }
+  const compared = await overBreaks(signal, compare)
+  const plan = planTransfer(compared.local, compared.remote)
+  const removed = options.delete ? plan.extra : []
+  if (options.delete) await removeEntries(http, call, removed, signal)
+  else refuseLostFolders(plan.send, compared.remote, 'Remove the folder there, or pass delete: true.')
+  const savedBytes = bytesOf(compared.alike) + bytesOf(compared.local) - bytesOf(plan.send)
+  const progress = new Progress(plan.send, savedBytes, options.onProgress)
+  // An empty folder is made, too.
+  if (plan.send.length > 0 || !compared.summary.exists) await sendEntries(http, call, plan.send, progress, signal)
+  return resultOf(plan.send, savedBytes, removed)
+}
+
+type Sendable = Pick<ScannedEntry, 'path' | 'kind' | 'sizeBytes' | 'local'>
+
+const resultOf = (sent: readonly Sendable[], savedBytes: number, removed: readonly FolderEntry[]): UploadResult => ({
+  files: sent.filter(({ kind }) => kind !== 'folder').length,
+  bytes: bytesOf(sent),
+  savedBytes,
+  removed: removed.map(({ path }) => path),
+})
+
+async function isEmpty(http: Http, call: CallOfFolder): Promise<boolean> {
+  try {
+    return (await http.json<{ items: FileEntry[] }>(await call('entries'), { patient: true })).items.length === 0
+  } catch (thrown) {
+    if ((thrown as Vm0Error).code === 'FILE_NOT_FOUND') return true
+    throw thrown
+  }
+}
+
+/** Where nothing is there yet, nothing has to be compared: files are read once. */
+async function sendWhole(http: Http, root: string, call: CallOfFolder, options: UploadOptions): Promise<UploadResult> {
+  const { ignore = false, signal, onProgress } = options
+  const entries: Sendable[] = []
+  for await (const local of walkFolder(root, { gitignore: ignore })) {
+    const kind = local.info.isDirectory() ? 'folder' : local.info.isSymbolicLink() ? 'link' : 'file'
+    entries.push({ path: local.name, kind, sizeBytes: kind === 'file' ? local.info.size : 0, local })
+  }
+  await sendEntries(http, call, entries, new Progress(entries, 0, onProgress), signal)
+  return resultOf(entries, 0, [])
+}
+
+/** In archives of a bounded size: folders first, then what is in them, several at a time. */
+export async function sendEntries(
+  http: Http,
+  call: CallOfFolder,
+  entries: readonly Sendable[],
+  progress: Progress,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const address = await call('tree')
+  const send = async (pack: readonly Sendable[]): Promise<void> => {
+    const counted = progress.pack(pack)
+    const sources = pack.map(({ local }) => tarSource(local, 'FILE_INVALID'))
+    const label = pack.length === 1 ? (pack[0]?.path ?? '') : `${pack[0]?.path} and ${pack.length - 1} more`
+    const steps = { onStart: counted.restart, onBytes: counted.moved }
+    await putTar(http, address, sources, { label, signal, ...steps })
+    counted.done()
+  }
+  const folders = entries.filter(({ kind }) => kind === 'folder')
+  const others = entries.filter(({ kind }) => kind !== 'folder')
+  const packs = packsOf(others)
+  const [only] = packs
+  // What fits into one archive goes as one: a call less.
+  if (packs.length <= 1) return send([...folders, ...(only ?? [])])
+  if (folders.length > 0) await send(folders)
+  await inParallel(packs, packsAtOnce, send)
+}
+
+export async function removeEntries(
+  http: Http,
+  call: CallOfFolder,
+  entries: readonly FolderEntry[],
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  if (entries.length === 0) return
+  await http.json(await call('removals'), {
+    method: 'POST',
+    headers: { 'content-type': 'application/octet-stream' },
+    body: () => namesOf(entries) as RequestBody,
+    signal,
+    patient: true,
+  })
+}
