@@ -15,7 +15,8 @@ beforeAll(async () => {
   mine = await platform.project('mine')
   theirs = await platform.project('theirs')
   const run = theirs.client.run({ prompt: 'answer me' })
-  await run
+  const { checkpoint } = await run
+  ids.checkpoints = checkpoint!
   ids.sessions = run.session.id
   ids.runs = run.id
   ids.keys = (await theirs.client.keys.list())[0]!.id
@@ -25,6 +26,7 @@ afterAll(() => platform.stop())
 interface Schema {
   type?: string
   format?: string
+  pattern?: string
   const?: unknown
   enum?: unknown[]
   required?: string[]
@@ -46,6 +48,7 @@ function example(schema: Schema): unknown {
     return Object.fromEntries((schema.required ?? []).map((name) => [name, example(schema.properties![name]!)]))
   if (schema.type === 'array') return schema.items ? [example(schema.items)] : []
   if (schema.type === 'number' || schema.type === 'integer') return 1
+  if (schema.pattern?.includes('sha256')) return ids.checkpoints
   return schema.type === 'boolean' ? false : 'x'
 }
 
