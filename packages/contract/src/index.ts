@@ -1,3 +1,4 @@
+export * from './adoption.js'
 export * from './canonical-json.js'
 export type * from './check.js'
 export * from './checkpoints.js'

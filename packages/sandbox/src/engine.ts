@@ -71,8 +71,12 @@ export interface Sandbox {
   readonly address: string
   /** The base URL of the gateway as seen from inside: always the same. */
   readonly gatewayUrl: string
+  /** A folder of the host that lives and goes with the sandbox: for what its owner must find again after a restart. */
+  readonly records: string
   /** Starts a long-lived process under a monitor. */
   spawn(spec: ProcessSpec): Promise<MonitoredProcess>
+  /** The process `id` that an earlier process of the platform has spawned; undefined where nothing usable tells of it. */
+  attach(id: string): Promise<MonitoredProcess | undefined>
   /**
    * A short command with its streams in this process: for `exec` and files. Ends with `{ exitCode }`, as a shell has it; an
    * abort kills the command with its process group. EXEC_FAILED when the sandbox can't run anything.
@@ -107,11 +111,15 @@ export interface EngineOptions {
    * grows most is ended. Default 1 GiB.
    */
   minFreeBytes?: number
+  /** Whether a sandbox that an earlier process of the platform has left alive is kept, by its id. Without it none is. */
+  adopt?(id: string): boolean
 }
 
 export interface SandboxEngine {
   /** The host address that the gateway must listen on: `open()` has made it. */
   readonly gatewayAddress: string
+  /** Sandboxes of an earlier process that were kept: they run, with the addresses that they had. */
+  readonly adopted: readonly Sandbox[]
   /** Fails with HOST_DISK_FULL when there is no room, otherwise with SANDBOX_START_FAILED. */
   create(spec: SandboxSpec): Promise<Sandbox>
   /** Ends every sandbox and gives back what the host holds for this installation. */

@@ -1,5 +1,6 @@
 export type * from './engine.js'
 export { isCgroup2 } from './cgroup/cgroup.js'
-export { openOciEngine, reapInstallation } from './oci/engine.js'
+export { openOciEngine } from './oci/engine.js'
+export { reapInstallation } from './oci/reap.js'
 export { ensureTemplate, findTemplate } from './template/index.js'
 export type { Template, TemplateOptions } from './template/index.js'

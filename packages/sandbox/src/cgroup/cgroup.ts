@@ -24,6 +24,8 @@ export interface Cgroups {
   /** Whether sub-groups of a prepared group can have a limit on swap. */
   limitsSwap(path: string): boolean
   at(path: string): Cgroup
+  /** Names of the groups in a group. */
+  children(path: string): Promise<string[]>
   /** Ends what runs in a group and below it and removes it. A group that doesn't exist is fine. */
   remove(path: string): Promise<void>
   removeIfEmpty(path: string): Promise<void>

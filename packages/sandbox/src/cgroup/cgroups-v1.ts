@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { mkdir, readFile, readdir, rm, rmdir, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Cgroup, Cgroups, CgroupStats } from './cgroup.js'
-import { fieldIn, numberIn, processesIn, until } from './control-files.js'
+import { fieldIn, foldersIn, numberIn, processesIn, until } from './control-files.js'
 
 /** statfs(2): f_type of a mounted hierarchy; the second is the one without controllers of a hybrid layout. */
 const hierarchyTypes = [0x27e0eb, 0x63677270]
@@ -22,6 +22,11 @@ export class CgroupsV1 implements Cgroups {
 
   at(path: string): Cgroup {
     return new CgroupV1((controller, name) => join(this.root, controller, path, name))
+  }
+
+  async children(path: string): Promise<string[]> {
+    const all = (await this.hierarchies()).map(({ directory }) => foldersIn(join(directory, path)))
+    return [...new Set((await Promise.all(all)).flat())]
   }
 
   async remove(path: string): Promise<void> {

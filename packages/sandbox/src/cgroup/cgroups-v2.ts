@@ -3,7 +3,7 @@ import { mkdir, readFile, readdir, rmdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Vm0Error } from '@vm0/contract'
 import type { Cgroup, Cgroups, CgroupStats } from './cgroup.js'
-import { fieldIn, numberIn, processesIn, until } from './control-files.js'
+import { fieldIn, foldersIn, numberIn, processesIn, until } from './control-files.js'
 
 const neededControllers = ['cpu', 'memory', 'pids']
 
@@ -34,6 +34,10 @@ export class CgroupsV2 implements Cgroups {
 
   at(path: string): Cgroup {
     return new CgroupV2(join(this.root, path))
+  }
+
+  children(path: string): Promise<string[]> {
+    return foldersIn(join(this.root, path))
   }
 
   async remove(path: string): Promise<void> {

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { readFile, readdir } from 'node:fs/promises'
 import { setTimeout as wait } from 'node:timers/promises'
 
 /** The number in a control file; 0 where the kernel has no such file or the group is gone. */
@@ -19,6 +19,11 @@ export function field(text: string, name: string): number {
 export async function processesIn(path: string): Promise<number[]> {
   const text = await readFile(path, 'utf8').catch(() => '')
   return text.split('\n').filter(Boolean).map(Number)
+}
+
+export async function foldersIn(path: string): Promise<string[]> {
+  const entries = await readdir(path, { withFileTypes: true }).catch(() => [])
+  return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name)
 }
 
 /** The kernel tells of these changes in no way that can be awaited on both versions: asked for again, with a bound. */

@@ -1,11 +1,12 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, chown, mkdir, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { toVm0Error, Vm0Error } from '@vm0/contract'
+import { toVm0Error, Vm0Error, type SandboxRecord } from '@vm0/contract'
 import { openCgroups } from '../cgroup/cgroup.js'
 import { requirePrograms } from '../host-programs.js'
 import type { EngineOptions, Sandbox, SandboxEngine, SandboxSpec } from '../engine.js'
+import { endOrphanedCommands, recordFile, survivors, takeOverMounts } from './attach.js'
 import { defaultPath, ociConfig } from './bundle.js'
 import { run } from './commands.js'
 import { DiskGuard, freeBytes } from './disk-guard.js'
@@ -13,10 +14,11 @@ import { readHostAccess, type HostAccess } from './host-access.js'
 import { bindIdmapped, unmount } from './idmap.js'
 import { ImageMounts } from './images.js'
 import { hasCpuset, makeMachineView } from './machine-view.js'
-import { Network, removeNetworkOf } from './network.js'
+import { Network } from './network.js'
 import { identify } from './processes.js'
+import { reapInstallation } from './reap.js'
 import { OciSandbox } from './sandbox.js'
-import { releaseSlotsOf, takeSlot, type Slot } from './slots.js'
+import { Slot, takeSlot } from './slots.js'
 import { endStrays, markChildren } from './strays.js'
 import { makeUpper, removeUpper } from './upper.js'
 import { Writeback } from './writeback.js'
@@ -42,12 +44,13 @@ export async function openOciEngine(options: EngineOptions): Promise<SandboxEngi
       `installation ${JSON.stringify(options.installation)}: expected 1 to 8 lower-case letters and digits`,
     )
   await requirePrograms({ ...(options.runtime ? {} : { crun: 'crun' }), ...programs })
-  await endStrays(options.installation)
-  await reapInstallation(options)
+  const kept = await survivors(options)
+  await endStrays(options.installation, [...kept.keys()])
+  await reapInstallation(options, kept)
   markChildren(options.installation)
   const engine = new OciEngine(options, await readHostAccess(), await takeSlot(options.installation))
   try {
-    await engine.open()
+    await engine.open(kept)
   } catch (error) {
     await engine.close()
     throw error
@@ -55,28 +58,16 @@ export async function openOciEngine(options: EngineOptions): Promise<SandboxEngi
   return engine
 }
 
-/** Ends and removes what an earlier process of this installation left on the host. */
-export async function reapInstallation({
-  installation,
-  dataDir,
-  runtime = 'crun',
-}: Pick<EngineOptions, 'installation' | 'dataDir' | 'runtime'>): Promise<void> {
-  const runDirectory = `/run/vm0/${installation}`
-  for (const id of await readdir(join(runDirectory, 'crun')).catch(() => [])) {
-    await run(runtime, ['--root', join(runDirectory, 'crun'), 'delete', '--force', id]).catch(() => undefined)
-  }
-  const cgroups = openCgroups()
-  await cgroups.remove(`/vm0/${installation}`)
-  await cgroups.removeIfEmpty('/vm0')
-  await removeNetworkOf(installation)
-  await releaseSlotsOf(installation)
-  const mounts = (await readFile('/proc/self/mounts', 'utf8'))
-    .split('\n')
-    .map((line) => line.split(' ')[1] ?? '')
-    .filter((path) => path.startsWith(`${runDirectory}/`))
-  for (const path of mounts.toReversed()) await unmount(path)
-  await rm(runDirectory, { recursive: true, force: true })
-  await rm(join(dataDir, 'sandboxes'), { recursive: true, force: true })
+type Step = () => Promise<unknown>
+
+async function undoAll(steps: readonly Step[]): Promise<void> {
+  for (const step of steps.toReversed()) await step().catch(() => undefined)
+}
+
+/** What one sandbox is known by. */
+interface Owned extends Omit<SandboxRecord, 'v' | 'slot'> {
+  slot: Slot
+  writeback: Writeback
 }
 
 const defaultMinFreeBytes = 1024 ** 3
@@ -87,6 +78,7 @@ class OciEngine implements SandboxEngine {
   private readonly network: Network
   private readonly images: ImageMounts
   private readonly sandboxes = new Set<OciSandbox>()
+  private readonly kept: Sandbox[] = []
   private readonly guard: DiskGuard
   private readonly crun: string[]
   /** All that a command has which goes into a sandbox: what is in there can read it until the command has become another. */
@@ -113,30 +105,52 @@ class OciEngine implements SandboxEngine {
     return this.network.gatewayAddress
   }
 
-  async open(): Promise<void> {
+  get adopted(): readonly Sandbox[] {
+    return this.kept
+  }
+
+  async open(kept: ReadonlyMap<string, SandboxRecord>): Promise<void> {
     await mkdir(join(this.runDirectory, 'crun'), { recursive: true, mode: 0o755 })
     await mkdir(join(this.options.dataDir, 'sandboxes'), { recursive: true, mode: 0o700 })
     await this.cgroups.prepare(this.cgroupsPath)
-    await this.network.open(this.options.gatewayPort, this.access)
+    const slots = [...kept.values()].map(({ slot }) => new Slot(slot))
+    await this.network.open(this.options.gatewayPort, this.access, slots)
     const runtime = this.crun[0] as string
     await run(runtime, ['--version']).catch((cause: unknown) => {
       throw new Vm0Error('RUNTIME_MISSING', `${runtime} could not be started; expected an OCI runtime`, { cause })
     })
+    await Promise.all([...kept.values()].map((record) => this.attach(record)))
+  }
+
+  /** One that can't be had any more is removed like those that nobody wanted. */
+  private async attach({ id, slot: number, init, cpus, environment }: SandboxRecord): Promise<void> {
+    const slot = new Slot(number)
+    const { directory, records, upperFile, upper, cgroupsPath } = this.placesOf(id)
+    const undo: Step[] = [
+      () => slot.release(),
+      () => rm(records, { recursive: true, force: true }),
+      () => rm(directory, { recursive: true, force: true }),
+      () => removeUpper(upperFile, upper),
+    ]
+    try {
+      await takeOverMounts(directory, upperFile)
+      const writeback = new Writeback(upper)
+      undo.push(async () => writeback.close(), ...this.endings(id, slot))
+      await endOrphanedCommands(directory, cgroupsPath)
+      const sandbox = this.own({ id, slot, init, cpus, environment, writeback }, undo)
+      await sandbox.thaw()
+      this.kept.push(sandbox)
+    } catch {
+      await undoAll([...undo, ...this.endings(id, slot)])
+    }
   }
 
   async create(spec: SandboxSpec): Promise<Sandbox> {
     await this.requireRoom()
     const slot = await takeSlot(this.options.installation)
-    const directory = join(this.runDirectory, spec.id)
-    const records = join(this.options.dataDir, 'sandboxes', spec.id)
-    const upperFile = join(records, 'upper.ext4')
-    const upper = join(directory, 'u')
+    const { directory, records, upperFile, upper, cgroupsPath } = this.placesOf(spec.id)
     const root = join(directory, 'r')
-    const cgroupsPath = `${this.cgroupsPath}/${spec.id}`
-    const undo: (() => Promise<unknown>)[] = [() => slot.release()]
-    const teardown = async (): Promise<void> => {
-      for (const step of undo.toReversed()) await step().catch(() => undefined)
-    }
+    const undo: Step[] = [() => slot.release()]
     try {
       await mkdir(directory, { recursive: true, mode: 0o711 })
       await mkdir(records, { recursive: true, mode: 0o700 })
@@ -179,7 +193,6 @@ class OciEngine implements SandboxEngine {
         SSL_CERT_FILE: '/etc/ssl/certs/ca-certificates.crt',
       }
       const view = await makeMachineView(directory, slot.number, spec.resources)
-      const crun = view.cpus === undefined || this.cpuset ? this.crun : ['taskset', '-c', view.cpus, ...this.crun]
       const config = ociConfig(
         spec,
         slot,
@@ -195,43 +208,75 @@ class OciEngine implements SandboxEngine {
         environment,
       )
       await writeFile(join(directory, 'config.json'), JSON.stringify(config))
-      const [command, ...rest] = this.crun
-      undo.push(
-        () => this.cgroups.remove(cgroupsPath),
-        () => run(command as string, [...rest, 'delete', '--force', spec.id]),
-        () => this.network.detach(slot),
-      )
+      undo.push(...this.endings(spec.id, slot))
+      const cpus = this.cpuset ? null : (view.cpus ?? null)
       const pidFile = join(directory, 'pid')
       const args = ['--bundle', directory, '--pid-file', pidFile, spec.id]
-      await runDetached(crun, args, join(directory, 'crun.log'), this.hostEnvironment)
+      await runDetached(this.crunOn(cpus), args, join(directory, 'crun.log'), this.hostEnvironment)
       const init = await identify(Number(await readFile(pidFile, 'utf8')))
       await this.network.attach(slot, init.pid)
-      const sandbox = new OciSandbox({
-        id: spec.id,
-        slot,
-        runDirectory: directory,
-        recordDirectory: records,
-        crun,
-        init,
-        upperFile,
-        writeback,
-        cgroup: this.cgroups.at(cgroupsPath),
-        cgroupsPath,
-        environment,
-        hostEnvironment: this.hostEnvironment,
-        teardown: async () => {
-          this.sandboxes.delete(sandbox)
-          await teardown()
-        },
-      })
-      this.sandboxes.add(sandbox)
-      return sandbox
+      const record: SandboxRecord = { v: 1, id: spec.id, slot: slot.number, init, cpus, environment }
+      await writeFile(recordFile(records), JSON.stringify(record), { mode: 0o600 })
+      return this.own({ ...record, slot, writeback }, undo)
     } catch (error) {
-      await teardown()
+      await undoAll(undo)
       if (error instanceof Vm0Error) throw error
       const { message } = toVm0Error(error)
       throw new Vm0Error('SANDBOX_START_FAILED', `the sandbox could not be made: ${message}`, { cause: error })
     }
+  }
+
+  private placesOf(id: string) {
+    const directory = join(this.runDirectory, id)
+    const records = join(this.options.dataDir, 'sandboxes', id)
+    const upper = join(directory, 'u')
+    return {
+      directory,
+      records,
+      upperFile: join(records, 'upper.ext4'),
+      upper,
+      cgroupsPath: `${this.cgroupsPath}/${id}`,
+    }
+  }
+
+  private crunOn(cpus: string | null): string[] {
+    return cpus === null ? this.crun : ['taskset', '-c', cpus, ...this.crun]
+  }
+
+  /** What ends a container that runs, the last step first. */
+  private endings(id: string, slot: Slot): Step[] {
+    const [command, ...rest] = this.crun
+    return [
+      () => this.cgroups.remove(`${this.cgroupsPath}/${id}`),
+      () => run(command as string, [...rest, 'delete', '--force', id]),
+      () => this.network.detach(slot),
+    ]
+  }
+
+  private own({ id, slot, init, cpus, environment, writeback }: Owned, undo: readonly Step[]): OciSandbox {
+    const { directory, records, upperFile, cgroupsPath } = this.placesOf(id)
+    const sandbox = new OciSandbox({
+      id,
+      slot,
+      runDirectory: directory,
+      recordDirectory: records,
+      crun: this.crunOn(cpus),
+      init,
+      upperFile,
+      writeback,
+      cgroup: this.cgroups.at(cgroupsPath),
+      cgroupsPath,
+      environment,
+      hostEnvironment: this.hostEnvironment,
+      teardown: async () => {
+        this.sandboxes.delete(sandbox)
+        // From here on it is of no use to a later process.
+        await rm(recordFile(records), { force: true })
+        await undoAll(undo)
+      },
+    })
+    this.sandboxes.add(sandbox)
+    return sandbox
   }
 
   private async requireRoom(): Promise<void> {
@@ -244,12 +289,7 @@ class OciEngine implements SandboxEngine {
     )
   }
 
-  private async bindImages(
-    images: string[],
-    lowers: string[],
-    slot: Slot,
-    undo: (() => Promise<unknown>)[],
-  ): Promise<void> {
+  private async bindImages(images: string[], lowers: string[], slot: Slot, undo: Step[]): Promise<void> {
     await Promise.all(
       images.map(async (image, index) => {
         const { directory, release } = await this.images.acquire(image)

@@ -1,17 +1,21 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { constants, existsSync, openSync, readFileSync, statSync, watch } from 'node:fs'
-import { mkdir, open, readFile, stat, writeFile, type FileHandle } from 'node:fs/promises'
+import { mkdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { Socket } from 'node:net'
 import { join } from 'node:path'
-import { Vm0Error } from '@vm0/contract'
+import { setTimeout as wait } from 'node:timers/promises'
+import { monitorRecordSchema, Vm0Error, type MonitorRecord } from '@vm0/contract'
 import type { MonitoredProcess, OutputLine, ProcessSpec } from '../engine.js'
 import { run } from './commands.js'
+import { Tail } from './output-tail.js'
+import { identify, isSameProcess, type ProcessIdentity } from './processes.js'
 
-/** `2026-11-24_13:14:15.12345 ` in front of each line of svlogd -tt. */
-const stampLength = 26
 /** How long after the process's end a child that holds its pipe may keep the record open. */
 const drainMs = 2_000
+
+const monitorFile = 'monitor.json'
+const monitorPollMs = 100
 
 /** A process that doesn't read: more than this is not kept for it. */
 const maxUnreadBytes = 16 * 1024 ** 2
@@ -67,16 +71,47 @@ export async function startMonitored({
       cause,
     })
   })
-  // Both ways and without blocking: neither the open nor a write waits for a process that doesn't read.
-  const stdin = new Socket({
-    fd: openSync(stdinPath, constants.O_RDWR | constants.O_NONBLOCK),
-    readable: false,
-    writable: true,
-  })
-  return new Monitored(directory, spec, kill, once(monitor, 'close'), stdin)
+  const monitorClosed = once(monitor, 'close')
+  const record: MonitorRecord = {
+    v: 1,
+    monitor: await identify(monitor.pid as number),
+    maxOutputBytes: spec.maxOutputBytes,
+  }
+  await writeFile(join(directory, monitorFile), JSON.stringify(record))
+  return new Monitored(directory, spec, kill, monitorClosed, openStdin(stdinPath))
 }
 
-function blocksOf({ maxOutputBytes }: ProcessSpec): number {
+/** Goes on with a process that an earlier process of the platform has started; undefined where its record can't be used. */
+export async function attachMonitored({
+  id,
+  directory,
+  stdinPath,
+  kill,
+}: Pick<StartOptions, 'directory' | 'stdinPath' | 'kill'> & { id: string }): Promise<
+  (MonitoredProcess & { dispose(): Promise<void> }) | undefined
+> {
+  try {
+    const { monitor, maxOutputBytes } = monitorRecordSchema.parse(
+      JSON.parse(await readFile(join(directory, monitorFile), 'utf8')),
+    )
+    return new Monitored(directory, { id, maxOutputBytes }, kill, endOf(monitor), openStdin(stdinPath))
+  } catch {
+    return undefined
+  }
+}
+
+/** The kernel tells the end of a process to its parent alone, which is another one by now. */
+async function endOf(monitor: ProcessIdentity): Promise<void> {
+  while (await isSameProcess(monitor)) await wait(monitorPollMs, undefined, { ref: false })
+}
+
+/** Both ways and without blocking: neither the open nor a write waits for a process that doesn't read. */
+function openStdin(path: string): Socket {
+  const fd = openSync(path, constants.O_RDWR | constants.O_NONBLOCK)
+  return new Socket({ fd, readable: false, writable: true })
+}
+
+function blocksOf({ maxOutputBytes }: Pick<ProcessSpec, 'maxOutputBytes'>): number {
   return Math.ceil(maxOutputBytes / 512)
 }
 
@@ -91,7 +126,7 @@ class Monitored implements MonitoredProcess {
 
   constructor(
     private readonly directory: string,
-    private readonly spec: ProcessSpec,
+    private readonly spec: Pick<ProcessSpec, 'id' | 'maxOutputBytes'>,
     private readonly signal: StartOptions['kill'],
     monitorClosed: Promise<unknown>,
     private readonly stdin: Socket,
@@ -193,71 +228,6 @@ class Monitored implements MonitoredProcess {
   }
 }
 
-/** Of a longer line only the head is kept, with a mark of what is missing: a line has to fit into memory several times. */
-const maxLineBytes = 32 * 1024 ** 2
-
-/** New whole lines of a growing file. */
-class Tail {
-  bytes = 0
-  private handle: FileHandle | undefined
-  private parts: Buffer[] = []
-  private lineBytes = 0
-  private closed = false
-  private readonly chunk = Buffer.allocUnsafe(256 * 1024)
-
-  constructor(
-    readonly path: string,
-    private readonly stream: 'stdout' | 'stderr',
-  ) {}
-
-  async read(): Promise<OutputLine[]> {
-    if (this.closed) return []
-    this.handle ??= await open(this.path, 'r')
-    const lines: OutputLine[] = []
-    for (;;) {
-      const { handle } = this
-      if (!handle) return lines
-      const { bytesRead } = await handle.read(this.chunk, 0, this.chunk.length, this.bytes)
-      if (bytesRead === 0) return lines
-      this.bytes += bytesRead
-      let start = 0
-      for (
-        let newline = this.chunk.indexOf(10);
-        newline >= 0 && newline < bytesRead;
-        newline = this.chunk.indexOf(10, start)
-      ) {
-        this.keep(this.chunk.subarray(start, newline))
-        const line = this.line()
-        start = newline + 1
-        lines.push({ timeMs: parseStamp(line), stream: this.stream, text: line.slice(stampLength) })
-      }
-      this.keep(this.chunk.subarray(start, bytesRead))
-      if (lines.length > 256) return lines
-    }
-  }
-
-  private keep(part: Buffer): void {
-    const room = Math.max(0, maxLineBytes - this.lineBytes)
-    if (room > 0 && part.length > 0) this.parts.push(Buffer.from(part.subarray(0, room)))
-    this.lineBytes += part.length
-  }
-
-  private line(): string {
-    const cut = this.lineBytes - maxLineBytes
-    const head = Buffer.concat(this.parts).toString('utf8')
-    this.parts = []
-    this.lineBytes = 0
-    return cut > 0 ? `${head}…[${cut} bytes cut]` : head
-  }
-
-  async close(): Promise<void> {
-    this.closed = true
-    const { handle } = this
-    this.handle = undefined
-    await handle?.close()
-  }
-}
-
 class Wake {
   private rung = false
   private resolve: (() => void) | undefined
@@ -269,10 +239,6 @@ class Wake {
     if (!this.rung) await new Promise<void>((resolve) => (this.resolve = resolve))
     this.rung = false
   }
-}
-
-function parseStamp(line: string): number {
-  return Date.parse(`${line.slice(0, 10)}T${line.slice(11, 23)}Z`) + Number(line.slice(23, 25)) / 100
 }
 
 /** A file that its writer is still about to fill counts for nothing: crun makes that of the process id empty. */

@@ -30,7 +30,8 @@ export class Network {
     return this.gatewaySlot.hostAddress
   }
 
-  async open(gatewayPort: number, access: HostAccess): Promise<void> {
+  /** `kept`: slots whose links stand already. The rules of an earlier process hold until these take their place at once. */
+  async open(gatewayPort: number, access: HostAccess, kept: readonly Slot[] = []): Promise<void> {
     await writeFile('/proc/sys/net/ipv4/ip_forward', '1')
     await run(
       'ip',
@@ -40,9 +41,12 @@ export class Network {
     this.mtu = await uplinkMtu()
     const links = `"${this.linkPrefix}*"`
     const rules = [
+      `table inet ${this.table} {}`,
+      `delete table inet ${this.table}`,
       `table inet ${this.table} {`,
       'set links {',
       'type ifname . ipv4_addr',
+      ...elements(kept.map((slot) => `"${this.linkOf(slot)}" . ${slot.sandboxAddress}`)),
       '}',
       'set allowed {',
       'type ipv4_addr . inet_service',
@@ -87,9 +91,13 @@ export class Network {
     await run('nft', ['-f', '-'], `${rules.join('\n')}\n`)
   }
 
+  private linkOf(slot: Slot): string {
+    return linkName(this.installation, slot)
+  }
+
   /** Gives the network namespace of process `pid` its link to the host; it goes with the namespace. */
   async attach(slot: Slot, pid: number): Promise<void> {
-    const link = `${this.linkPrefix}${slot.number.toString(36)}`
+    const link = this.linkOf(slot)
     await Promise.all([
       run('nft', ['add', 'element', 'inet', this.table, 'links', `{ "${link}" . ${slot.sandboxAddress} }`]),
       run(
@@ -117,7 +125,7 @@ export class Network {
   }
 
   async detach(slot: Slot): Promise<void> {
-    const link = `${this.linkPrefix}${slot.number.toString(36)}`
+    const link = this.linkOf(slot)
     await run('nft', [
       'delete',
       'element',
@@ -135,10 +143,15 @@ export class Network {
   }
 }
 
-export async function removeNetworkOf(installation: string): Promise<void> {
-  await run('nft', ['delete', 'table', 'inet', `vm0_${installation}`]).catch(() => undefined)
+const linkName = (installation: string, slot: Slot): string => `v${installation}${slot.number.toString(36)}`
+
+/** What is kept stays behind the rules that stand. */
+export async function removeNetworkOf(installation: string, but: readonly Slot[] = []): Promise<void> {
+  const kept = but.map((slot) => linkName(installation, slot))
+  if (kept.length === 0) await run('nft', ['delete', 'table', 'inet', `vm0_${installation}`]).catch(() => undefined)
   const links = JSON.parse(await run('ip', ['-j', 'link'])) as { ifname: string }[]
   for (const { ifname } of links) {
+    if (kept.includes(ifname)) continue
     if (ifname === `g${installation}` || new RegExp(`^v${installation}[0-9a-z]{1,4}$`).test(ifname))
       await run('ip', ['link', 'delete', ifname]).catch(() => undefined)
   }

@@ -12,9 +12,10 @@ import type { Guarded } from './disk-guard.js'
 import { outputOf } from './exec-output.js'
 import { bindIdmapped, unmount } from './idmap.js'
 import { isSameProcess, killGroupOf, killInside, type ProcessIdentity } from './processes.js'
-import { startMonitored } from './monitored-process.js'
+import { attachMonitored, startMonitored } from './monitored-process.js'
 import { gatewayInside } from './network.js'
 import type { Slot } from './slots.js'
+import { sandboxMarker } from './strays.js'
 import type { Writeback } from './writeback.js'
 
 export interface OciSandboxParts {
@@ -50,6 +51,10 @@ export class OciSandbox implements Sandbox, Guarded {
     this.address = parts.slot.sandboxAddress
   }
 
+  get records(): string {
+    return this.parts.recordDirectory
+  }
+
   get upperFile(): string {
     return this.parts.upperFile
   }
@@ -60,21 +65,36 @@ export class OciSandbox implements Sandbox, Guarded {
   }
 
   async spawn(spec: ProcessSpec): Promise<MonitoredProcess> {
-    const directory = join(this.parts.recordDirectory, spec.id)
+    const places = this.placesOf(spec.id)
+    const { directory, pidFile } = places
     await mkdir(directory, { recursive: true, mode: 0o700 })
     const processFile = join(directory, 'process.json')
-    const pidFile = join(directory, 'pid')
     await this.writeProcess(processFile, spec.args, spec.env, spec.cwd)
     const started = await startMonitored({
-      directory,
-      stdinPath: join(this.parts.runDirectory, `${spec.id}.stdin`),
+      ...places,
       spec,
       command: this.execCommand(processFile, pidFile),
-      environment: this.parts.hostEnvironment,
-      kill: (signal) => killInside(pidFile, this.parts.cgroupsPath, signal),
+      environment: { ...this.parts.hostEnvironment, [sandboxMarker]: this.id },
     })
     this.processes.push(started)
     return started
+  }
+
+  async attach(id: string): Promise<MonitoredProcess | undefined> {
+    const found = await attachMonitored({ id, ...this.placesOf(id) })
+    if (found) this.processes.push(found)
+    return found
+  }
+
+  private placesOf(id: string) {
+    const directory = join(this.records, id)
+    const pidFile = join(directory, 'pid')
+    return {
+      directory,
+      pidFile,
+      stdinPath: join(this.parts.runDirectory, `${id}.stdin`),
+      kill: (signal: 'SIGTERM' | 'SIGKILL') => killInside(pidFile, this.parts.cgroupsPath, signal),
+    }
   }
 
   async *exec({ args, env = {}, cwd = '/workspace', stdin, signal }: ExecOptions): AsyncGenerator<ExecChunk> {

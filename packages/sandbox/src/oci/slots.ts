@@ -62,9 +62,16 @@ async function take(path: string, installation: string): Promise<boolean> {
   }
 }
 
-export async function releaseSlotsOf(installation: string): Promise<void> {
+/** Whether the installation holds the slot. */
+export async function holdsSlot(installation: string, { number }: Slot): Promise<boolean> {
+  return (await readFile(join(directory, String(number)), 'utf8').catch(() => '')) === installation
+}
+
+export async function releaseSlotsOf(installation: string, but: readonly Slot[] = []): Promise<void> {
+  const kept = but.map(({ number }) => String(number))
   for (const name of await readdir(directory).catch(() => [])) {
     const path = join(directory, name)
+    if (kept.includes(name)) continue
     if ((await readFile(path, 'utf8').catch(() => '')) === installation) await rm(path, { force: true })
   }
   for (const name of await readdir(claims).catch(() => [])) {
