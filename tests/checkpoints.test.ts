@@ -59,6 +59,7 @@ test('checkpoints of one sandbox hold what changed between them, what was delete
   await session.exec('rm -r gone; echo 2 > changing')
   await session.run('save')
   expect((await objects('layers')).length).toBe(layers + 1)
+  await session.close()
   await platform.kill()
   await platform.up()
   const { stdout } = await platform.client.sessions.get(session.id).exec('ls; cat changing; stat -c %s big')

@@ -177,6 +177,7 @@ test('a platform on a remote store goes on from it after its own disk is lost', 
     const { session } = await platform.client.run({ prompt: 'save' })
     await session.files.write('/workspace/kept.txt', 'kept')
     await session.run('save')
+    await session.close()
     await platform.kill()
     await rm(join(platform.directory, 'data/cache'), { recursive: true })
     await platform.up()

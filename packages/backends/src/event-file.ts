@@ -5,7 +5,10 @@ import type { Vm0Event } from '@vm0/contract'
 const newline = 10
 
 /** The whole lines of a log from an offset on, each with the offset behind it. A file that isn't there has none. */
-export async function* eventsFrom(path: string, offset: number): AsyncGenerator<{ event: Vm0Event; end: number }> {
+export async function* eventsFrom(
+  path: string,
+  offset: number,
+): AsyncGenerator<{ event: Vm0Event; origin: string | undefined; end: number }> {
   const stream = createReadStream(path, { start: offset })
   let end = offset
   try {
@@ -15,7 +18,7 @@ export async function* eventsFrom(path: string, offset: number): AsyncGenerator<
       for (let at = rest.indexOf(newline); at >= 0; at = rest.indexOf(newline)) {
         end += at + 1
         const event = parse(rest.subarray(0, at))
-        if (event) yield { event, end }
+        if (event) yield { ...event, end }
         rest = rest.subarray(at + 1)
       }
     }
@@ -42,7 +45,7 @@ export async function lastEvent(path: string): Promise<{ event: Vm0Event | undef
       const tail = Buffer.alloc(size - start)
       await file.read(tail, 0, tail.length, start)
       const last = tail.lastIndexOf(newline)
-      const event = lastOf(tail.subarray(0, last + 1), start === 0)
+      const event = lastOf(tail.subarray(0, last + 1), start === 0)?.event
       if (event || start === 0) return { event, end: start + last + 1, size }
     }
   } finally {
@@ -50,7 +53,7 @@ export async function lastEvent(path: string): Promise<{ event: Vm0Event | undef
   }
 }
 
-function lastOf(lines: Buffer, fromStart: boolean): Vm0Event | undefined {
+function lastOf(lines: Buffer, fromStart: boolean): StoredEvent | undefined {
   for (let end = lines.length - 1; end > 0;) {
     const before = lines.lastIndexOf(newline, end - 1)
     if (before < 0 && !fromStart) return undefined // the line may begin before what was read
@@ -61,11 +64,18 @@ function lastOf(lines: Buffer, fromStart: boolean): Vm0Event | undefined {
   return undefined
 }
 
+interface StoredEvent {
+  event: Vm0Event
+  origin: string | undefined
+}
+
 /** A line that isn't an event is a hole that the loss of power left: what comes after it still counts. */
-function parse(line: Buffer): Vm0Event | undefined {
+function parse(line: Buffer): StoredEvent | undefined {
   try {
-    const event = JSON.parse(line.toString('utf8')) as Vm0Event | null
-    return typeof event?.cursor === 'string' ? event : undefined
+    const stored = JSON.parse(line.toString('utf8')) as (Vm0Event & { origin?: string }) | null
+    if (typeof stored?.cursor !== 'string') return undefined
+    const { origin, ...event } = stored
+    return { event: event as Vm0Event, origin }
   } catch {
     return undefined
   }

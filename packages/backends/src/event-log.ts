@@ -77,6 +77,7 @@ export function openEventLog(directory: string): EventLog {
         }
       }
     },
+    stored: (scope) => eventsFrom(pathOf(scope), 0),
     wake: (scope) => void changed.emit(pathOf(scope)),
     removeSession: ({ projectId, sessionId }) =>
       rm(join(directory, projectId, sessionId), { recursive: true, force: true }),
@@ -101,7 +102,7 @@ class FileEventWriter implements EventWriter {
 
   constructor(private readonly parts: WriterParts) {}
 
-  append(body: EventBody, timeMs = Date.now()): Vm0Event {
+  append(body: EventBody, timeMs = Date.now(), origin?: string): Vm0Event {
     const { scope, epoch } = this.parts
     const event = {
       v: 1,
@@ -112,7 +113,7 @@ class FileEventWriter implements EventWriter {
       ...body,
     } as Vm0Event
     this.parts.seq += 1
-    this.pending += `${JSON.stringify(event)}\n`
+    this.pending += `${JSON.stringify(origin === undefined ? event : { ...event, origin })}\n`
     this.draining ??= this.drain()
     // A write that fails is told by flush(); until then it must not end the process.
     this.draining.catch(() => undefined)

@@ -50,7 +50,8 @@ export interface EventScope {
 
 /** The log of one run's events while its owner writes it. Cursors are `epoch.seq`, seq from 1. */
 export interface EventWriter {
-  append(body: EventBody, timeMs?: number): Vm0Event
+  /** `origin` says what the event was made of; it stays in the log, for whoever goes on with the run. */
+  append(body: EventBody, timeMs?: number, origin?: string): Vm0Event
   /** What was appended is on disk when this returns. */
   flush(): Promise<void>
   close(): Promise<void>
@@ -74,6 +75,8 @@ export interface EventLog {
   open(scope: EventScope, epoch: number): Promise<EventWriter>
   /** Events in order up to `run.finished`. */
   read(scope: EventScope, options: ReadOptions): AsyncIterable<Vm0Event>
+  /** What the log holds, with the origins that its writer gave. */
+  stored(scope: EventScope): AsyncIterable<{ event: Vm0Event; origin: string | undefined }>
   /** Readers that wait look again: the run ended without a word in the log. */
   wake(scope: EventScope): void
   /** Removes the logs of all its runs. */

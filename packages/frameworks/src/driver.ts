@@ -114,8 +114,11 @@ export interface FrameworkDriver {
    * new process will do.
    */
   rebind(from: LaunchSpec, to: LaunchSpec): string[] | undefined
-  /** `resumed`: the process goes on with an old conversation, whose cost some agents count in their totals. */
-  open(state: { resumed: boolean }): AgentProtocol
+  /**
+   * `resumed`: the process goes on with an old conversation, whose cost some agents count in their totals. `newId` makes the
+   * ids of what is sent; with the same ids, calls and lines a protocol comes to the same state and says the same.
+   */
+  open(state: { resumed: boolean; newId?: () => string }): AgentProtocol
 }
 
 export interface AgentRelease {

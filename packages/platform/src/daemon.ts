@@ -6,7 +6,7 @@ import { openCheckpointStore } from '@vm0/checkpoints'
 import { toVm0Error, Vm0Error } from '@vm0/contract'
 import { defaultReleases, drivers, findDriver, openReleaseStore } from '@vm0/frameworks'
 import { startGateway } from '@vm0/gateway'
-import { defaultPoolLimits, Runner } from '@vm0/runner'
+import { defaultPoolLimits, readStories, Runner } from '@vm0/runner'
 import { ensureTemplate, openOciEngine } from '@vm0/sandbox'
 import { createServer, type Server } from '@vm0/server'
 import { examplesScript, quickstartScript, startScriptedModel } from '@vm0/testkit'
@@ -112,7 +112,9 @@ export async function startDaemon(
     const scripted = apiKey ? undefined : await startScriptedModel([quickstartScript(), examplesScript()])
     if (scripted) undo.push(() => scripted.close())
     signal.throwIfAborted()
-    const engine = await openOciEngine({ installation, dataDir, gatewayPort })
+    const stories = await readStories(join(dataDir, 'sandboxes'))
+    const adopt = (id: string): boolean => stories.get(id) !== undefined
+    const engine = await openOciEngine({ installation, dataDir, gatewayPort, adopt })
     undo.push(() => engine.close())
     const gateway = await startGateway({
       host: engine.gatewayAddress,
@@ -122,6 +124,8 @@ export async function startDaemon(
         : { baseUrl: baseUrl || 'https://api.anthropic.com', apiKey: apiKey as string },
     })
     undo.push(() => gateway.close())
+    // Agents that go on ask at once; it takes a moment until it is known whose they are.
+    const early = engine.adopted.map(({ address }) => gateway.register(address, comeBack))
 
     signal.throwIfAborted()
     let server: Server | undefined
@@ -152,9 +156,12 @@ export async function startDaemon(
           : null,
       onRoom: () => server?.dispatch(),
     })
-    const lost = await runner.recover()
-    if (lost > 0)
-      say(`${lost} run${lost === 1 ? ' was' : 's were'} at work when VM0 last ended: reported as died (host_lost)`)
+    undo.push(() => runner.stop())
+    const { kept, lost } = await runner.recover(stories)
+    for (const end of early) end()
+    const runs = (count: number, were: string) => `${count} run${count === 1 ? ' was' : 's were'} ${were}`
+    if (kept > 0) say(`${runs(kept, 'at work when VM0 last ended')}: carried on`)
+    if (lost > 0) say(`${runs(lost, 'at work when VM0 last ended')}: reported as died (host_lost)`)
     server = await createServer({
       limits,
       database,
@@ -205,6 +212,14 @@ export async function startDaemon(
     await stop()
     throw error
   }
+}
+
+const comeBack = {
+  answer: () => ({
+    status: 503,
+    contentType: 'application/json',
+    body: '{"type":"error","error":{"type":"api_error","message":"VM0 is being started: try again"}}',
+  }),
 }
 
 /** Only when it is still ours: another `vm0 up` may have written it since. */

@@ -25,6 +25,14 @@ export class AgentTalk {
     await write(agent, [...protocol.prompt(prompt), ...this.said.flatMap(({ text }) => protocol.input(text))])
   }
 
+  /** An earlier process has sent the prompt, and what was `said` since. */
+  goOn(agent: LiveAgent, said: readonly string[]): void {
+    if (this.state !== 'before') return
+    this.agent = agent
+    this.state = 'open'
+    this.said.push(...said.map((text) => ({ text })))
+  }
+
   /** Throws NOT_READY before the prompt was sent, and RUN_ENDED once the last turn has ended; resolves when it is written. */
   input(text: string): Promise<void> {
     if (this.state === 'over') throw new Vm0Error('RUN_ENDED', 'the run is ending and takes no more input')

@@ -1,8 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import type { RunSpec } from '@vm0/contract'
 import type { AgentProtocol, FrameworkDriver, LaunchSpec } from '@vm0/frameworks'
-import type { MonitoredProcess, OutputLine, Sandbox } from '@vm0/sandbox'
+import type { MonitoredProcess, Sandbox } from '@vm0/sandbox'
 import type { RunnerOptions } from './options.js'
+import { CountedLines } from './adoption/counted-lines.js'
+import type { Journal } from './adoption/journal.js'
+import { JournaledAgent } from './adoption/journaled-agent.js'
 import { releaseTarget } from './platform-mounts.js'
 import { maxAgentOutputBytes, type WarmSandbox } from './pool/warm-sandbox.js'
 
@@ -11,10 +14,12 @@ export interface LiveAgent {
   framework: string
   process: MonitoredProcess
   protocol: AgentProtocol
-  lines: AsyncIterator<OutputLine>
+  lines: CountedLines
   /** What it was started with or bound to since. */
   spec: LaunchSpec
   version: string
+  /** What becomes known of the agent to a later process of this runner. */
+  journal: Journal | undefined
 }
 
 export function launchSpecOf({ model, systemPrompt, tools, env, limits }: RunSpec): LaunchSpec {
@@ -30,26 +35,50 @@ export interface StartAgentRequest {
 }
 
 /** Starts the newest installed release. */
-export async function startAgent(releases: RunnerOptions['releases'], request: StartAgentRequest): Promise<LiveAgent> {
+export async function startAgent(
+  releases: RunnerOptions['releases'],
+  request: StartAgentRequest,
+  keeping: Keeping,
+): Promise<LiveAgent> {
   const { sandbox, driver, spec, resume } = request
   const release = await releases.newest(driver.name)
   const releaseDir = releaseTarget(driver.name, release.version)
   const launch = driver.launch({ releaseDir, gatewayUrl: sandbox.gatewayUrl, resume, spec })
   const id = `agent-${randomBytes(4).toString('hex')}`
   const process = await sandbox.spawn({ id, ...launch, maxOutputBytes: maxAgentOutputBytes })
-  return {
-    framework: driver.name,
-    process,
-    protocol: driver.open({ resumed: resume !== null }),
-    lines: process.output()[Symbol.asyncIterator](),
-    spec,
-    version: release.version,
-  }
+  const lines = new CountedLines(process.output()[Symbol.asyncIterator]())
+  return own({ driver, process, lines, spec, version: release.version, resumed: resume !== null }, keeping)
 }
 
-/** The agent that waits in a warm sandbox. */
-export function agentOf({ kind, process, lines, version }: WarmSandbox): LiveAgent {
-  // Its totals begin with what the warm-up counted.
-  const protocol = kind.driver.open({ resumed: true })
-  return { framework: kind.driver.name, process, protocol, lines, spec: {}, version }
+/** The agent that waits in a warm sandbox. Its totals begin with what the warm-up counted. */
+export function agentOf({ kind, process, lines, version }: WarmSandbox, keeping: Keeping): LiveAgent {
+  return own({ driver: kind.driver, process, lines, spec: {}, version, resumed: true }, keeping)
+}
+
+export interface Keeping {
+  secrets: RunnerOptions['secrets']
+  journal: Journal | undefined
+}
+
+interface OwnAgent extends Pick<LiveAgent, 'process' | 'lines' | 'spec' | 'version'> {
+  driver: FrameworkDriver
+  resumed: boolean
+}
+
+function own({ driver, process, lines, spec, version, resumed }: OwnAgent, { secrets, journal }: Keeping): LiveAgent {
+  const read = { out: lines.out, err: lines.err }
+  const framework = driver.name
+  journal?.add({ t: 'agent', process: process.id, framework, version, resumed, read, spec: sealed(spec, secrets) })
+  const agent = new JournaledAgent({ driver, process, lines, resumed, secrets, journal })
+  return { framework, process: agent.process, protocol: agent.protocol, lines, spec, version, journal }
+}
+
+/** The agent works with `spec` from here on. */
+export function bind(agent: LiveAgent, spec: LaunchSpec, secrets: RunnerOptions['secrets']): void {
+  agent.spec = spec
+  agent.journal?.add({ t: 'bound', spec: sealed(spec, secrets) })
+}
+
+function sealed(spec: LaunchSpec, secrets: RunnerOptions['secrets']): string {
+  return secrets.seal(JSON.stringify(spec)).toString('base64')
 }

@@ -4,13 +4,14 @@ import { defaultResources, Vm0Error, type Resources, type SessionRef } from '@vm
 import type { FrameworkDriver, LaunchSpec } from '@vm0/frameworks'
 import type { ModelTraffic } from '@vm0/gateway'
 import type { Sandbox } from '@vm0/sandbox'
+import { Journal } from './adoption/journal.js'
 import type { RunnerOptions } from './options.js'
-import { readAll } from './exec-output.js'
-import { agentOf, startAgent, type LiveAgent } from './live-agent.js'
+import { agentOf, bind, startAgent, type LiveAgent } from './live-agent.js'
 import { platformMounts } from './platform-mounts.js'
 import type { WarmSandbox } from './pool/warm-sandbox.js'
 import { SavedState, type SaveReason, type WhileFrozen } from './saved-state.js'
 import type { RunnerStore, SessionState } from './store.js'
+import { unpackUpload } from './workspace-upload.js'
 
 export interface ReadySandbox {
   sandbox: Sandbox
@@ -51,6 +52,8 @@ export class LiveSession {
   private saved: SavedState | undefined
   private turn: Promise<unknown> = Promise.resolve()
   private unregister: (() => void) | undefined
+  /** Tells a later process of this runner what became of the sandbox. */
+  private journal: Journal | undefined
 
   constructor(
     readonly ref: SessionRef,
@@ -100,25 +103,53 @@ export class LiveSession {
     const sandbox = warm?.sandbox ?? (await this.create(manifest?.template ?? state.template, manifest, wanted))
     try {
       warm?.release()
-      if (warm) this.keep(agentOf(warm))
-      this.unregister = this.options.gateway.register(sandbox.address, {
-        onRequest: (request) => this.traffic?.onRequest(request),
-        onBody: (request) => this.traffic?.onBody?.(request),
-        onFirstByte: (response) => this.traffic?.onFirstByte(response),
-        onProgress: () => this.traffic?.onProgress(),
-        onEnd: (response) => this.traffic?.onEnd(response),
-      })
+      this.journal = new Journal(sandbox.records)
+      const { head: base, epoch } = state
+      this.journal.add({ t: 'session', v: 1, ...this.ref, base, epoch, atMs: Date.now() })
+      if (warm) this.keep(agentOf(warm, this.keeping))
+      this.register(sandbox)
       this.saved = new SavedState(this.ref, this.options.checkpoints, state, manifest)
       this.agentSessionId = state.agentSessionId
       if (!state.head && state.workspaceUpload) await this.unpack(sandbox, state.workspaceUpload, signal)
     } catch (error) {
       this.unregister?.()
       this.agent = undefined
+      this.journal?.close()
       await sandbox.close()
       throw error
     }
     this.sandbox = sandbox
     return { sandbox, how: warm ? 'warm' : 'cold' }
+  }
+
+  /** Takes over its sandbox, which an earlier process has made from the checkpoint `base`. What ran in it goes on. */
+  async adopt(sandbox: Sandbox, base: string | null, state: SessionState): Promise<Journal> {
+    const { checkpoints } = this.options
+    const [manifest, mounted] = await Promise.all(
+      [state.head, base].map((id) => (id === null ? undefined : checkpoints.load(id))),
+    )
+    this.saved = new SavedState(this.ref, checkpoints, state, manifest, mounted)
+    this.agentSessionId = state.agentSessionId
+    this.dirty = true
+    this.filesChanged = true
+    this.journal = new Journal(sandbox.records)
+    this.register(sandbox)
+    this.sandbox = sandbox
+    return this.journal
+  }
+
+  private register(sandbox: Sandbox): void {
+    this.unregister = this.options.gateway.register(sandbox.address, {
+      onRequest: (request) => this.traffic?.onRequest(request),
+      onBody: (request) => this.traffic?.onBody?.(request),
+      onFirstByte: (response) => this.traffic?.onFirstByte(response),
+      onProgress: () => this.traffic?.onProgress(),
+      onEnd: (response) => this.traffic?.onEnd(response),
+    })
+  }
+
+  private get keeping() {
+    return { secrets: this.options.secrets, journal: this.journal }
   }
 
   private async create(
@@ -135,32 +166,9 @@ export class LiveSession {
     return this.options.engine.create({ id, templateImage, layers, resources, platformMounts: mounts })
   }
 
-  /** Unpacks a tar that was uploaded before into /workspace, inside the sandbox: its names are not to be trusted. */
+  /** Unpacks an upload into /workspace. */
   async unpack(sandbox: Sandbox, digest: string, signal?: AbortSignal): Promise<void> {
-    const name = `uploads/${this.ref.projectId}/${digest.replace(':', '-')}`
-    const path = await this.options.blobs.localPath(name)
-    if (!path)
-      throw new Vm0Error(
-        'WORKSPACE_INVALID',
-        `the workspace upload ${digest} does not exist; expected it to be sent by PUT /v1/uploads/${digest} before`,
-      )
-    const { createReadStream } = await import('node:fs')
-    const result = await readAll(
-      sandbox.exec({
-        args: ['tar', '-x', '--no-same-owner', '-C', '/workspace', '-f', '-'],
-        stdin: createReadStream(path),
-        ...(signal ? { signal } : {}),
-      }),
-      65_536,
-    )
-    const said = result.stderr.trim()
-    if (/No space left/.test(said))
-      throw new Vm0Error('SANDBOX_DISK_FULL', "the workspace upload does not fit on the session's disk")
-    if (result.exitCode !== 0)
-      throw new Vm0Error(
-        'WORKSPACE_INVALID',
-        `the workspace upload could not be unpacked: ${said.slice(0, 1000) || `tar ended with ${result.exitCode}`}`,
-      )
+    await unpackUpload(sandbox, this.options.blobs, { projectId: this.ref.projectId, digest }, signal)
     this.dirty = true
     this.filesChanged = true
   }
@@ -174,17 +182,17 @@ export class LiveSession {
       const reload = this.filesChanged && this.agentSessionId === null ? agent.protocol.reload() : []
       for (const line of [...reload, ...binding]) await agent.process.write(line)
       this.filesChanged = false
-      agent.spec = spec
+      bind(agent, spec, this.options.secrets)
       return agent
     }
     await this.stopAgent()
     const conversation = this.saved?.conversation
     const resume = conversation && conversation.framework !== driver.name ? null : this.agentSessionId
     this.filesChanged = false
-    return this.keep(await startAgent(this.options.releases, { sandbox, driver, spec, resume }))
+    return this.keep(await startAgent(this.options.releases, { sandbox, driver, spec, resume }, this.keeping))
   }
 
-  private keep(agent: LiveAgent): LiveAgent {
+  keep(agent: LiveAgent): LiveAgent {
     this.agent = agent
     void agent.process.exited.then(() => {
       // Between two runs nobody reads its output: the next run starts another one.
@@ -313,6 +321,7 @@ export class LiveSession {
     this.unregister = undefined
     const { saved } = this
     this.saved = undefined
+    this.journal?.close()
     await Promise.all([sandbox?.close(), saved?.close()])
   }
 }

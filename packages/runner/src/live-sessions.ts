@@ -47,13 +47,24 @@ export class LiveSessions {
     return this.sessions.size < this.options.maxSandboxes
   }
 
+  make({ projectId, sessionId }: SessionRef): LiveSession {
+    return new LiveSession({ projectId, sessionId }, this.options, this.store)
+  }
+
+  /** A session whose sandbox an earlier process had: it is idle, until somebody uses it. */
+  adopt(session: LiveSession): void {
+    session.users += 1
+    this.sessions.set(sessionKey(session.ref), session)
+    this.release(session)
+  }
+
   /** Counts a user in; a frozen sandbox goes on. Each is followed by one `release`. */
   async acquire(ref: SessionRef): Promise<LiveSession> {
     const key = sessionKey(ref)
     await this.parking.get(key)
     let session = this.sessions.get(key)
     if (!session) {
-      session = new LiveSession({ projectId: ref.projectId, sessionId: ref.sessionId }, this.options, this.store)
+      session = this.make(ref)
       this.sessions.set(key, session)
     }
     session.users += 1

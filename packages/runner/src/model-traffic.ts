@@ -5,6 +5,8 @@ import type { ModelPatience } from './model-patience.js'
 export interface TrafficObserver {
   log: EventWriter
   patience: ModelPatience
+  /** The run's first request was told of before. */
+  requested: boolean
   onFirstRequest(timeMs: number): void
   /** The key is the platform's: the agent can't mend it, but would try again for minutes. */
   onRefusedKey(): void
@@ -13,8 +15,14 @@ export interface TrafficObserver {
 }
 
 /** A run's model requests as its events, and what follows from how they go. */
-export function observeTraffic({ log, patience, onFirstRequest, onRefusedKey, onBody }: TrafficObserver): ModelTraffic {
-  let requested = false
+export function observeTraffic({
+  log,
+  patience,
+  requested,
+  onFirstRequest,
+  onRefusedKey,
+  onBody,
+}: TrafficObserver): ModelTraffic {
   return {
     onRequest: ({ method, path, timeMs }) => {
       const first = !requested && isMessage(path)

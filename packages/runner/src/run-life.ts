@@ -1,9 +1,7 @@
 import type { EventWriter } from '@vm0/backends'
 import type { SavedCheckpoint } from '@vm0/checkpoints'
 import {
-  addUsage,
   noTimings,
-  noUsage,
   toVm0Error,
   Vm0Error,
   type CreateRunParsed,
@@ -12,20 +10,21 @@ import {
   type Timings,
 } from '@vm0/contract'
 import type { FrameworkDriver, TurnEnd } from '@vm0/frameworks'
+import type { AdoptedRun } from './adoption/adopted-run.js'
+import { ToldEvents } from './adoption/told-events.js'
+import { endingOfDeath } from './agent-death.js'
 import { AgentTalk } from './agent-talk.js'
-import { causeOfDeath } from './cause-of-death.js'
 import { launchSpecOf, type LiveAgent } from './live-agent.js'
 import type { LiveSession, ReadySandbox } from './live-session.js'
-import { ModelPatience, type ModelFailure } from './model-patience.js'
+import { ModelPatience } from './model-patience.js'
 import { observeTraffic } from './model-traffic.js'
 import type { RunnerOptions } from './options.js'
 import type { WarmPool } from './pool/pool.js'
 import { committedEvent, RunCheckpoints } from './run-checkpoints.js'
-import { endingOfError, endingOfStop, endingOfTurn, failure, type Ending, type StopReason } from './run-endings.js'
+import { RunProgress } from './run-progress.js'
+import { endingOfError, endingOfTurn, type Ending, type StopReason } from './run-endings.js'
+import { RunStop } from './run-stop.js'
 import type { ClaimedRun, RunnerStore } from './store.js'
-
-/** How long an agent may take to end its turn after an interrupt. */
-const interruptGraceMs = 5_000
 
 /** One run from its claim to its outcome. */
 export class RunLife {
@@ -33,20 +32,15 @@ export class RunLife {
   private log!: EventWriter
   private agent: LiveAgent | undefined
   private driver: FrameworkDriver | undefined
-  private stopping: StopReason | undefined
-  private timeoutMs: number | undefined
-  private killTimer: NodeJS.Timeout | undefined
+  private readonly stopping = new RunStop()
   private readonly patience: ModelPatience
-  private modelFailure: ModelFailure | undefined
-  private readonly stopped = new AbortController()
   private how: ReadySandbox['how'] = 'cold'
-  private started = false
+  private readonly progress = new RunProgress()
+  private readonly told: ToldEvents
   private lastStderr = ''
   /** Its outcome is in the row: all that is left is to tell of it. */
   hasEnded = false
   private turn: TurnEnd | undefined
-  /** What the requests so far have used: the account of a run whose agent doesn't come to tell its own. */
-  private spent = { usage: noUsage, costUsd: 0 }
   private readonly talk = new AgentTalk()
   private checkpoints: RunCheckpoints | undefined
   private begunAnew = false
@@ -62,9 +56,12 @@ export class RunLife {
     readonly ref: RunRef,
     private readonly claimed: ClaimedRun,
     private readonly pool: WarmPool | undefined,
+    /** What an earlier process had done of it. */
+    private readonly adopted?: AdoptedRun,
   ) {
+    this.told = adopted?.events ?? new ToldEvents()
     this.patience = new ModelPatience(options.modelPatienceMs, (modelFailure) => {
-      this.modelFailure = modelFailure
+      this.stopping.modelFailure = modelFailure
       this.stop('model')
     })
   }
@@ -85,25 +82,24 @@ export class RunLife {
     let timer: NodeJS.Timeout | undefined
     try {
       const spec = JSON.parse(this.options.secrets.open(this.claimed.spec)) as CreateRunParsed
-      this.timeoutMs = spec.limits?.timeoutMs
-      if (this.timeoutMs)
-        timer = setTimeout(() => this.stop('timeout'), Math.max(1, this.timeoutMs - this.sinceCreated()))
+      const timeoutMs = (this.stopping.timeoutMs = spec.limits?.timeoutMs)
+      if (timeoutMs) timer = setTimeout(() => this.stop('timeout'), Math.max(1, timeoutMs - this.sinceCreated()))
       this.driver = this.options.findDriver(spec.framework)
       this.checkpoints = this.checkpointsOf(spec, this.driver)
-      this.checkStopped()
-      const ending = await this.attempt(spec, this.driver)
-      if (ending.error?.code !== 'AGENT_START_FAILED' || this.how !== 'session' || this.stopping) return ending
+      this.stopping.check()
+      const ending = await (this.adopted ? this.goOn(spec, this.adopted) : this.attempt(spec, this.driver))
+      if (ending.error?.code !== 'AGENT_START_FAILED' || this.how !== 'session' || this.stopping.why) return ending
       // What was left running in the session's sandbox may leave no room for an agent.
       await this.session.renew({ resources: spec.resources })
       return await this.attempt(spec, this.driver)
     } catch (error) {
       if (!this.session.sandbox)
         this.options.logger.warn({ runId: this.ref.runId, error }, 'run ended before its sandbox was ready')
-      return this.endingOfStop(false) ?? endingOfError(toVm0Error(error))
+      return this.stopping.ending(false) ?? endingOfError(toVm0Error(error))
     } finally {
       this.talk.end()
       clearTimeout(timer)
-      clearTimeout(this.killTimer)
+      this.stopping.close()
       this.resumeRefill?.()
       this.patience.close()
       this.session.traffic = undefined
@@ -117,18 +113,19 @@ export class RunLife {
 
   /** Asks the agent to end its turn; kills it when it doesn't within the grace time. */
   stop(why: StopReason): void {
-    if (this.stopping || this.ending) return
-    this.stopping = why
-    this.stopped.abort()
+    if (this.stopping.why || this.ending) return
+    this.stopping.begin(why)
     const { agent } = this
     if (!agent) return
+    agent.journal?.add({ t: 'stop', why })
     this.talk.tell(agent, agent.protocol.interrupt())
-    this.killTimer = setTimeout(() => void agent.process.kill('SIGKILL'), interruptGraceMs)
+    this.stopping.killAfterGrace(agent)
   }
 
   /** Hands the agent a text; once accepted, the run doesn't end before the agent has answered it or tells that it won't. */
   async input(text: string): Promise<void> {
-    if (this.stopping) throw new Vm0Error('RUN_ENDED', `run ${this.ref.runId} is being ended and takes no more input`)
+    if (this.stopping.why)
+      throw new Vm0Error('RUN_ENDED', `run ${this.ref.runId} is being ended and takes no more input`)
     const sent = this.talk.input(text)
     this.log.append({ type: 'input.sent', text })
     await sent
@@ -142,13 +139,30 @@ export class RunLife {
     return new RunCheckpoints({ runner, store, session, ref, epoch, log, driver, agentVersion, policy })
   }
 
-  private endingOfStop(completed: boolean): Ending | undefined {
-    return endingOfStop(this.stopping, this.timeoutMs, completed, this.modelFailure)
-  }
-
   private async attempt(spec: CreateRunParsed, driver: FrameworkDriver): Promise<Ending> {
     this.lastStderr = ''
     await this.prepare(spec, driver)
+    return this.turns(spec)
+  }
+
+  /** The agent was given its prompt by an earlier process: it is listened to from there. */
+  private async goOn(spec: CreateRunParsed, run: AdoptedRun): Promise<Ending> {
+    const { agent } = run
+    this.agent = agent
+    this.how = run.how
+    this.unproven = run.how === 'warm'
+    Object.assign(this.timings, run.timings)
+    this.resumeRefill?.()
+    this.observeTraffic()
+    this.patience.prompted()
+    for (const { path, timeMs } of run.cutOff)
+      this.log.append({ type: 'model.response', path, httpStatus: 502, durationMs: Date.now() - timeMs })
+    for (const text of run.untold) this.log.append({ type: 'input.sent', text })
+    if (run.stopping) {
+      this.stopping.begin(run.stopping)
+      this.stopping.killAfterGrace(agent)
+    }
+    void run.caughtUp.then(() => this.talk.goOn(agent, run.said))
     return this.turns(spec)
   }
 
@@ -158,11 +172,11 @@ export class RunLife {
       resources: spec.resources,
       known: this.claimed.session,
       takeWarm: (template, resources) => this.pool?.take({ driver, template, resources }),
-      signal: this.stopped.signal,
+      signal: this.stopping.signal,
     })
     this.how = how
-    if (spec.workspaceUpload) await this.session.unpack(sandbox, spec.workspaceUpload, this.stopped.signal)
-    this.checkStopped()
+    if (spec.workspaceUpload) await this.session.unpack(sandbox, spec.workspaceUpload, this.stopping.signal)
+    this.stopping.check()
     const agent = await this.takeAgent(driver, spec)
     this.unproven = how === 'warm'
     this.timings.sandboxReadyMs = this.sinceCreated()
@@ -180,9 +194,16 @@ export class RunLife {
     // Both under the claim: the prompt doesn't wait for the row to say so.
     const [running] = await Promise.all([
       isFirst ? this.store.markRunning(this.ref, this.claimed.epoch, agent.version) : true,
-      this.talk.begin(agent, spec.prompt).then(() => (this.timings.promptSentMs = this.sinceCreated())),
+      this.begin(agent, spec).then(() => (this.timings.promptSentMs = this.sinceCreated())),
     ])
     if (!running) throw new Vm0Error('HOST_LOST', 'another runner has taken the session over')
+  }
+
+  private begin(agent: LiveAgent, { prompt }: CreateRunParsed): Promise<void> {
+    const { queuedMs, sandboxReadyMs } = this.timings
+    const read = { out: agent.lines.out, err: agent.lines.err }
+    agent.journal?.add({ t: 'run', runId: this.ref.runId, how: this.how, read, queuedMs, sandboxReadyMs })
+    return this.talk.begin(agent, prompt)
   }
 
   private async takeAgent(driver: FrameworkDriver, spec: CreateRunParsed): Promise<LiveAgent> {
@@ -190,20 +211,13 @@ export class RunLife {
     return this.agent
   }
 
-  private checkStopped(): void {
-    if (this.stopping)
-      throw new Vm0Error(
-        this.stopping === 'cancel' ? 'CANCELLED' : 'TIMED_OUT',
-        'the run was stopped before its prompt was sent',
-      )
-  }
-
   private async turns(spec: CreateRunParsed): Promise<Ending> {
     let agent = this.agent as LiveAgent
-    const killsBefore = (await this.session.sandbox?.stats())?.oomKills ?? 0
+    const killsBefore = this.adopted?.oomKills ?? (await this.session.sandbox?.stats())?.oomKills ?? 0
+    agent.journal?.add({ t: 'kills', oomKills: killsBefore })
     for (;;) {
       const { value: line, done } = await agent.lines.next()
-      if (done && this.unproven && !this.started && !this.stopping) {
+      if (done && this.unproven && !this.progress.started && !this.stopping.why) {
         this.options.logger.warn({ runId: this.ref.runId }, 'a warm agent died before it began: another is started')
         this.session.agent = undefined
         agent = await this.beginAgain(spec)
@@ -212,16 +226,16 @@ export class RunLife {
       if (done) return this.agentGone(agent, killsBefore)
       if (line.stream === 'stderr') {
         this.lastStderr = `${this.lastStderr}${line.text}\n`.slice(-4000)
-        this.log.append({ type: 'stderr', text: line.text.slice(0, 16_384) }, line.timeMs)
+        this.tell({ type: 'stderr', text: line.text.slice(0, 16_384) }, line.timeMs, 'stderr')
         continue
       }
       const { events, replies, agentSessionId, turnEnd, recorded } = agent.protocol.translate(line.text, line.timeMs)
-      for (const event of events) this.record(event, line.timeMs)
+      for (const event of events) this.record(event, line.timeMs, 'stdout')
       if (agentSessionId) this.session.agentSessionId = agentSessionId
       if (recorded) this.checkpoints?.recorded(recorded)
       this.talk.tell(agent, replies)
       if (!turnEnd) continue
-      if (turnEnd.conversationLost && !this.begunAnew && !this.stopping) {
+      if (turnEnd.conversationLost && !this.begunAnew && !this.stopping.why) {
         agent = await this.beginAnew(spec)
         continue
       }
@@ -230,7 +244,7 @@ export class RunLife {
       this.turn = turnEnd
       if (turnEnd.unanswered > 0) await this.session.stopAgent()
       this.timings.agentFinishedMs = this.sinceCreated(line.timeMs)
-      return this.endingOfStop(turnEnd.reason === 'completed') ?? endingOfTurn(turnEnd)
+      return this.stopping.ending(turnEnd.reason === 'completed') ?? endingOfTurn(turnEnd)
     }
   }
 
@@ -246,40 +260,32 @@ export class RunLife {
   private async beginAgain(spec: CreateRunParsed): Promise<LiveAgent> {
     this.unproven = false
     const agent = await this.takeAgent(this.driver as FrameworkDriver, spec)
-    this.checkStopped()
-    await this.talk.begin(agent, spec.prompt)
+    this.stopping.check()
+    await this.begin(agent, spec)
     return agent
   }
 
-  private record(event: EventBody, timeMs: number): void {
-    if (event.type === 'run.started') this.started = true
+  private record(event: EventBody, timeMs: number, from: 'stdout' | 'end'): void {
+    this.progress.observe(event, timeMs)
     this.checkpoints?.observe(event)
-    if (event.type === 'usage' && event.scope === 'step') {
-      this.spent.usage = addUsage(this.spent.usage, event.usage)
-      this.spent.costUsd += event.costUsd ?? 0
-    }
-    if (
-      (event.type === 'message.delta' || event.type === 'message' || event.type === 'tool.started') &&
-      this.timings.firstTokenMs === null
-    )
-      this.timings.firstTokenMs = this.sinceCreated(timeMs)
-    this.log.append(event, timeMs)
+    this.tell(event, timeMs, from)
+  }
+
+  /** Logs an event of the agent's output, unless an earlier process has. */
+  private tell(event: EventBody, timeMs: number, from: 'stdout' | 'stderr' | 'end'): void {
+    const origin = this.told.next(this.agent as LiveAgent, from)
+    if (origin !== undefined) this.log.append(event, timeMs, origin)
   }
 
   private async agentGone(agent: LiveAgent, killsBefore: number): Promise<Ending> {
     this.talk.end()
     this.session.agent = undefined
-    for (const event of agent.protocol.gone()) this.record(event, Date.now())
-    const { exitCode, reason } = await agent.process.exited
-    const stopped = this.endingOfStop(false)
-    if (stopped) return stopped
-    const lost = this.session.sandbox?.failure
-    if (lost) return endingOfError(lost)
-    const stderr = this.lastStderr.trim()
-    const stats = await this.session.sandbox?.stats().catch(() => undefined)
-    const memoryPeakBytes = stats && stats.oomKills > killsBefore ? stats.memoryPeakBytes : undefined
-    const cause = causeOfDeath({ exitCode, exitReason: reason, started: this.started, stderr, memoryPeakBytes })
-    return failure('died', cause.reason, cause.code, cause.message, { exitCode, stderr })
+    for (const event of agent.protocol.gone()) this.record(event, Date.now(), 'end')
+    await agent.process.exited
+    const { sandbox } = this.session
+    const { started } = this.progress
+    const death = { agent, sandbox, killsBefore, started, stderr: this.lastStderr.trim() }
+    return this.stopping.ending(false) ?? endingOfDeath(death)
   }
 
   /** Saves what there is, then writes outcome and head in one transaction, then tells. */
@@ -309,7 +315,9 @@ export class RunLife {
   private commit(ending: Ending, saved: SavedCheckpoint | null): Promise<boolean> {
     this.timings.totalMs = this.sinceCreated()
     const text = this.turn ? this.options.secrets.seal(this.turn.text) : null
-    const { usage, costUsd } = this.turn ?? this.spent
+    const { usage, costUsd } = this.turn ?? this.progress
+    const { firstTokenAtMs } = this.progress
+    this.timings.firstTokenMs = firstTokenAtMs === undefined ? null : this.sinceCreated(firstTokenAtMs)
     const end = { ...ending, text, usage, costUsd, timings: this.timings }
     return this.store.endRun(this.ref, this.claimed.epoch, end, saved)
   }
@@ -322,6 +330,7 @@ export class RunLife {
     this.session.traffic = observeTraffic({
       log: this.log,
       patience: this.patience,
+      requested: this.timings.firstModelRequestMs !== null,
       onFirstRequest: (timeMs) => {
         this.timings.firstModelRequestMs = this.sinceCreated(timeMs)
         this.resumeRefill?.()

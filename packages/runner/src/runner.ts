@@ -10,11 +10,13 @@ import {
   type SessionRef,
 } from '@vm0/contract'
 import type { Sandbox } from '@vm0/sandbox'
+import { OwnedRows } from './adoption/owned-rows.js'
+import { Recovery } from './adoption/recovery.js'
+import type { Stories } from './adoption/story.js'
 import * as files from './files.js'
 import { compareFolder } from './folders/compare-folder.js'
 import { FileDigests } from './folders/file-digests.js'
 import { readEntries, removeEntries } from './folders/named-entries.js'
-import { hostLost } from './host-lost.js'
 import type { LiveSession } from './live-session.js'
 import { LiveSessions, sessionKey } from './live-sessions.js'
 import type { RunnerOptions } from './options.js'
@@ -74,9 +76,17 @@ export class Runner implements RunnerPort {
     return (await this.pool?.begin()) ?? false
   }
 
-  /** Ends, as `died`, what an earlier process of this runner had at work; says how many. */
-  recover(): Promise<number> {
-    return this.store.recoverLost(hostLost('the platform ended while this run was at work'))
+  /**
+   * Goes on with what an earlier process of this runner had at work: sandboxes that the engine has adopted, by the stories of
+   * what was done in them. Says how many runs go on, and how many ended as `died`.
+   */
+  async recover(stories: Stories): Promise<{ kept: number; lost: number }> {
+    const { database, runnerId } = this.options
+    const rows = new OwnedRows(database, runnerId, this.patience.signal)
+    const { runs, lost } = await new Recovery(this.options, rows, this.sessions, stories).recover()
+    for (const { ref, claimed, session, adopted } of runs)
+      this.live(new RunLife(this.options, this.store, session, ref, claimed, this.pool, adopted), session)
+    return { kept: runs.length, lost }
   }
 
   async start(ref: RunRef): Promise<'accepted' | 'full'> {
@@ -97,17 +107,7 @@ export class Runner implements RunnerPort {
       const life = new RunLife(this.options, this.store, session, ref, claimed, this.pool)
       if (claiming.cancelled) life.stop('cancel')
       else if (this.stopped) life.stop('shutdown')
-      const done = life
-        .run()
-        .catch((error: unknown) =>
-          this.options.logger.error({ runId: ref.runId, error }, 'the end of a run could not be written'),
-        )
-        .finally(() => {
-          this.lives.delete(key)
-          this.sessions.release(session)
-          this.options.onRoom()
-        })
-      this.lives.set(key, { life, done })
+      this.live(life, session)
       return 'accepted'
     } catch (error) {
       this.sessions.release(session)
@@ -115,6 +115,20 @@ export class Runner implements RunnerPort {
     } finally {
       this.claiming.delete(key)
     }
+  }
+
+  private live(life: RunLife, session: LiveSession): void {
+    const { runId } = life.ref
+    const key = runKeyOf(life.ref)
+    const done = life
+      .run()
+      .catch((error: unknown) => this.options.logger.error({ runId, error }, 'the end of a run could not be written'))
+      .finally(() => {
+        this.lives.delete(key)
+        this.sessions.release(session)
+        this.options.onRoom()
+      })
+    this.lives.set(key, { life, done })
   }
 
   async cancel(ref: RunRef): Promise<boolean> {

@@ -32,11 +32,14 @@ export class SavedState {
     private readonly ref: SessionRef,
     checkpoints: CheckpointStore,
     state: SessionState,
+    /** Of the head. */
     manifest: CheckpointManifest | undefined,
+    /** Of what the sandbox was made from, where the head has moved on since. */
+    mounted = manifest,
   ) {
     this.template = manifest?.template ?? state.template
     this.head = state.head
-    this.chain = checkpoints.openChain(manifest)
+    this.chain = checkpoints.openChain(mounted)
     this.topLayer = manifest?.layers.at(-1)?.digest
     this.now = manifest?.conversation ?? null
   }

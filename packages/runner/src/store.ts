@@ -253,33 +253,4 @@ export class RunnerStore {
       .execute()
     return true
   }
-
-  /**
-   * After a crash: every session that this runner owned gets a new epoch, so that nothing of the old process can be
-   * committed any more, and its runs at work end as `died`. Queued runs stay queued. Says how many died; that they have
-   * ended is in the rows alone, which readers of their events look into.
-   */
-  async recoverLost(error: NonNullable<RunEnd['error']>): Promise<number> {
-    return this.transaction(async (trx) => {
-      const owned = trx.selectFrom('sessions').where('runner_id', '=', this.runnerId)
-      const died = await trx
-        .updateTable('runs')
-        .set({ state: 'died', reason: 'host_lost', error: JSON.stringify(error), ended_at: sql<Date>`now()` })
-        .where('state', 'in', ['starting', 'running', 'waiting'])
-        .where((eb) =>
-          eb(
-            eb.refTuple('project_id', 'session_id'),
-            'in',
-            owned.select(['project_id', 'id']).$asTuple('project_id', 'id'),
-          ),
-        )
-        .executeTakeFirst()
-      await trx
-        .updateTable('sessions')
-        .set({ runner_id: null, epoch: sql<number>`epoch + 1` })
-        .where('runner_id', '=', this.runnerId)
-        .execute()
-      return Number(died.numUpdatedRows)
-    })
-  }
 }

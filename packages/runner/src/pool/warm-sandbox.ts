@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import type { Resources } from '@vm0/contract'
 import type { FrameworkDriver, WarmUp } from '@vm0/frameworks'
-import type { MonitoredProcess, OutputLine, Sandbox } from '@vm0/sandbox'
+import type { MonitoredProcess, Sandbox } from '@vm0/sandbox'
+import { CountedLines } from '../adoption/counted-lines.js'
 import { readAll } from '../exec-output.js'
 import type { RunnerOptions } from '../options.js'
 import { platformMounts, releaseTarget } from '../platform-mounts.js'
@@ -24,7 +25,7 @@ export interface WarmSandbox {
   readonly sandbox: Sandbox
   readonly process: MonitoredProcess
   /** Lines after those of the warm-up. */
-  readonly lines: AsyncIterator<OutputLine>
+  readonly lines: CountedLines
   readonly version: string
   /** From the start to the wait, in milliseconds. */
   readonly madeInMs: number
@@ -51,7 +52,7 @@ export async function makeWarmSandbox(options: RunnerOptions, kind: WarmKind): P
     const releaseDir = releaseTarget(driver.name, release.version)
     const launch = driver.launch({ releaseDir, gatewayUrl: sandbox.gatewayUrl, resume: null, spec: {} })
     const process = await sandbox.spawn({ id: `agent-${id}`, ...launch, maxOutputBytes: maxAgentOutputBytes })
-    const lines = process.output()[Symbol.asyncIterator]()
+    const lines = new CountedLines(process.output()[Symbol.asyncIterator]())
     await warmTo(warmUp, { sandbox, process, lines })
     return {
       kind,
@@ -78,7 +79,7 @@ export async function makeWarmSandbox(options: RunnerOptions, kind: WarmKind): P
 interface Warming {
   sandbox: Sandbox
   process: MonitoredProcess
-  lines: AsyncIterator<OutputLine>
+  lines: CountedLines
 }
 
 /** Carries the warm-up out, step by step. */

@@ -1,0 +1,94 @@
+import type { EventLog, SecretsPort } from '@vm0/backends'
+import type { RunRef, Timings } from '@vm0/contract'
+import type { FrameworkDriver } from '@vm0/frameworks'
+import type { MonitoredProcess } from '@vm0/sandbox'
+import type { LiveAgent } from '../live-agent.js'
+import type { StopReason } from '../run-endings.js'
+import type { Journal } from './journal.js'
+import { replayAgent } from './replay.js'
+import type { AgentStory, RunStory } from './story.js'
+import { ToldEvents } from './told-events.js'
+
+/** A run that an earlier process has begun, as its log and its sandbox's journal tell it. */
+export interface AdoptedRun {
+  agent: LiveAgent
+  how: RunStory['how']
+  timings: Partial<Timings>
+  oomKills: number
+  /** VM0 had begun to end it. */
+  stopping: StopReason | undefined
+  /** What a person said since the prompt. */
+  said: string[]
+  /** Of `said`, what the log doesn't have. */
+  untold: string[]
+  /** The events that the log has. */
+  events: ToldEvents
+  /** Model requests that the earlier process had passed on, and that nobody answers any more. */
+  cutOff: { path: string; timeMs: number }[]
+  /** The agent's protocol is where it was: it may be spoken to. */
+  caughtUp: Promise<void>
+}
+
+export interface AdoptRunOptions {
+  ref: RunRef
+  createdAtMs: number
+  story: AgentStory
+  run: RunStory
+  driver: FrameworkDriver
+  process: MonitoredProcess
+  eventLog: EventLog
+  secrets: SecretsPort
+  journal: Journal
+}
+
+export async function adoptRun(options: AdoptRunOptions): Promise<AdoptedRun> {
+  const { ref, createdAtMs, story, run, driver, process, eventLog, secrets, journal } = options
+  const told = await readLog(eventLog, ref)
+  const said = story.calls
+    .slice(run.callsBefore)
+    .filter(({ method }) => method === 'input')
+    .map(({ args }) => (JSON.parse(secrets.open(Buffer.from(args, 'base64'))) as [string])[0])
+  let onCaughtUp = (): void => undefined
+  const caughtUp = new Promise<void>((resolve) => (onCaughtUp = resolve))
+  const since = (timeMs: number | undefined) => (timeMs === undefined ? null : Math.max(0, timeMs - createdAtMs))
+  return {
+    agent: replayAgent({ driver, process, story, run, secrets, journal, onCaughtUp: () => onCaughtUp() }),
+    how: run.how,
+    timings: {
+      queuedMs: run.queuedMs,
+      sandboxReadyMs: run.sandboxReadyMs,
+      promptSentMs: since(run.promptedAtMs),
+      firstModelRequestMs: since(told.firstRequestMs),
+    },
+    oomKills: run.oomKills,
+    stopping: run.stop,
+    said,
+    untold: said.slice(told.inputs),
+    events: told.events,
+    cutOff: told.open,
+    caughtUp,
+  }
+}
+
+async function readLog(eventLog: EventLog, ref: RunRef) {
+  const told = {
+    events: new ToldEvents(),
+    inputs: 0,
+    firstRequestMs: undefined as number | undefined,
+    open: [] as { path: string; timeMs: number }[],
+  }
+  for await (const { event, origin } of eventLog.stored(ref)) {
+    if (origin !== undefined) told.events.add(origin)
+    if (event.type === 'input.sent') told.inputs += 1
+    if (event.type === 'model.request') {
+      const timeMs = Date.parse(event.time)
+      if (event.first) told.firstRequestMs ??= timeMs
+      told.open.push({ path: event.path, timeMs })
+    }
+    if (event.type === 'model.response') {
+      const index = told.open.findIndex(({ path }) => path === event.path)
+      if (index >= 0) told.open.splice(index, 1)
+    }
+  }
+  return told
+}

@@ -1,0 +1,112 @@
+import { overLostConnections, type Database } from '@vm0/backends'
+import type { SessionRef } from '@vm0/contract'
+import { sql } from 'kysely'
+import { hostLost } from '../host-lost.js'
+import type { ClaimedRun, SessionState } from '../store.js'
+import type { OwnedSession } from './verdict.js'
+
+export interface OwnedRow extends OwnedSession {
+  state: SessionState
+  claimed: ClaimedRun | undefined
+}
+
+interface Row {
+  project_id: string
+  id: string
+  template: string
+  head: string | null
+  agent_session_id: string | null
+  resources: Record<string, number>
+  workspace_upload: string | null
+  epoch: number | string
+  run_id: string | null
+  run_state: string
+  spec: Uint8Array
+  framework: string
+  created_at: Date | string
+}
+
+/** What the rows say of the sessions that a runner owned when its process ended. */
+export class OwnedRows {
+  constructor(
+    private readonly database: Database,
+    private readonly runnerId: string,
+    private readonly patience: AbortSignal,
+  ) {}
+
+  async read(): Promise<OwnedRow[]> {
+    const query = sql<Row>`
+      select sessions.project_id, sessions.id, sessions.template, sessions.head, sessions.agent_session_id,
+        sessions.resources, sessions.workspace_upload, sessions.epoch,
+        runs.id as run_id, runs.state as run_state, runs.spec, runs.framework, runs.created_at
+      from sessions left join runs on runs.project_id = sessions.project_id and runs.session_id = sessions.id
+        and runs.state in ('starting', 'running', 'waiting')
+      where sessions.runner_id = ${this.runnerId} and sessions.state = 'open'`
+    const { rows } = await overLostConnections(() => query.execute(this.database.db), this.patience)
+    return rows.map(owned)
+  }
+
+  /** The agent has its prompt: so the run is `running`, which the earlier process may not have come to write. */
+  async markRunning({ projectId }: SessionRef, runId: string, agentVersion: string): Promise<void> {
+    const query = sql`
+      update runs set state = 'running', agent_version = ${agentVersion}
+      where project_id = ${projectId} and id = ${runId} and state = 'starting'`
+    await overLostConnections(() => query.execute(this.database.db), this.patience)
+  }
+
+  /**
+   * Every other session that the runner owned gets a new epoch, and its run ends as `died`. Queued runs stay queued. That
+   * runs have ended is in the rows alone, which readers of their events look into.
+   */
+  release(others: readonly SessionRef[]): Promise<number> {
+    const kept = JSON.stringify(others.map(({ projectId, sessionId }) => ({ project_id: projectId, id: sessionId })))
+    const given = sql`
+      select project_id, id from sessions where runner_id = ${this.runnerId} and not exists (
+        select from jsonb_to_recordset(${kept}::jsonb) as kept (project_id text, id uuid)
+        where kept.project_id = sessions.project_id and kept.id = sessions.id)`
+    const error = JSON.stringify(hostLost('the platform ended while this run was at work'))
+    return overLostConnections(
+      () =>
+        this.database.db.transaction().execute(async (trx) => {
+          const died = await sql`
+            update runs set state = 'died', reason = 'host_lost', error = ${error}::jsonb, ended_at = now()
+            where state in ('starting', 'running', 'waiting') and (project_id, session_id) in (${given})`.execute(trx)
+          await sql`
+            update sessions set runner_id = null, epoch = epoch + 1
+            where (project_id, id) in (${given})`.execute(trx)
+          return Number(died.numAffectedRows ?? 0)
+        }),
+      this.patience,
+    )
+  }
+}
+
+function owned(row: Row): OwnedRow {
+  const state: SessionState = {
+    template: row.template,
+    head: row.head,
+    agentSessionId: row.agent_session_id,
+    resources: row.resources,
+    workspaceUpload: row.workspace_upload,
+    epoch: Number(row.epoch),
+  }
+  const claimed = row.run_id === null ? undefined : claimedOf(row, state)
+  return {
+    projectId: row.project_id,
+    sessionId: row.id,
+    epoch: state.epoch,
+    run: row.run_id === null ? undefined : { id: row.run_id, state: row.run_state },
+    state,
+    claimed,
+  }
+}
+
+function claimedOf(row: Row, session: SessionState): ClaimedRun {
+  return {
+    epoch: session.epoch,
+    spec: Buffer.from(row.spec),
+    framework: row.framework,
+    createdAtMs: new Date(row.created_at).getTime(),
+    session,
+  }
+}

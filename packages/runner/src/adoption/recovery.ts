@@ -1,0 +1,104 @@
+import { Vm0Error, type RunRef } from '@vm0/contract'
+import type { Sandbox } from '@vm0/sandbox'
+import type { LiveSession } from '../live-session.js'
+import type { LiveSessions } from '../live-sessions.js'
+import type { RunnerOptions } from '../options.js'
+import type { ClaimedRun } from '../store.js'
+import { adoptRun, type AdoptedRun } from './adopted-run.js'
+import type { OwnedRow, OwnedRows } from './owned-rows.js'
+import type { Stories } from './story.js'
+import { verdict, type Verdict } from './verdict.js'
+
+/** A run to be lived by this process: carried on where it was adopted, from its start otherwise. */
+export interface RecoveredRun {
+  ref: RunRef
+  claimed: ClaimedRun
+  session: LiveSession
+  adopted: AdoptedRun | undefined
+}
+
+export interface Recovered {
+  runs: RecoveredRun[]
+  /** How many runs ended as `died`. */
+  lost: number
+}
+
+/** What the start of a runner makes of what its last process has left. */
+export class Recovery {
+  private readonly sandboxes: Map<string, Sandbox>
+
+  constructor(
+    private readonly options: RunnerOptions,
+    private readonly rows: OwnedRows,
+    private readonly sessions: LiveSessions,
+    private readonly stories: Stories,
+  ) {
+    this.sandboxes = new Map(options.engine.adopted.map((sandbox) => [sandbox.id, sandbox]))
+  }
+
+  async recover(): Promise<Recovered> {
+    const living = new Set(this.sandboxes.keys())
+    const decided = (await this.rows.read()).map((row) => ({ row, is: verdict(row, this.stories, living) }))
+    const kept: OwnedRow[] = []
+    const runs: RecoveredRun[] = []
+    for (const { row, is } of decided) {
+      try {
+        const run = await this.carryOut(row, is)
+        if (run === 'not kept') continue
+        if (run) runs.push(run)
+        kept.push(row)
+      } catch (error) {
+        this.options.logger.warn({ sessionId: row.sessionId, error }, 'a sandbox could not be taken over')
+      }
+    }
+    const lost = await this.rows.release(kept)
+    await Promise.all([...this.sandboxes.values()].map((sandbox) => sandbox.close()))
+    return { runs, lost }
+  }
+
+  private async carryOut(row: OwnedRow, is: Verdict): Promise<RecoveredRun | undefined | 'not kept'> {
+    if (is.what === 'lost' || is.what === 'release') return 'not kept'
+    const { claimed, run } = row
+    const found = is.sandbox === undefined ? undefined : await this.take(row, is.sandbox, is.what === 'go on')
+    if (is.what === 'keep') {
+      this.sessions.adopt(found?.session as LiveSession)
+      return undefined
+    }
+    const ref = { projectId: row.projectId, sessionId: row.sessionId, runId: (run as { id: string }).id }
+    if (found) this.sessions.adopt(found.session)
+    const session = await this.sessions.acquire(ref)
+    if (found?.adopted) await this.rows.markRunning(row, ref.runId, found.adopted.agent.version)
+    return { ref, claimed: claimed as ClaimedRun, session, adopted: found?.adopted }
+  }
+
+  /** The session in its sandbox. An agent that nobody waits for is ended: the next run starts one with the conversation. */
+  private async take(row: OwnedRow, id: string, goesOn: boolean) {
+    const story = this.stories.get(id)
+    const sandbox = this.sandboxes.get(id)
+    if (!story || !sandbox) throw new Vm0Error('INTERNAL', `the sandbox ${id} was decided on and is not there`)
+    const process = story.agent && (await sandbox.attach(story.agent.process))
+    if (goesOn && !process) throw new Vm0Error('HOST_LOST', "the record of the agent's process is not there")
+    const session = this.sessions.make(row)
+    const journal = await session.adopt(sandbox, story.session.base, row.state)
+    this.sandboxes.delete(id)
+    if (!goesOn || !story.agent?.run || !process) {
+      await process?.kill()
+      return { session, adopted: undefined }
+    }
+    const ref = { projectId: row.projectId, sessionId: row.sessionId, runId: story.agent.run.runId }
+    const { findDriver, eventLog, secrets } = this.options
+    const adopted = await adoptRun({
+      ref,
+      createdAtMs: (row.claimed as ClaimedRun).createdAtMs,
+      story: story.agent,
+      run: story.agent.run,
+      driver: findDriver(story.agent.framework),
+      process,
+      eventLog,
+      secrets,
+      journal,
+    })
+    session.keep(adopted.agent)
+    return { session, adopted }
+  }
+}

@@ -1,0 +1,201 @@
+import { readFile, readdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
+import { compareCursors, type EventType, type Vm0Event } from '@vm0/contract'
+import type { Script } from '@vm0/testkit'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { onHost } from './support/leftovers.js'
+import { TestPlatform } from './support/platform.js'
+
+const bash = (command: string) => [{ name: 'Bash', input: { command, description: 'x' } }]
+const append = (text: string, seconds = 0) => bash(`sleep ${seconds}; echo ${text} >> /workspace/lines.txt`)
+
+const script: Script = {
+  name: 'adoption',
+  conversations: [
+    {
+      when: 'work slowly',
+      steps: [{ tools: append('one', 3) }, { tools: append('two', 1) }, { text: 'all is done' }],
+    },
+    {
+      when: 'tell a long story',
+      steps: [{ text: 'once upon a time there was '.repeat(20), chunkDelayMs: 60 }],
+    },
+    {
+      when: 'work on and on',
+      steps: [...[1, 2, 3, 4, 5, 6].map((n) => ({ tools: append(String(n), 0.5) })), { text: 'all is done' }],
+    },
+    { when: 'be quick', steps: [{ tools: append('quick') }, { text: 'that was quick' }] },
+  ],
+}
+
+let platform: TestPlatform
+beforeAll(async () => {
+  platform = await TestPlatform.start([script], {}, { args: ['--warm', '0'], samePort: true })
+})
+afterAll(() => platform?.stop())
+
+/** Follows a run to its end by one iterator, over all that happens to the platform; `at` is called at an event of this type. */
+async function follow(run: AsyncIterable<Vm0Event>, type: EventType, at: () => Promise<void>): Promise<Vm0Event[]> {
+  const events: Vm0Event[] = []
+  let happened: Promise<void> | undefined
+  for await (const event of run) {
+    events.push(event)
+    if (event.type === type) happened ??= at()
+  }
+  await happened
+  return events
+}
+
+async function killAndStart(afterMs = 0): Promise<void> {
+  await wait(afterMs)
+  await platform.kill()
+  await platform.up()
+}
+
+/** Every event once, in order, and no number is missing. */
+function expectWhole(events: Vm0Event[]): void {
+  const cursors = events.map(({ cursor }) => cursor)
+  expect(cursors.toSorted(compareCursors)).toEqual(cursors)
+  const [queued, ...rest] = cursors
+  expect(queued).toBe('0.1')
+  const [epoch] = (rest[0] as string).split('.')
+  expect(rest).toEqual(rest.map((_, index) => `${epoch}.${index + 1}`))
+  const starts = events
+    .filter(({ type }) => type === 'tool.started')
+    .map((event) => (event as { toolId: string }).toolId)
+  expect(new Set(starts).size).toBe(starts.length)
+}
+
+const cases: [name: string, prompt: string, at: EventType, afterMs: number, text: RegExp, lines: string][] = [
+  ['before the agent has asked its model', 'work slowly', 'sandbox.ready', 0, /all is done/, 'one\ntwo\n'],
+  ['in the middle of a tool call', 'work slowly', 'tool.started', 300, /all is done/, 'one\ntwo\n'],
+  ['as a tool call ends', 'work slowly', 'tool.finished', 0, /all is done/, 'one\ntwo\n'],
+  [
+    "in the middle of a model's answer",
+    'tell a long story',
+    'message.delta',
+    500,
+    /^(once upon a time there was ){20}$/,
+    '',
+  ],
+  ['as the agent ends its turn', 'be quick', 'agent.finished', 0, /quick/, 'quick\n'],
+  ['while the session is saved', 'be quick', 'agent.finished', 20, /quick/, 'quick\n'],
+  ['between upload and commit', 'be quick', 'agent.finished', 60, /quick/, 'quick\n'],
+  [
+    'as a checkpoint within the run is committed',
+    'work slowly',
+    'checkpoint.committed',
+    0,
+    /all is done/,
+    'one\ntwo\n',
+  ],
+]
+
+test.each(cases)('the platform is killed %s: the run goes on', async (_, prompt, at, afterMs, text, lines) => {
+  const run = platform.client.run({ prompt })
+  const events = await follow(run, at, () => killAndStart(afterMs))
+  const result = await run.result()
+  expect([result.outcome, result.error]).toEqual(['succeeded', null])
+  expect(result.text).toMatch(text)
+  expectWhole(events)
+  expect(await run.session.files.readText('/workspace/lines.txt').catch(() => '')).toBe(lines)
+  await run.session.delete()
+})
+
+test('killed again and again in one run', async () => {
+  const run = platform.client.run({ prompt: 'work on and on' })
+  const events: Vm0Event[] = []
+  const kills: Promise<void>[] = []
+  for await (const event of run) {
+    events.push(event)
+    const last = kills.at(-1) ?? Promise.resolve()
+    if (event.type === 'tool.started' && kills.length < 4) kills.push(last.then(() => killAndStart(37 * kills.length)))
+  }
+  await Promise.all(kills)
+  expect((await run).outcome).toBe('succeeded')
+  expectWhole(events)
+  expect(await run.session.files.readText('/workspace/lines.txt')).toBe('1\n2\n3\n4\n5\n6\n')
+  await run.session.delete()
+})
+
+test('what was said to the agent before the platform was killed is answered, once', async () => {
+  const run = platform.client.run({ prompt: 'work slowly' })
+  const events = await follow(run, 'tool.started', async () => {
+    await run.send('and be quick')
+    await killAndStart()
+  })
+  expect((await run).outcome).toBe('succeeded')
+  expectWhole(events)
+  expect(events.filter(({ type }) => type === 'input.sent')).toMatchObject([{ text: 'and be quick' }])
+  const asked = platform.model.requests.filter((body) => JSON.stringify(body).includes('and be quick'))
+  expect(JSON.stringify(asked.at(-1)).split('and be quick').length).toBe(2)
+  await run.session.delete()
+})
+
+test('a run that was being cancelled when the platform was killed is cancelled', async () => {
+  const run = platform.client.run({ prompt: 'work slowly' })
+  const events = await follow(run, 'tool.started', async () => {
+    await run.cancel()
+    await killAndStart()
+  })
+  expect((await run.result()).outcome).toBe('cancelled')
+  expectWhole(events)
+  await run.session.delete()
+})
+
+test('killed while a session is restored: its run is lived from its start', async () => {
+  const first = platform.client.run({ prompt: 'be quick' })
+  await first
+  await first.session.close()
+  for (const afterMs of [0, 60, 150, 300]) {
+    const run = first.session.run('be quick again')
+    const events = await follow(run, 'run.queued', () => killAndStart(afterMs))
+    expect([afterMs, (await run).outcome]).toEqual([afterMs, 'succeeded'])
+    expectWhole(events)
+    await first.session.close()
+  }
+  expect(await first.session.files.readText('/workspace/lines.txt')).toBe('quick\n'.repeat(5))
+  await first.session.delete()
+})
+
+test('killed while a session is idle: what was done in it since its checkpoint is there, and what runs in it goes on', async () => {
+  const { session } = await platform.client.run({ prompt: 'be quick' })
+  await session.exec('setsid sh -c "while :; do date >> /workspace/ticks; sleep 0.05; done" >/dev/null 2>&1 &')
+  await session.files.write('/workspace/kept.txt', 'kept')
+  await killAndStart()
+  expect(await session.files.readText('/workspace/kept.txt')).toBe('kept')
+  const ticks = async () => Number((await session.exec('wc -l < /workspace/ticks')).stdout)
+  const before = await ticks()
+  while ((await ticks()) <= before) await wait(20)
+  const again = session.run('be quick again')
+  const ready = []
+  for await (const event of again) if (event.type === 'sandbox.ready') ready.push(event)
+  expect(ready).toMatchObject([{ how: 'session' }])
+  expect((await again).outcome).toBe('succeeded')
+  await session.close()
+  expect(await session.files.readText('/workspace/kept.txt')).toBe('kept')
+  expect(await session.files.readText('/workspace/lines.txt')).toBe('quick\nquick\n')
+  await session.delete()
+})
+
+test('a record of another release is not adopted', async () => {
+  const run = platform.client.run({ prompt: 'work slowly' })
+  const events = await follow(run, 'tool.started', async () => {
+    await platform.kill()
+    const folder = join(platform.dataDir, 'sandboxes')
+    for (const id of await readdir(folder)) {
+      const journal = join(folder, id, 'journal.ndjson')
+      await writeFile(journal, (await readFile(journal, 'utf8')).replace('"v":1', '"v":2'))
+    }
+    await platform.up()
+  })
+  expect(events.at(-1)).toMatchObject({ type: 'run.finished', outcome: 'died', reason: 'host_lost' })
+  await run.session.delete()
+})
+
+test('after all of it, a platform that is stopped leaves nothing on the host', async () => {
+  await platform.signal('SIGTERM')
+  const left = Object.entries(await onHost(platform.dataDir)).filter(([, names]) => (names as string[]).length > 0)
+  expect(left).toEqual([])
+})
