@@ -12,7 +12,8 @@ const allowed = {
   gateway: ['contract'],
   testkit: ['contract'],
   checkpoints: ['contract', 'backends'],
-  server: ['contract', 'backends'],
+  insight: ['contract'],
+  server: ['contract', 'backends', 'insight'],
   runner: ['contract', 'backends', 'sandbox', 'checkpoints', 'frameworks', 'gateway'],
   platform: ['contract', 'backends', 'server', 'runner', 'sandbox', 'checkpoints', 'frameworks', 'gateway', 'testkit'],
 }

@@ -248,6 +248,7 @@ test('every command tells how to use it, with examples', async () => {
     'up',
     'run',
     'logs',
+    'trace',
     'pull',
     'exec',
     'close',

@@ -16,6 +16,7 @@ import { diffRoutes } from './routes/diff.js'
 import { eventRoutes } from './routes/events.js'
 import { folderRoutes } from './routes/folders.js'
 import { frameworkRoutes } from './routes/frameworks.js'
+import { insightRoutes } from './routes/insight.js'
 import { keyRoutes } from './routes/keys.js'
 import { otherRoutes } from './routes/other.js'
 import { runnerRoutes } from './routes/runners.js'
@@ -100,6 +101,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
       for (const routes of [
         runRoutes,
         eventRoutes,
+        insightRoutes,
         checkpointRoutes,
         diffRoutes,
         sandboxRoutes,

@@ -17,10 +17,13 @@ export type {
   RunView,
   Scope,
   SessionView,
+  Span,
   StoreProblem,
   StoreReport,
   Timings,
   TokenView,
+  Trace,
+  TraceFormat,
   Usage,
   Vm0Event,
 } from '@vm0/contract/client'

@@ -1,4 +1,12 @@
-import { isEnded, toVm0Error, Vm0Error, type RunView, type Vm0Event } from '@vm0/contract/client'
+import {
+  isEnded,
+  toVm0Error,
+  Vm0Error,
+  type RunView,
+  type Trace,
+  type TraceFormat,
+  type Vm0Event,
+} from '@vm0/contract/client'
 import { followEvents } from './events.js'
 import type { Http } from './http.js'
 import { resultOf, resultOfFailure, RunError, type RunResult } from './run-result.js'
@@ -164,6 +172,23 @@ export class Run implements PromiseLike<RunResult>, AsyncIterable<Vm0Event> {
   async send(text: string): Promise<void> {
     await this.accepted
     await this.http.json(`/runs/${this.id}/input`, { method: 'POST', json: { text }, retry: false })
+  }
+
+  /**
+   * What the run spent its time and money on, as spans: queue, start, turns, model requests, tool calls. Of one that goes on,
+   * until now. With a format, the same as a program that shows traces takes it: `otlp` for any OpenTelemetry collector,
+   * `perfetto` for ui.perfetto.dev.
+   *
+   * @example
+   * const run = vm0.run({ prompt: 'say hello' })
+   * await run
+   * for (const { name, durationMs } of (await run.trace()).spans) console.log(name, durationMs)
+   */
+  async trace<F extends TraceFormat = 'json'>({ format }: { format?: F } = {}): Promise<
+    F extends 'json' ? Trace : Record<string, unknown>
+  > {
+    await this.accepted
+    return this.http.json(`/runs/${this.id}/trace?format=${format ?? 'json'}`)
   }
 
   private async settled(): Promise<{ result: RunResult; cause?: Vm0Error }> {

@@ -15,6 +15,7 @@ import { run } from './commands/run.js'
 import { cancel, logs, runs } from './commands/runs.js'
 import { help } from './commands/shared-flags.js'
 import { close, remove, sessions } from './commands/sessions.js'
+import { trace } from './commands/trace.js'
 import { up } from './commands/up.js'
 import { printableLine } from './printable.js'
 
@@ -52,6 +53,7 @@ const application = buildApplication(
       sessions,
       runs,
       logs,
+      trace,
       log,
       diff,
       fork,

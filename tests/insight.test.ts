@@ -1,0 +1,84 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { Run, Span } from '../packages/vm0/src/index.js'
+import { command, objects } from './support/command.js'
+import { TestPlatform } from './support/platform.js'
+
+const bash = (line: string) => ({ tools: [{ name: 'Bash', input: { command: line, description: 'x' } }] })
+const script = {
+  name: 'insight',
+  conversations: [
+    {
+      when: '^work',
+      steps: [
+        { text: 'I look. ', ...bash('echo one > a.txt; sleep 0.3') },
+        { ...bash('ls /nothing'), usage: { input: 10, output: 5, cacheRead: 100, cacheWrite: 7 } },
+        { text: 'Done.' },
+      ],
+    },
+  ],
+}
+
+let platform: TestPlatform
+let worked: Run
+beforeAll(async () => {
+  platform = await TestPlatform.start([script])
+  worked = platform.client.run({ prompt: 'work' })
+  await worked
+})
+afterAll(() => platform?.stop())
+
+test('a trace has what the run waited for, asked and did, each within the other, with what it cost', async () => {
+  const { spans, traceId, durationMs } = await worked.trace()
+  expect(traceId).toBe(worked.id.replaceAll('-', ''))
+  const of = (kind: Span['kind']): Span[] => spans.filter((span) => span.kind === kind)
+  const [root] = of('run')
+  expect(spans[0]).toBe(root)
+  expect(root).toMatchObject({ status: 'ok', attributes: { 'vm0.outcome': 'succeeded' } })
+  expect(spans.filter(({ status }) => status === 'open')).toEqual([])
+  const [turn] = of('turn')
+  const tools = of('tool')
+  expect(tools.map(({ parentId, status }) => [parentId, status])).toEqual([
+    [turn!.id, 'ok'],
+    [turn!.id, 'error'],
+  ])
+  expect(tools[0]!.durationMs).toBeGreaterThan(250)
+  expect(tools[1]!.attributes['process.exit.code']).toBe(2)
+  const answers = of('model').filter(({ name }) => name.startsWith('chat'))
+  expect(answers).toHaveLength(3)
+  expect(answers[1]!.attributes).toMatchObject({
+    'gen_ai.usage.input_tokens': 117,
+    'gen_ai.usage.cache_read.input_tokens': 100,
+  })
+  const cost = answers.reduce((sum, { attributes }) => sum + Number(attributes['vm0.cost.usd']), 0)
+  expect(cost).toBeCloseTo((await worked.get()).costUsd, 6)
+  const { firstTokenMs, firstModelRequestMs } = (await worked.get()).timings
+  const first = answers[0]!.attributes['gen_ai.response.time_to_first_chunk'] as number
+  expect(Math.abs(first * 1000 - (firstTokenMs! - firstModelRequestMs!))).toBeLessThan(200)
+  expect(of('checkpoint').length).toBeGreaterThan(0)
+  for (const { startMs, durationMs: took } of spans) expect(startMs + (took ?? 0)).toBeLessThanOrEqual(durationMs)
+})
+
+test('it comes as OTLP and as a Chrome trace; who may not see the run gets none', async () => {
+  const otlp = (await worked.trace({ format: 'otlp' })) as { resourceSpans: { scopeSpans: { spans: unknown[] }[] }[] }
+  expect(otlp.resourceSpans[0]!.scopeSpans[0]!.spans).toHaveLength((await worked.trace()).spans.length)
+  expect(await worked.trace({ format: 'perfetto' })).toHaveProperty('traceEvents')
+  const wrong = await platform.fetch(`/v1/runs/${worked.id}/trace?format=nope`)
+  expect([wrong.status, ((await wrong.json()) as { code: string }).code]).toEqual([400, 'INVALID_REQUEST'])
+  const { client } = await platform.project('other')
+  await expect(client.runs.get(worked.id).trace()).rejects.toMatchObject({ code: 'NOT_FOUND' })
+})
+
+test('vm0 trace draws it, and writes it to files', async () => {
+  const drawn = await command(platform, ['trace'], { env: { NO_COLOR: '1' } })
+  const lines = drawn.stdout.split('\n')
+  expect(lines[0]).toMatch(/^run [0-9a-f]{8} {3}succeeded {3}[\d.]+ m?s {3}\$\d+\.\d\d {3}trace [0-9a-f]{32}$/)
+  expect(lines.find((line) => line.includes('Bash echo one'))).toMatch(/^│ ├ Bash .*█.* m?s$/)
+  expect(lines.find((line) => line.includes('Bash ls'))).toMatch(/✗ exit 2$/)
+  expect(objects(await command(platform, ['trace', '--json']))[0]).toMatchObject({ runId: worked.id })
+  const [otlp, perfetto] = [join(platform.directory, 'otlp.json'), join(platform.directory, 'perfetto.json')]
+  expect((await command(platform, ['trace', '--otlp', otlp, '--perfetto', perfetto])).stdout).toBe('')
+  expect(JSON.parse(await readFile(otlp, 'utf8'))).toEqual(await worked.trace({ format: 'otlp' }))
+  expect(JSON.parse(await readFile(perfetto, 'utf8'))).toEqual(await worked.trace({ format: 'perfetto' }))
+})
