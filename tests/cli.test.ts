@@ -259,6 +259,8 @@ test('every command tells how to use it, with examples', async () => {
     'fork',
     'rollback',
     'save',
+    'export',
+    'import',
     'fsck',
     'gc',
     'doctor',

@@ -2,6 +2,8 @@ import { mkdir, rm } from 'node:fs/promises'
 import type { BlobPort, DerivedKeys, FileCache } from '@vm0/backends'
 import { Vm0Error } from '@vm0/contract'
 import pLimit from 'p-limit'
+import { openArchives } from './archive/archives.js'
+import type { ImportLimits } from './from-tar/index.js'
 import { diffStacks, type Stack } from './diff/index.js'
 import { digestOf, manifestOf, objectName } from './digest.js'
 import { UpperChain } from './layer-chain.js'
@@ -21,6 +23,9 @@ export interface CheckpointStoreOptions {
   }
   /** Local path of a template's image by its digest. Without it chains of layers only grow. */
   templateImage?: (digest: string) => Promise<string>
+  /** Makes an image, which may be taken over, one of this machine's templates: for sessions from elsewhere. */
+  addTemplate?: (digest: string, image: string) => Promise<void>
+  importLimits?: Partial<ImportLimits>
   /** Past how many layers a chain is made shorter in the background. */
   maxLayers?: number
   /** Told of what failed in the background; what is saved is whole nevertheless. */
@@ -33,6 +38,8 @@ export async function openCheckpointStore({
   scratch,
   packed,
   templateImage,
+  addTemplate = noTemplates,
+  importLimits,
   maxLayers = 16,
   onError = () => undefined,
 }: CheckpointStoreOptions): Promise<CheckpointStore> {
@@ -82,7 +89,21 @@ export async function openCheckpointStore({
       const [was, is] = await Promise.all([stackOf(before ?? bottom), stackOf(after)])
       return maxComparisons(() => diffStacks(was, is, query, signal))
     },
+    archives: openArchives({
+      blobs,
+      layers,
+      scratch,
+      load,
+      layerImages,
+      addTemplate,
+      templateImage: templateImage ?? noTemplates,
+      limits: importLimits,
+    }),
     fsck: (references, options) => checkStore({ layers, load, templateImage, references, ...options }),
     gc: (references, options) => collectGarbage({ blobs, load, references, ...options }),
   }
+}
+
+function noTemplates(): never {
+  throw new Vm0Error('INTERNAL', 'this store has no templates at hand')
 }

@@ -152,7 +152,7 @@ export class OverlayFixture {
       cause: 'run',
       outcome: 'succeeded',
       epoch: 1,
-      template: 'sha256:0',
+      template: `sha256:${'0'.repeat(64)}`,
       conversation: null,
     }
   }

@@ -1,4 +1,4 @@
-import type { CheckpointCause } from '@vm0/contract'
+import type { ArchivePort, CheckpointCause } from '@vm0/contract'
 import type { DiffPage, DiffOptions } from './diff/index.js'
 import type { Collected, FsckReport, References } from './upkeep/index.js'
 
@@ -81,6 +81,8 @@ export interface CheckpointStore {
     query: DiffOptions,
     signal?: AbortSignal,
   ): Promise<DiffPage>
+  /** Sessions as files; needs templates at hand. */
+  readonly archives: ArchivePort
   /** Whether every object of every checkpoint is there, and with `deep` what it should be: every byte is read. */
   fsck(references: References, options: UpkeepOptions & { deep: boolean }): Promise<FsckReport>
   /** Removes the objects that nothing refers to and that were not written within the grace time. */

@@ -1,8 +1,8 @@
 import { z } from 'zod'
 import { checkpointIdSchema, idSchema } from './runs.js'
 
-/** What a checkpoint was made after: a run's end, a batch of its tool calls, a command, a close, idleness, or a person's wish. */
-export const checkpointCauses = ['run', 'tool', 'exec', 'close', 'idle', 'manual'] as const
+/** What a checkpoint was made after: a run's end, a batch of its tool calls, a command, a close, idleness, a person's wish, or the import of a file. */
+export const checkpointCauses = ['run', 'tool', 'exec', 'close', 'idle', 'manual', 'import'] as const
 
 export const checkpointSchema = z.object({
   id: checkpointIdSchema,

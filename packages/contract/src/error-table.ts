@@ -214,6 +214,24 @@ export const errorTable = {
     retryable: false,
     hint: 'A stored layer does not match its digest: restore it from a backup of the store.',
   },
+  ARCHIVE_INVALID: {
+    status: 400,
+    exit: 2,
+    retryable: false,
+    hint: 'Give a file that `vm0 export` made; what the message names is not taken in.',
+  },
+  ARCHIVE_CORRUPT: {
+    status: 400,
+    exit: 2,
+    retryable: false,
+    hint: 'The file was damaged or cut off since it was exported: copy or export it again.',
+  },
+  ARCHIVE_TOO_LARGE: {
+    status: 413,
+    exit: 2,
+    retryable: false,
+    hint: 'Make the session smaller before it is exported, or free space on the file system of the data folder.',
+  },
   VERSION_UNSUPPORTED: {
     status: 400,
     exit: 2,

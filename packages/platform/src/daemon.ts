@@ -1,4 +1,4 @@
-import { access, mkdir, readFile, rm } from 'node:fs/promises'
+import { mkdir, readFile, rm } from 'node:fs/promises'
 import { availableParallelism, hostname, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { claimInstallation, holdDatabase, openDatabase, openEventLog, openSecrets, writeDurable } from '@vm0/backends'
@@ -18,6 +18,7 @@ import { limitsFrom, secondsFrom } from './limits.js'
 import { openObjectStore } from './object-store.js'
 import { ownKey } from './own-key.js'
 import { cacheDir, configFile } from './paths.js'
+import { templateImages } from './template-images.js'
 import { collectInBackground, Upkeep } from './upkeep/index.js'
 
 /** Its address is the installation's own, so that the port can't be taken. */
@@ -90,18 +91,13 @@ export async function startDaemon(
     const { blobs, packed } = objects
     undo.push(() => objects.close())
     const scratch = join(dataDir, 'scratch')
-    const templateImage = async (digest: string): Promise<string> => {
-      const image = join(cacheDir, 'templates', `${digest.slice('sha256:'.length)}.erofs`)
-      await access(image).catch(() => {
-        throw new Vm0Error('UNKNOWN_TEMPLATE', `the template ${digest} is not on this machine; expected it at ${image}`)
-      })
-      return image
-    }
+    const { templateImage, addTemplate } = templateImages(cacheDir)
     const checkpoints = await openCheckpointStore({
       blobs,
       scratch,
       ...(packed ? { packed } : {}),
       templateImage,
+      addTemplate,
       onError: (error) => logger.error({ error }, 'a chain of layers could not be squashed'),
     })
 
@@ -171,6 +167,7 @@ export async function startDaemon(
       runner,
       diffs: checkpointDiffs(checkpoints),
       upkeep,
+      archives: checkpoints.archives,
       scratch,
       resolveTemplate: (name) => {
         if (name === 'standard' || name === template.digest) return template.digest

@@ -2,6 +2,7 @@ import { Vm0Error } from '@vm0/contract'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod'
 import { accessHook, stopping } from './access.js'
+import { Archives } from './archives.js'
 import { Checkpoints } from './checkpoints.js'
 import { Dispatcher } from './dispatcher.js'
 import { readJsonBodies } from './json-body.js'
@@ -11,6 +12,7 @@ import { describeApi } from './openapi.js'
 import type { ServerOptions } from './options.js'
 import { maxBodyBytes, tellProblem, tellProblems } from './problems.js'
 import { Projects } from './projects.js'
+import { archiveRoutes } from './routes/archives.js'
 import { checkpointRoutes } from './routes/checkpoints.js'
 import { diffRoutes } from './routes/diff.js'
 import { eventRoutes } from './routes/events.js'
@@ -35,6 +37,7 @@ export interface Parts {
   sessions: Sessions
   runs: Runs
   checkpoints: Checkpoints
+  archives: Archives
   streams: Streams
 }
 export type App = FastifyInstance<any, any, any, any, ZodTypeProvider>
@@ -61,7 +64,8 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   const sessions = new Sessions(options)
   const runs = new Runs(options, sessions, dispatcher)
   const checkpoints = new Checkpoints(options, sessions)
-  const parts: Parts = { options, keys, projects, sessions, runs, checkpoints, streams }
+  const archives = new Archives(options, sessions)
+  const parts: Parts = { options, keys, projects, sessions, runs, checkpoints, archives, streams }
   let isStopping = false
 
   const app = Fastify({
@@ -112,6 +116,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
         folderRoutes,
         runnerRoutes,
         storeRoutes,
+        archiveRoutes,
       ])
         routes(scope as unknown as App, parts)
     },

@@ -1,5 +1,5 @@
 import type { BlobPort, Database, EventLog, SecretsPort } from '@vm0/backends'
-import type { DiffPort, FrameworkView, RunnerPort, StoreUpkeep } from '@vm0/contract'
+import type { ArchivePort, DiffPort, FrameworkView, RunnerPort, StoreUpkeep } from '@vm0/contract'
 import type { Limits } from './limits.js'
 
 export interface ServerOptions {
@@ -11,6 +11,7 @@ export interface ServerOptions {
   runner: RunnerPort
   diffs: DiffPort
   upkeep: StoreUpkeep
+  archives: ArchivePort
   /** Folder for uploads that are still coming in, on the file system of the objects. */
   scratch: string
   /** Digest of a template by name or digest; throws UNKNOWN_TEMPLATE. */

@@ -17,26 +17,12 @@ import { uuidv7 } from 'uuidv7'
 import type { ClientOptions } from './config.js'
 import { Http, lineError, linesOf } from './http.js'
 import { Checkpoint } from './checkpoint.js'
-import type { Page } from './page.js'
+import { query, type Page, type PageOptions } from './page.js'
 import { Run } from './run.js'
 import { fromOf, Session, type RunOptions } from './session.js'
 import { Store } from './store.js'
+import { importSession } from './transfer/archive.js'
 import { sendWorkspace } from './transfer/send-workspace.js'
-
-/**
- * Which part of a list.
- *
- * @example
- * const runs = await vm0.runs.list({ limit: 20, sessionId: session.id })
- */
-export interface PageOptions {
-  /** 1 to 200; default 50. */
-  limit?: number
-  /** `next` of the page before. */
-  before?: string
-  /** Only runs of this session. */
-  sessionId?: string
-}
 
 /**
  * What a session is made with: `template`, `resources`, `labels`.
@@ -134,6 +120,16 @@ export class Vm0 {
      * for (const { id, state } of (await vm0.sessions.list({ limit: 10 })).items) console.log(id, state)
      */
     list: (options: PageOptions = {}): Promise<Page<SessionView>> => this.http.json(`/sessions${query(options)}`),
+
+    /**
+     * Makes a session of what `session.export()` gave, here or on another VM0; it keeps its id where that is free. Throws
+     * ARCHIVE_INVALID, ARCHIVE_CORRUPT, ARCHIVE_TOO_LARGE or VERSION_UNSUPPORTED.
+     *
+     * @example
+     * const copy = await vm0.sessions.import(await session.export())
+     */
+    import: async (content: AsyncIterable<Uint8Array> | Uint8Array): Promise<Session> =>
+      new Session(this.http, await importSession(this.http, content)),
   }
 
   /**
@@ -334,11 +330,4 @@ export class Vm0 {
  */
 export function createClient(options: ClientOptions = {}): Vm0 {
   return new Vm0(options)
-}
-
-function query(options: PageOptions): string {
-  const entries = Object.entries(options)
-    .filter(([, value]) => value !== undefined)
-    .map(([name, value]): [string, string] => [name, String(value)])
-  return entries.length > 0 ? `?${new URLSearchParams(entries)}` : ''
 }

@@ -28,10 +28,10 @@ export type {
   Vm0Event,
 } from '@vm0/contract/client'
 export { Checkpoint, SessionCheckpoints, type ForkOptions } from './checkpoint.js'
-export { createClient, Vm0, type PageOptions, type SessionOptions } from './client.js'
+export { createClient, Vm0, type SessionOptions } from './client.js'
 export type { ClientOptions } from './config.js'
 export { Diff, type DiffOptions, type DiffResult } from './diff.js'
-export type { Page } from './page.js'
+export type { Page, PageOptions } from './page.js'
 export { RunError, type RunFailure, type RunResult } from './run-result.js'
 export { Run } from './run.js'
 export { SessionFiles } from './session-files.js'

@@ -4,6 +4,7 @@ import { SessionCheckpoints, type Checkpoint, type ForkOptions } from './checkpo
 import { lineError, linesOf, type Http } from './http.js'
 import { Run } from './run.js'
 import { SessionFiles } from './session-files.js'
+import { exportSession } from './transfer/archive.js'
 import { sendWorkspace } from './transfer/send-workspace.js'
 
 /**
@@ -124,6 +125,18 @@ export class Session {
       () => before,
     )
     return new Run(this.http, id, this, accepted, signal)
+  }
+
+  /**
+   * The session as one file, as it comes: conversation, files and installed software, as an OCI image layout in a tar. Another
+   * VM0 takes it in by `vm0.sessions.import`. Throws SESSION_BUSY while a run is at work.
+   *
+   * @example
+   * for await (const bytes of await session.export()) process.stdout.write(bytes)
+   */
+  async export({ signal }: { signal?: AbortSignal } = {}): Promise<AsyncIterable<Uint8Array>> {
+    await this.made
+    return exportSession(this.http, this.id, signal)
   }
 
   /**

@@ -11,11 +11,12 @@ interface Given {
   damage?: string
   cause?: CheckpointManifest['cause']
   layer?: string
+  name?: string
 }
 
 function stored(
   id: string,
-  { parent, session = 's', epoch = 1, minute = 0, damage, cause = 'run', layer = id }: Given = {},
+  { parent, session = 's', epoch = 1, minute = 0, damage, cause = 'run', layer = id, name }: Given = {},
 ): StoredCheckpoint {
   const createdAt = new Date(Date.UTC(2026, 0, 1, 0, minute)).toISOString()
   const manifest = {
@@ -27,6 +28,7 @@ function stored(
     createdAt,
     cause,
     layers: [{ digest: layer, sizeBytes: 1 }],
+    ...(name === undefined ? {} : { name }),
   }
   return { id, manifest: manifest as CheckpointManifest, damage }
 }
@@ -64,7 +66,8 @@ test('a session whose newest checkpoint is damaged stands at the one before, and
 test('what was saved for nothing, and never made the head, is left out; a name or a run makes it count', () => {
   const same = { parent: 'a', minute: 1, layer: 'a' }
   expect(heads([stored('a'), stored('b', { ...same, cause: 'close' })])).toEqual({ s: 'a' })
-  expect(heads([stored('a'), stored('b', { ...same, cause: 'manual' })])).toEqual({ s: 'b' })
+  expect(heads([stored('a'), stored('b', { ...same, cause: 'manual' })])).toEqual({ s: 'a' })
+  expect(heads([stored('a'), stored('b', { ...same, cause: 'manual', name: 'mine' })])).toEqual({ s: 'b' })
   expect(heads([stored('a'), stored('b', { ...same, cause: 'run' })])).toEqual({ s: 'b' })
 })
 

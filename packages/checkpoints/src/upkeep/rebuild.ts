@@ -34,7 +34,7 @@ function last(checkpoints: readonly StoredCheckpoint[]): StoredCheckpoint | unde
 
 /** Whether it was put into the store to no purpose: nothing had changed since its parent, so it was never made the head. */
 function addsNothing({ manifest }: StoredCheckpoint, before: StoredCheckpoint | undefined): boolean {
-  const passing = manifest.cause === 'idle' || manifest.cause === 'close' || manifest.cause === 'exec'
+  const passing = manifest.cause !== 'run' && manifest.cause !== 'tool' && manifest.name === undefined
   return passing && before !== undefined && layersOf(manifest) === layersOf(before.manifest)
 }
 

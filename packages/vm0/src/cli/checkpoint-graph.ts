@@ -58,6 +58,8 @@ function what({ cause, runId, outcome, name, toolCalls }: CheckpointView): strin
     }
     case 'manual':
       return name === null ? 'saved' : `saved as ${bold(printableLine(name))}`
+    case 'import':
+      return 'imported'
     case 'exec':
       return 'after a command'
     case 'close':

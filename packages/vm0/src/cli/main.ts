@@ -7,6 +7,8 @@ import { diff } from './commands/diff.js'
 import { doctor } from './commands/doctor.js'
 import { exec } from './commands/exec.js'
 import { frameworks } from './commands/frameworks.js'
+import { exportSession } from './commands/export.js'
+import { importSession } from './commands/import.js'
 import { fsck } from './commands/fsck.js'
 import { gc } from './commands/gc.js'
 import { keys } from './commands/keys.js'
@@ -66,6 +68,8 @@ const application = buildApplication(
       rm: remove,
       keys,
       frameworks,
+      export: exportSession,
+      import: importSession,
       fsck,
       gc,
       doctor,

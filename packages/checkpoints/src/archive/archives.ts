@@ -1,0 +1,136 @@
+import { randomBytes } from 'node:crypto'
+import { mkdir, rm, statfs } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { BlobPort } from '@vm0/backends'
+import { canonicalJson, type ArchivePort, type IncomingSession, type StoredImport } from '@vm0/contract'
+import { digestOf, objectName } from '../digest.js'
+import { layerFromTar, type ImportLimits, type Spent } from '../from-tar/index.js'
+import type { LayerStore } from '../layers/layer-store.js'
+import type { CheckpointManifest, LayerReference } from '../store.js'
+import { readArchive, type IncomingArchive, type IncomingLayer } from './read-archive.js'
+import { receiveFiles } from './receive-archive.js'
+import { writeArchive } from './write-archive.js'
+
+export interface ArchiveOptions {
+  blobs: BlobPort
+  layers: LayerStore
+  scratch: string
+  load(id: string): Promise<CheckpointManifest>
+  layerImages(manifest: CheckpointManifest): Promise<string[]>
+  /** Local path of a template's image; rejects where it isn't there. */
+  templateImage(digest: string): Promise<string>
+  /** Makes an image, which may be taken over, one of this machine's templates. */
+  addTemplate(digest: string, image: string): Promise<void>
+  limits?: Partial<ImportLimits> | undefined
+}
+
+const gib = 1024 ** 3
+
+/** Sessions as files: written from a checkpoint, and made anew from what comes in. */
+export function openArchives(options: ArchiveOptions): ArchivePort {
+  return {
+    async *export(about) {
+      const manifest = await options.load(about.checkpoint)
+      const images = [await options.templateImage(manifest.template), ...(await options.layerImages(manifest))]
+      yield* writeArchive({ manifest, about, images, scratch: options.scratch })
+    },
+    async receive(content) {
+      const folder = join(options.scratch, `import-${randomBytes(8).toString('hex')}`)
+      await mkdir(folder, { mode: 0o700 })
+      try {
+        const limits = await limitsOn(options)
+        const archive = await readArchive(await receiveFiles(content, folder, limits.maxArchiveBytes))
+        return new Incoming(options, folder, archive, limits)
+      } catch (error) {
+        await rm(folder, { recursive: true, force: true })
+        throw error
+      }
+    },
+  }
+}
+
+/** Never more than what leaves the host room to work. */
+async function limitsOn({ scratch, limits }: ArchiveOptions): Promise<ImportLimits> {
+  const { bavail, bsize } = await statfs(scratch)
+  const room = Math.floor((bavail * bsize) / 4)
+  return {
+    maxArchiveBytes: Math.min(64 * gib, room),
+    maxUnpackedBytes: Math.min(64 * gib, room),
+    maxEntries: 2_000_000,
+    ...limits,
+  }
+}
+
+class Incoming implements IncomingSession {
+  private spent: Spent = { bytes: 0, entries: 0 }
+
+  constructor(
+    private readonly options: ArchiveOptions,
+    private readonly folder: string,
+    private readonly archive: IncomingArchive,
+    private readonly limits: ImportLimits,
+  ) {}
+
+  get about(): IncomingSession['about'] {
+    return this.archive.about
+  }
+
+  async store({ projectId, sessionId }: { projectId: string; sessionId: string }): Promise<StoredImport> {
+    const { options } = this
+    const [base, ...over] = this.archive.layers as [IncomingLayer, ...IncomingLayer[]]
+    const template = await this.template(base)
+    const made: { reference: LayerReference; image: string }[] = []
+    for (const layer of over) made.push(await this.rebuild(layer))
+    // All at once, so that what is stored first isn't old before a row names it.
+    for (const { reference, image } of made) await options.layers.put(projectId, reference, image)
+    const manifest: CheckpointManifest = {
+      v: 1,
+      projectId,
+      sessionId,
+      runId: null,
+      parent: null,
+      cause: 'import',
+      outcome: null,
+      epoch: 0,
+      template,
+      layers: made.map(({ reference }) => reference),
+      conversation: this.about.conversation,
+      createdAt: new Date().toISOString(),
+    }
+    const text = Buffer.from(canonicalJson(manifest))
+    const checkpoint = digestOf(text)
+    await options.blobs.put(objectName('manifests', checkpoint), text)
+    return { checkpoint, template, sizeBytes: made.reduce((sum, { reference }) => sum + reference.sizeBytes, 0) }
+  }
+
+  /** The template that this machine has, else the one that came along: it then has another digest, for it is made anew. */
+  private async template(layer: IncomingLayer): Promise<string> {
+    const { template } = this.about
+    const known = await this.options.templateImage(template).catch(() => undefined)
+    if (known !== undefined) return template
+    const { reference, image } = await this.rebuild(layer)
+    await this.options.addTemplate(reference.digest, image)
+    return reference.digest
+  }
+
+  private async rebuild({
+    blob,
+    compression,
+    diffId,
+  }: IncomingLayer): Promise<{ reference: LayerReference; image: string }> {
+    const files = join(this.folder, randomBytes(8).toString('hex'))
+    const [image, spool] = [`${files}.erofs`, `${files}.spool`]
+    const { limits, spent } = this
+    try {
+      const result = await layerFromTar({ blob, compression, diffId, image, spool, limits, spent })
+      this.spent = result.spent
+      return { reference: result.reference, image }
+    } finally {
+      await rm(spool, { force: true })
+    }
+  }
+
+  close(): Promise<void> {
+    return rm(this.folder, { recursive: true, force: true })
+  }
+}

@@ -1,0 +1,74 @@
+import { z } from 'zod'
+import { resourcesSchema } from './runs.js'
+
+/** What VM0 says of a session in the OCI image that it is exported as: JSON in this annotation of the image's manifest. */
+export const archiveAnnotation = 'dev.vm0.session'
+export const archiveVersion = 1
+
+const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/)
+
+export const archivedSessionSchema = z.object({
+  v: z.literal(archiveVersion),
+  /** The session's id where it comes from. */
+  id: z.uuid(),
+  /** The checkpoint that was exported. */
+  checkpoint: digest,
+  /** Digest of the template image that is the lowest layer: where it is known, it isn't imported again. */
+  template: digest,
+  conversation: z
+    .object({
+      framework: z.string().min(1).max(64),
+      agentSessionId: z.string().min(1).max(200),
+      agentVersion: z.string().max(64),
+    })
+    .nullable(),
+  resources: resourcesSchema,
+  labels: z.record(z.string().min(1).max(64), z.string().max(256)),
+  createdAt: z.iso.datetime(),
+})
+export type ArchivedSession = z.infer<typeof archivedSessionSchema>
+
+const descriptor = z.object({ mediaType: z.string(), digest, size: z.int().min(0) })
+export type ImageDescriptor = z.infer<typeof descriptor>
+
+/** The files of an OCI image layout, as far as they count here. */
+export const imageLayoutSchema = z.object({ imageLayoutVersion: z.string() })
+export const imageIndexSchema = z.object({ schemaVersion: z.literal(2), manifests: z.array(descriptor).length(1) })
+export const imageManifestSchema = z.object({
+  schemaVersion: z.literal(2),
+  config: descriptor,
+  /** An overlay of many more can't be mounted. */
+  layers: z.array(descriptor).min(1).max(64),
+  annotations: z.record(z.string(), z.string()),
+})
+export const imageConfigSchema = z.object({
+  architecture: z.string(),
+  os: z.string(),
+  rootfs: z.object({ type: z.literal('layers'), diff_ids: z.array(digest) }),
+})
+
+/** A session that has come in as a file and whose layers are made anew, but not in the store yet. */
+export interface IncomingSession {
+  readonly about: ArchivedSession
+  /** Rebuilds the layers and puts them into the store as a checkpoint of that session. */
+  store(session: { projectId: string; sessionId: string }): Promise<StoredImport>
+  close(): Promise<void>
+}
+
+export interface StoredImport {
+  checkpoint: string
+  template: string
+  sizeBytes: number
+}
+
+/** What a server asks of whoever holds the store: sessions as files. */
+export interface ArchivePort {
+  export(about: Omit<ArchivedSession, 'v' | 'template' | 'conversation' | 'createdAt'>): AsyncIterable<Uint8Array>
+  /** Takes the file in and checks it; throws ARCHIVE_INVALID, ARCHIVE_CORRUPT, ARCHIVE_TOO_LARGE or VERSION_UNSUPPORTED. */
+  receive(content: AsyncIterable<Uint8Array>): Promise<IncomingSession>
+}
+
+/** One line of the NDJSON answer of POST /v1/sessions/import. */
+export type ImportOutput =
+  | { type: 'imported'; sessionId: string }
+  | { type: 'error'; code: string; message: string; hint: string }

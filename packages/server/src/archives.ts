@@ -1,0 +1,98 @@
+import { Vm0Error, type ArchivedSession, type IncomingSession, type Resources } from '@vm0/contract'
+import { uuidv7 } from 'uuidv7'
+import type { ServerOptions } from './options.js'
+import type { Sessions } from './sessions.js'
+import { time } from './views.js'
+
+/** Sessions as files that another installation takes in. */
+export class Archives {
+  constructor(
+    private readonly options: ServerOptions,
+    private readonly sessions: Sessions,
+  ) {}
+
+  /** The session as it is now, which is saved first. Throws SESSION_BUSY, or CHECKPOINT_NOT_FOUND where there is nothing yet. */
+  async export(projectId: string, sessionId: string): Promise<AsyncIterable<Uint8Array>> {
+    const { db } = this.options.database
+    await this.sessions.row(projectId, sessionId)
+    const busy = await this.sessions.activeRun(projectId, sessionId, db)
+    if (busy) throw new Vm0Error('SESSION_BUSY', `session ${sessionId} has the run ${busy}; expected it to be idle`)
+    await this.options.runner.save({ projectId, sessionId })
+    const { head, resources, labels } = await this.sessions.row(projectId, sessionId)
+    if (!head)
+      throw new Vm0Error('CHECKPOINT_NOT_FOUND', `session ${sessionId} has nothing to export: it never had a sandbox`)
+    return this.options.archives.export({
+      id: sessionId,
+      checkpoint: head,
+      resources: resources as Resources,
+      labels: labels as Record<string, string>,
+    })
+  }
+
+  receive(content: AsyncIterable<Uint8Array>): Promise<IncomingSession> {
+    return this.options.archives.receive(content)
+  }
+
+  /** Makes the session, under its own id where that is free in this project. */
+  async adopt(projectId: string, incoming: IncomingSession): Promise<string> {
+    const { about } = incoming
+    const isTaken = await this.exists(projectId, about.id)
+    const sessionId = isTaken ? uuidv7() : about.id
+    const { checkpoint, template, sizeBytes } = await incoming.store({ projectId, sessionId })
+    const conversation = {
+      framework: about.conversation?.framework ?? null,
+      agent_session_id: about.conversation?.agentSessionId ?? null,
+    }
+    await this.options.database.db.transaction().execute(async (trx) => {
+      const { resources, labels } = about
+      const session = {
+        project_id: projectId,
+        id: sessionId,
+        template,
+        head: checkpoint,
+        ...conversation,
+        resources: JSON.stringify(resources),
+        labels: JSON.stringify(labels),
+        // No request to make it is this one.
+        body_hash: '',
+      }
+      const made = await trx
+        .insertInto('sessions')
+        .values(session as never)
+        .onConflict((oc) => oc.doNothing())
+        .returning('id')
+        .executeTakeFirst()
+      if (!made) throw new Vm0Error('CONFLICT', `session ${sessionId} was made by another request meanwhile`)
+      await trx
+        .insertInto('checkpoints')
+        .values({
+          project_id: projectId,
+          id: checkpoint,
+          session_id: sessionId,
+          cause: 'import',
+          epoch: 0,
+          size_bytes: sizeBytes,
+          template,
+          ...conversation,
+          name: nameOf(about),
+        } as never)
+        .execute()
+    })
+    return sessionId
+  }
+
+  private async exists(projectId: string, id: string): Promise<boolean> {
+    const row = await this.options.database.db
+      .selectFrom('sessions')
+      .select('id')
+      .where('project_id', '=', projectId)
+      .where('id', '=', id)
+      .executeTakeFirst()
+    return row !== undefined
+  }
+}
+
+/** Tells where it comes from. */
+function nameOf({ id, createdAt }: ArchivedSession): string {
+  return `session ${id} of ${time(createdAt)}`
+}

@@ -1,0 +1,59 @@
+import { PassThrough, Readable } from 'node:stream'
+import { idSchema, toVm0Error, type ImportOutput } from '@vm0/contract'
+import { z } from 'zod'
+import type { App, Parts } from '../create-server.js'
+import { withHeartbeat } from './heartbeat.js'
+
+const params = z.object({ id: idSchema })
+const heartbeatMs = 15_000
+/** How much of a refused file is still read: an answer in the middle of it would be lost with the connection. */
+const maxIgnoredBytes = 2 ** 30
+/** The store's own bound comes first. */
+const maxBytes = 2 ** 40
+
+/** Sessions out to a file, and in from one. */
+export function archiveRoutes(app: App, { archives }: Parts): void {
+  app.get('/sessions/:id/export', { schema: { params, produces: ['application/x-tar'] } }, async (request, reply) => {
+    const content = await archives.export(request.projectId, request.params.id)
+    return reply.type('application/x-tar').send(Readable.from(content, { objectMode: false }))
+  })
+  void app.register(async (scope) => {
+    scope.removeAllContentTypeParsers()
+    scope.addContentTypeParser('*', (_request, payload, done) => done(null, payload))
+    ;(scope as unknown as App).post(
+      '/sessions/import',
+      { schema: { produces: ['application/x-ndjson'] }, bodyLimit: maxBytes },
+      async (request, reply) => {
+        // All of it is here and checked before the answer begins; to make the session may take minutes.
+        const incoming = await archives
+          .receive(request.raw.iterator({ destroyOnReturn: false }))
+          .catch(async (error: unknown) => {
+            await readOn(request.raw)
+            throw error
+          })
+        const lines = new PassThrough({ encoding: 'utf8' })
+        const say = (line: ImportOutput): void => {
+          lines.end(`${JSON.stringify(line)}\n`)
+        }
+        void archives
+          .adopt(request.projectId, incoming)
+          .then((sessionId) => say({ type: 'imported', sessionId }))
+          .catch((thrown: unknown) => {
+            const { code, message, hint } = toVm0Error(thrown)
+            say({ type: 'error', code, message, hint })
+          })
+          .finally(() => incoming.close())
+        const beating = withHeartbeat(lines[Symbol.asyncIterator]() as AsyncIterator<string>, heartbeatMs)
+        return reply.type('application/x-ndjson').send(Readable.from(beating))
+      },
+    )
+  })
+}
+
+async function readOn(body: Readable): Promise<void> {
+  let bytes = 0
+  for await (const chunk of body.iterator({ destroyOnReturn: false })) {
+    bytes += (chunk as Buffer).length
+    if (bytes > maxIgnoredBytes) return
+  }
+}

@@ -1,0 +1,45 @@
+import { Vm0Error, type ImportOutput } from '@vm0/contract/client'
+import { bytesOf, lineError, linesOf, type Http, type RequestBody } from '../http.js'
+
+/** A session's file, as it comes. */
+export async function exportSession(http: Http, id: string, signal?: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+  return bytesOf(await http.request(`/sessions/${id}/export`, { signal, patient: true }), signal)
+}
+
+/** Sends a session's file; gives the id of the session that it became. */
+export async function importSession(
+  http: Http,
+  content: AsyncIterable<Uint8Array> | Uint8Array,
+  signal?: AbortSignal,
+): Promise<string> {
+  const body = (): RequestBody => (content instanceof Uint8Array ? content : streamOf(content)) as RequestBody
+  const response = await http.request('/sessions/import', {
+    method: 'POST',
+    headers: { 'content-type': 'application/x-tar' },
+    body,
+    signal,
+    // A stream can be read once, and twice would be two sessions.
+    retry: false,
+    patient: true,
+  })
+  for await (const line of linesOf<ImportOutput>(response, signal)) {
+    if (line.type === 'imported') return line.sessionId
+    throw lineError(line)
+  }
+  throw new Vm0Error('SERVER_UNREACHABLE', 'the answer ended before the session was imported')
+}
+
+/** Node's own way from one of its streams ends the process when the request is aborted while bytes are on their way. */
+function streamOf(content: AsyncIterable<Uint8Array>): ReadableStream<Uint8Array> {
+  const bytes = content[Symbol.asyncIterator]()
+  return new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      const { done, value } = await bytes.next()
+      if (done) controller.close()
+      else controller.enqueue(value)
+    },
+    async cancel() {
+      await bytes.return?.()
+    },
+  })
+}
