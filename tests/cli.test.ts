@@ -249,6 +249,7 @@ test('every command tells how to use it, with examples', async () => {
     'run',
     'logs',
     'trace',
+    'push',
     'pull',
     'exec',
     'close',
@@ -367,6 +368,68 @@ describe('pull', () => {
     expect((await vm0([...args, '--force'])).status).toBe(0)
     expect(await readFile(join(local, 'target', 'sub', 'a'), 'utf8')).toBe('new\n')
     expect(await readFile(join(local, 'elsewhere', 'a'), 'utf8')).toBe('untouched')
+  })
+})
+
+describe('push', () => {
+  test("brings one's own changes, and never overwrites the agent's unasked", async () => {
+    await mkdir(join(local, 'src'))
+    await writeFile(join(local, '.gitignore'), '*.log\n')
+    await writeFile(join(local, 'src', 'clock.txt'), 'one\ntwo\nthree\n')
+    for (const name of ['gone.txt', 'kept.txt', 'own.txt', 'out.log']) await writeFile(join(local, name), 'sent')
+    expect((await vm0(['run', 'mend', '-w', '.'], { cwd: local })).status).toBe(0)
+
+    await appendFile(join(local, 'own.txt'), ' and changed here')
+    await mkdir(join(local, 'new'))
+    await writeFile(join(local, 'new', 'file.sh'), '#!/bin/sh\n', { mode: 0o755 })
+    const first = await vm0(['push'], { cwd: folder })
+    expect(first.status).toBe(0)
+    expect(first.stdout.split('\n').slice(0, -2).toSorted()).toEqual(
+      [
+        '  + new/file.sh',
+        '  ~ own.txt',
+        '  changed in the session, not here: gone.txt (vm0 pull brings it)',
+        '  changed in the session, not here: kept.txt (vm0 pull brings it)',
+        '  changed in the session, not here: src/clock.txt (vm0 pull brings it)',
+      ].toSorted(),
+    )
+    expect(first.stdout).toMatch(/✓ 2 files into session [0-9a-f]{8} \(31 B, \d+ B were there\)\n$/)
+    const seen = await vm0([
+      'exec',
+      '--',
+      'sh',
+      '-c',
+      'cat own.txt; stat -c %a new/file.sh; cat out.log; ls .git/hooks',
+    ])
+    expect(seen.stdout).toBe('sent and changed here755\nignored\npre-commit\n')
+
+    await appendFile(join(local, 'src', 'clock.txt'), 'mine\n')
+    await rm(join(local, 'own.txt'))
+    const refused = await vm0(['push'])
+    expect([refused.status, refused.stdout]).toEqual([2, ''])
+    expect(refused.stderr).toMatch(/^error FILE_CHANGED: .*different in the session, src\/clock\.txt\n.*--force/)
+    const forced = await vm0(['push', '--force', '--delete', '--json'])
+    const told = objects(forced).map(({ type, path }) => `${type} ${path ?? ''}`)
+    expect(told.toSorted()).toEqual(
+      ['added gone.txt', 'added kept.txt', 'changed src/clock.txt', 'deleted own.txt', 'pushed '].toSorted(),
+    )
+    const ended = await vm0(['exec', '--', 'sh', '-c', 'tail -1 src/clock.txt; ls *.txt'])
+    expect(ended.stdout).toBe('mine\ngone.txt\nkept.txt\nmade.txt\n')
+    const again = await vm0(['push', '--json'])
+    expect(objects(again).map(({ type }) => type)).toEqual(['pushed'])
+  })
+
+  test('asks for a folder where none is known; one that was pulled is known', async () => {
+    const session = await platform.client.sessions.create()
+    await session.exec('echo x >a')
+    const refused = await vm0(['push', session.id], { cwd: local })
+    expect([refused.status, refused.stderr.split('\n')[1]]).toEqual([2, 'Name it: `vm0 push -w DIR`.'])
+    expect((await vm0(['push', session.id, '-w', 'nothing'], { cwd: local })).stderr).toContain('WORKSPACE_INVALID')
+    expect((await vm0(['pull', session.id], { cwd: local })).status).toBe(0)
+    await writeFile(join(local, `vm0-${session.id.slice(-8)}`, 'a'), 'mine')
+    const pushed = await vm0(['push', session.id], { terminal: true })
+    expect(pushed.stdout).toMatch(/1\/1 files|~/)
+    expect(await session.files.readText('/workspace/a')).toBe('mine')
   })
 })
 

@@ -11,6 +11,8 @@ const command = fileURLToPath(new URL('../../packages/vm0/dist/cli/main.js', imp
 
 export interface LocalPlatform {
   client: Vm0
+  url: string
+  apiKey: string
   close(): Promise<void>
 }
 
@@ -38,10 +40,8 @@ export async function startPlatform(modelUrl: string, args: readonly string[] = 
     }
     if (!ready) throw new Error('`vm0 up` ended before it was ready: its words are above')
     child.stdout.resume()
-    return {
-      client: createClient(JSON.parse(await readFile(config, 'utf8')) as { url: string; apiKey: string }),
-      close,
-    }
+    const { url, apiKey } = JSON.parse(await readFile(config, 'utf8')) as { url: string; apiKey: string }
+    return { client: createClient({ url, apiKey }), url, apiKey, close }
   } catch (error) {
     await close()
     throw error

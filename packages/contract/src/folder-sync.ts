@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import * as crypto from 'node:crypto'
 
 /**
  * How two copies of a folder find out what differs between them without telling each other all that is in it. Both put
@@ -55,10 +55,15 @@ export function bucketsFor(entries: number): number {
   return Math.min(maxBuckets, 2 ** Math.ceil(Math.log2(Math.max(1, entries / entriesPerBucket))))
 }
 
+/** A digest in one call, which is several times cheaper for short texts, where the runtime knows it. */
+const digestOf = (text: string): string =>
+  typeof crypto.hash === 'function'
+    ? crypto.hash('sha256', text, 'base64')
+    : crypto.createHash('sha256').update(text).digest('base64')
+
 /** The digest of everything that makes an entry another one. Times don't. */
-export function entryDigest({ path, kind, mode, content }: FolderEntry): Buffer {
-  return createHash('sha256').update(`${path}\0${kind}\0${mode}\0${content}`).digest()
-}
+export const entryDigest = ({ path, kind, mode, content }: Omit<FolderEntry, 'sizeBytes'>): string =>
+  digestOf(`${path}\0${kind}\0${mode}\0${content}`)
 
 /** FNV-1a over a path: which bucket it belongs to. */
 export function bucketOf(path: string, buckets: number): number {
@@ -68,17 +73,23 @@ export function bucketOf(path: string, buckets: number): number {
 }
 
 /** The digests of all buckets, one after the other; in which order entries come doesn't matter. */
-export function bucketDigests(entries: Iterable<{ path: string; digest: Buffer }>, buckets: number): Buffer {
-  const filled: Buffer[][] = Array.from({ length: buckets }, () => [])
-  for (const { path, digest } of entries) (filled[bucketOf(path, buckets)] as Buffer[]).push(digest)
-  const result = Buffer.alloc(buckets * bucketDigestBytes)
-  for (const [index, digests] of filled.entries()) {
-    if (digests.length === 0) continue
-    if (digests.length > 1) digests.sort((a, b) => a.compare(b))
-    const hash = createHash('sha256')
-    for (const digest of digests) hash.update(digest)
-    hash.digest().copy(result, index * bucketDigestBytes, 0, bucketDigestBytes)
+export function bucketDigests(entries: Iterable<{ path: string; digest: string }>, buckets: number): Buffer {
+  const filled: (string[] | undefined)[] = Array.from({ length: buckets })
+  for (const { path, digest } of entries) {
+    const bucket = bucketOf(path, buckets)
+    const digests = filled[bucket]
+    if (digests) digests.push(digest)
+    else filled[bucket] = [digest]
   }
+  const result = Buffer.alloc(buckets * bucketDigestBytes)
+  for (const [index, digests] of filled.entries())
+    if (digests)
+      result.write(
+        digestOf(digests.toSorted().join('')).slice(0, 24),
+        index * bucketDigestBytes,
+        bucketDigestBytes,
+        'base64',
+      )
   return result
 }
 

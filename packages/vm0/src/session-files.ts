@@ -2,7 +2,7 @@ import { posix } from 'node:path'
 import { Vm0Error, type FileEntry } from '@vm0/contract/client'
 import type { Http, RequestBody } from './http.js'
 import type { DownloadOptions, DownloadResult } from './transfer/receive-tree.js'
-import type { FolderCallKind } from './transfer/sync/calls.js'
+import type { CallOfFolder, FolderCallKind } from './transfer/sync/calls.js'
 import type { UploadOptions, UploadResult } from './transfer/send-tree.js'
 
 /**
@@ -117,6 +117,15 @@ export class SessionFiles {
   async download(remotePath: string, localPath: string, options: DownloadOptions = {}): Promise<DownloadResult> {
     const { fetchTree } = await import('./transfer/fetch-tree.js')
     return fetchTree(this.http, remotePath, localPath, (kind, path) => this.url(kind, path), options)
+  }
+
+  /**
+   * What moves a folder, for those who plan by themselves what is to move.
+   *
+   * @internal
+   */
+  folder(path: string): { http: Http; call: CallOfFolder } {
+    return { http: this.http, call: (kind) => this.url(kind, path) }
   }
 
   private async url(kind: FolderCallKind | 'files', path: string): Promise<string> {

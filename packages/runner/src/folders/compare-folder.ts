@@ -4,7 +4,6 @@ import {
   bucketOf,
   differingBuckets,
   encodeEntry,
-  entryDigest,
   folderComparisonSchema,
   isDiffering,
   maxFolderEntries,
@@ -20,6 +19,10 @@ import { leftIn, rulesIn } from './left-in.js'
 import { listFolder, type FoundFolder } from './list-folder.js'
 
 const maxRequestBytes = 8 * 1024 ** 2
+
+interface DigestedEntry extends FolderEntry {
+  digest: string
+}
 
 interface Place {
   sandbox: Sandbox
@@ -45,8 +48,7 @@ export async function* compareFolder(place: Place, request: AsyncIterable<Uint8A
     )
   const entries = await entriesOf(place, found, comparison)
   const { buckets } = comparison
-  const digested = entries.map((entry) => ({ path: entry.path, digest: entryDigest(entry) }))
-  const differing = differingBuckets(bucketDigests(digested, buckets), digests)
+  const differing = differingBuckets(bucketDigests(entries, buckets), digests)
   const summary: FolderSummary = {
     exists: found.exists,
     entries: entries.length,
@@ -58,17 +60,16 @@ export async function* compareFolder(place: Place, request: AsyncIterable<Uint8A
   yield `${JSON.stringify(summary)}\n`
 }
 
-async function entriesOf(place: Place, found: FoundFolder, comparison: FolderComparison): Promise<FolderEntry[]> {
+async function entriesOf(place: Place, found: FoundFolder, comparison: FolderComparison): Promise<DigestedEntry[]> {
   const { sandbox, folder, digests } = place
   if (found.entries.length === 0) return []
   const own = comparison.ownRules ? await rulesIn(sandbox, folder, found.entries) : []
   const kept = leftIn(found.entries, [...comparison.rules, ...own])
-  const files = kept.filter(({ kind }) => kind === 'file')
-  const contents = await digests.of(sandbox, folder, files)
-  const entries: FolderEntry[] = []
-  for (const { path, kind, mode, sizeBytes, target } of kept) {
-    const content = kind === 'file' ? contents.get(path) : target
-    if (content !== undefined) entries.push({ path, kind, mode, sizeBytes, content })
+  const known = await digests.of(sandbox, folder, kept)
+  const entries: DigestedEntry[] = []
+  for (const { path, kind, mode, sizeBytes } of kept) {
+    const digested = known.get(path)
+    if (digested) entries.push({ path, kind, mode, sizeBytes, content: digested.content, digest: digested.digest })
   }
   return entries
 }

@@ -1,4 +1,4 @@
-import { Vm0Error } from '@vm0/contract'
+import { entryDigest, Vm0Error } from '@vm0/contract'
 import type { Sandbox } from '@vm0/sandbox'
 import type { FoundEntry } from './list-folder.js'
 
@@ -8,35 +8,55 @@ import type { FoundEntry } from './list-folder.js'
  */
 const settleMs = 1_000
 
-/** Digests of the files of one sandbox, kept as long as the sandbox lives, so that what has not changed is read once. */
+/** Of a sandbox; the ones that were asked for last. */
+const maxFolders = 4
+
+export interface Digested {
+  /** The sha256 of a file's content in hex, where a link leads; empty for folders. */
+  content: string
+  /** Of all that makes the entry another one. */
+  digest: string
+}
+
+interface Known extends Digested {
+  stamp: string
+}
+
+/** Digests of what is in one sandbox, kept as long as it lives, so that what has not changed is read once. */
 export class FileDigests {
-  private readonly known = new Map<string, { stamp: string; digest: string }>()
+  private readonly folders = new Map<string, Map<string, Known>>()
 
-  get size(): number {
-    return this.known.size
-  }
-
-  /** Digest by path, for those that could be read. */
-  async of(sandbox: Sandbox, folder: string, files: readonly FoundEntry[]): Promise<Map<string, string>> {
-    const digests = new Map<string, string>()
-    const unknown = new Map<string, FoundEntry>()
-    for (const file of files) {
-      const known = this.known.get(`${folder}/${file.path}`)
-      if (known?.stamp === file.stamp) digests.set(file.path, known.digest)
-      else unknown.set(file.path, file)
+  /** By path, for those that could be read. */
+  async of(sandbox: Sandbox, folder: string, entries: readonly FoundEntry[]): Promise<Map<string, Digested>> {
+    const before = this.folders.get(folder)
+    const now = new Map<string, Known>()
+    const unread = new Map<string, FoundEntry>()
+    for (const entry of entries) {
+      const known = before?.get(entry.path)
+      if (known?.stamp === entry.stamp) now.set(entry.path, known)
+      else if (entry.kind === 'file') unread.set(entry.path, entry)
+      else now.set(entry.path, digested(entry, entry.target))
     }
-    if (unknown.size === 0) return digests
     const startedMs = Date.now()
-    for await (const [path, digest] of hash(sandbox, folder, [...unknown.keys()])) {
-      const file = unknown.get(path)
-      if (!file) continue
-      digests.set(path, digest)
-      if (file.changedAtMs < startedMs - settleMs) this.known.set(`${folder}/${path}`, { stamp: file.stamp, digest })
-      else this.known.delete(`${folder}/${path}`)
-    }
-    return digests
+    if (unread.size > 0)
+      for await (const [path, content] of hash(sandbox, folder, [...unread.keys()])) {
+        const entry = unread.get(path)
+        if (entry) now.set(path, digested(entry, content))
+      }
+    const settled = new Map(now)
+    for (const [path, { changedAtMs }] of unread) if (changedAtMs > startedMs - settleMs) settled.delete(path)
+    this.folders.delete(folder)
+    this.folders.set(folder, settled)
+    for (const oldest of this.folders.keys()) if (this.folders.size > maxFolders) this.folders.delete(oldest)
+    return now
   }
 }
+
+const digested = (entry: FoundEntry, content: string): Known => ({
+  content,
+  stamp: entry.stamp,
+  digest: entryDigest({ ...entry, content }),
+})
 
 /** What `sha256sum` in the sandbox says, each as it comes. */
 async function* hash(sandbox: Sandbox, folder: string, paths: readonly string[]): AsyncGenerator<[string, string]> {

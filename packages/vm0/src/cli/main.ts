@@ -13,6 +13,7 @@ import { fsck } from './commands/fsck.js'
 import { gc } from './commands/gc.js'
 import { keys } from './commands/keys.js'
 import { pull } from './commands/pull.js'
+import { push } from './commands/push.js'
 import { run } from './commands/run.js'
 import { cancel, logs, runs } from './commands/runs.js'
 import { help } from './commands/shared-flags.js'
@@ -61,6 +62,7 @@ const application = buildApplication(
       fork,
       rollback,
       save,
+      push,
       pull,
       exec,
       close,

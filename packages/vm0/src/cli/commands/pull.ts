@@ -4,7 +4,8 @@ import { createClient } from '../../client.js'
 import { findSession } from '../find-id.js'
 import { count, shortId } from '../format.js'
 import { jsonLine, printableLine } from '../printable.js'
-import { readRecord, writeRecord } from '../pull/folder-record.js'
+import { readRecord, writeRecord } from '../folder/folder-record.js'
+import { ProgressBar } from '../folder/progress-bar.js'
 import { pullFolder, type PullResult } from '../pull/pull-folder.js'
 import { dim, green, yellow } from '../style.js'
 import { help, json, sessionArgument } from './shared-flags.js'
@@ -25,7 +26,8 @@ export const pull = buildCommand({
       [
         'Into the folder that `vm0 run -w` sent, else into ./vm0-SESSION. A file that you changed since, or that was never',
         'sent, is not overwritten: then nothing is pulled, unless --force says so.',
-        'What .gitignore excludes stays out, and so does .git, whose hooks would run here: --all brings them.',
+        'Only what differs is fetched. What .gitignore and .vm0ignore exclude stays out, and so does .git, whose hooks would',
+        'run here: --all brings them.',
       ].join('\n'),
     ),
   },
@@ -51,7 +53,9 @@ export const pull = buildCommand({
     const record = await readRecord(id)
     const folder = resolve(flags.output ?? record?.folder ?? `vm0-${shortId(id)}`)
     const { force, all, delete: remove } = flags
-    const result = await pullFolder(client.sessions.get(id), { folder, force, all, remove, record })
+    const bar = new ProgressBar(process.stderr)
+    const options = { folder, force, all, remove, record, onProgress: bar.show }
+    const result = await pullFolder(client.sessions.get(id), options).finally(() => bar.clear())
     if (!record || record.folder === folder) await writeRecord(id, result.record)
     if (flags.json) for (const line of objects(result, id, folder)) process.stdout.write(jsonLine(line))
     else for (const line of sentences(result, folder)) process.stdout.write(`${line}\n`)

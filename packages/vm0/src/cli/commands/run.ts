@@ -4,7 +4,7 @@ import { exitStatus } from '../exit-status.js'
 import { findSession } from '../find-id.js'
 import { LiveView } from '../live-view.js'
 import { jsonLine } from '../printable.js'
-import { noteSent } from '../pull/folder-record.js'
+import { noteSent } from '../folder/folder-record.js'
 import { numberSetting, setting } from '../setting.js'
 import { help } from './shared-flags.js'
 

@@ -1,9 +1,3 @@
-/** How a file was when it was sent or pulled: a change of either tells that it was changed since. */
-export interface Noted {
-  sizeBytes: number
-  mtimeMs: number
-}
-
 export interface RemoteEntry {
   /** Below /workspace, with slashes. */
   name: string

@@ -1,12 +1,17 @@
-import { createReadStream, type Stats } from 'node:fs'
-import { lstat, mkdir, mkdtemp, readlink, rename, rm } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
-import { Vm0Error } from '@vm0/contract/client'
+import { chmod, mkdir, mkdtemp, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Vm0Error, type FolderEntry, type FolderRules } from '@vm0/contract/client'
 import type { Session } from '../../session.js'
-import { walkFolder } from '../../transfer/local-tree.js'
+import type { DownloadResult } from '../../transfer/receive-tree.js'
+import { compareFolders } from '../../transfer/sync/compare.js'
+import { fetchEntries } from '../../transfer/sync/fetch-folder.js'
+import { overBreaks } from '../../transfer/sync/over-breaks.js'
+import { bytesOf, Progress, type TransferProgress } from '../../transfer/sync/progress.js'
+import { scanFolder } from '../../transfer/sync/scan-folder.js'
+import { noteOf, type FolderRecord } from '../folder/folder-record.js'
 import { printableLine } from '../printable.js'
-import type { FolderRecord } from './folder-record.js'
-import { planPull, type LocalState, type Noted, type PullPlan, type RemoteEntry } from './plan.js'
+import { planPull, type LocalState, type PullPlan, type RemoteEntry } from './plan.js'
+import { kindOf, look, requireFolders, statesOf, withoutOutsideLinks, type Skipped } from './remote-state.js'
 
 export interface PullOptions {
   folder: string
@@ -16,128 +21,93 @@ export interface PullOptions {
   /** Remove here what is gone from the session and wasn't changed here. */
   remove: boolean
   record: FolderRecord | undefined
+  onProgress(progress: TransferProgress): void
 }
 
 export interface PullResult {
   plan: PullPlan
   removed: string[]
-  skipped: { path: string; reason: string }[]
+  skipped: Skipped[]
   /** How the pulled files are now, and what is known of those that the session has no more. */
   record: FolderRecord
 }
 
 const shown = 10
+/** Its hooks and settings are commands that would run here, on this machine, at the next `git` call. */
+const withoutGit: FolderRules[] = [{ folder: '', text: '.git\n' }]
 
 /**
- * Brings a session's /workspace into a local folder. It is fetched beside its place first: when something of it would
- * overwrite a change that was made here, nothing is written at all.
+ * Brings what differs of a session's /workspace into a local folder. It is fetched beside its place first: when something
+ * of it would overwrite a change that was made here, nothing is written at all.
  */
 export async function pullFolder(session: Session, options: PullOptions): Promise<PullResult> {
-  const { folder, force, record } = options
+  const { folder, force, all, record, onProgress } = options
   const known = record?.folder === folder ? record.files : {}
   await mkdir(folder, { recursive: true })
+  const { http, call } = session.files.folder('/workspace')
+  const compared = await overBreaks(undefined, async () => {
+    const rules = all ? [] : withoutGit
+    const scan = scanFolder(folder, { gitignore: !all, rules, specials: 'skip' })
+    return compareFolders(
+      http,
+      await call('comparisons'),
+      scan.then(({ entries }) => ({ entries, rules, ownRules: !all })),
+    )
+  })
+  const told = [...compared.remote.values()].toSorted((a, b) => (a.path < b.path ? -1 : 1))
+  const { kept, skipped } = withoutOutsideLinks(told)
+  const differing = new Map(kept.map((entry) => [entry.path, entry]))
+  const remote: RemoteEntry[] = [...kept, ...compared.alike].map(({ path, kind }) => ({ name: path, kind }))
+  requireFolders([...kept, ...compared.alike])
+
+  const stateOf = statesOf(folder, differing, new Map(compared.local.map((entry) => [entry.path, entry])), known)
+  const states = new Map<string, LocalState | undefined>(
+    compared.alike.map(({ path, kind }) => [path, { kind, same: true, untouched: true }]),
+  )
+  for (const name of [...differing.keys(), ...Object.keys(known)])
+    if (!states.has(name)) states.set(name, await stateOf(name))
+  const plan = planPull(remote, (name) => states.get(name), Object.keys(known), { force })
+  if (plan.conflicts.length > 0) throw conflict(plan.conflicts, folder)
+
   const scratch = await mkdtemp(join(folder, '.vm0-pull-'))
   try {
-    const { skipped } = await session.files.download('/workspace', scratch, { outsideLinks: 'skip' })
-    const remote = await entriesOf(scratch, options.all)
-    const stateOf = statesOf(folder, scratch, known)
-    const states = new Map<string, LocalState | undefined>()
-    for (const name of [...remote.map((entry) => entry.name), ...Object.keys(known)])
-      if (!states.has(name)) states.set(name, await stateOf(name))
-    const plan = planPull(remote, (name) => states.get(name), Object.keys(known), { force })
-    if (plan.conflicts.length > 0) throw conflict(plan.conflicts, folder)
-    for (const { entry } of plan.write) await put(entry, scratch, folder)
-    const removed = options.remove ? plan.gone.filter(({ untouched }) => untouched).map(({ name }) => name) : []
-    for (const name of removed) await rm(join(folder, name))
-    const kept = plan.gone.filter(({ name }) => !removed.includes(name)).map(({ name }) => [name, known[name] as Noted])
-    const files = { ...Object.fromEntries(kept), ...(await notedFiles(remote, folder)) } as FolderRecord['files']
-    return { plan, removed, skipped, record: { folder, files } }
+    const wanted = plan.write.map(({ entry }) => differing.get(entry.name) as FolderEntry)
+    const files = wanted.filter(({ kind }) => kind !== 'folder')
+    const savedBytes = bytesOf(compared.alike) + bytesOf(kept) - bytesOf(wanted)
+    const result: DownloadResult = { files: 0, bytes: 0, savedBytes, skipped }
+    const progress = new Progress(files, savedBytes, onProgress)
+    await fetchEntries(http, call, { root: scratch, entries: files, progress, result }, { outsideLinks: 'skip' })
+    await putAll(wanted, scratch, folder)
   } finally {
     await rm(scratch, { recursive: true, force: true })
   }
-}
-
-/**
- * What .gitignore files exclude was not sent and doesn't come back. Neither does .git: its hooks and settings are commands
- * that would run here, on this machine, at the next `git` call.
- */
-async function entriesOf(scratch: string, all: boolean): Promise<RemoteEntry[]> {
-  const entries: RemoteEntry[] = []
-  for await (const { name, info } of walkFolder(scratch, { gitignore: !all })) {
-    if (!all && name.split('/').includes('.git')) continue
-    entries.push({ name, kind: kindOf(info) as RemoteEntry['kind'] })
-  }
-  return entries
-}
-
-function kindOf(info: Stats): LocalState['kind'] {
-  return info.isDirectory() ? 'folder' : info.isFile() ? 'file' : info.isSymbolicLink() ? 'link' : 'other'
-}
-
-type StateOf = (name: string) => Promise<LocalState | undefined>
-
-function statesOf(folder: string, scratch: string, known: FolderRecord['files']): StateOf {
-  const realFolders = new Map<string, Promise<boolean>>()
-  /** Through a link in the way lies another place, which is none of ours. */
-  const isReal = (name: string): Promise<boolean> => {
-    if (name === '.') return Promise.resolve(true)
-    let answer = realFolders.get(name)
-    if (!answer) {
-      answer = isReal(dirname(name)).then(
-        async (parent) => parent && ((await look(join(folder, name)))?.isDirectory() ?? false),
-      )
-      realFolders.set(name, answer)
-    }
-    return answer
-  }
-  return async (name) => {
-    const info = (await isReal(dirname(name))) ? await look(join(folder, name)) : undefined
-    if (!info) return undefined
-    const there = await look(join(scratch, name))
-    const noted = known[name]
-    return {
-      kind: kindOf(info),
-      same: there !== undefined && (await isSame(join(folder, name), info, join(scratch, name), there)),
-      untouched: noted !== undefined && noted.sizeBytes === info.size && noted.mtimeMs === info.mtimeMs,
-    }
-  }
-}
-
-const look = (path: string): Promise<Stats | undefined> => lstat(path).catch(() => undefined)
-
-async function isSame(a: string, aInfo: Stats, b: string, bInfo: Stats): Promise<boolean> {
-  const kind = kindOf(aInfo)
-  if (kind !== kindOf(bInfo)) return false
-  if (kind === 'link') return (await readlink(a)) === (await readlink(b))
-  if (kind === 'folder') return true
-  if (aInfo.size !== bInfo.size || (aInfo.mode & 0o777) !== (bInfo.mode & 0o777)) return false
-  const other = createReadStream(b)[Symbol.asyncIterator]()
-  try {
-    for await (const chunk of createReadStream(a)) {
-      const { value } = (await other.next()) as { value?: Buffer }
-      if (!value?.equals(chunk as Buffer)) return false // both are read in pieces of the same size
-    }
-    return true
-  } finally {
-    await other.return?.()
-  }
-}
-
-async function put({ name, kind }: RemoteEntry, scratch: string, folder: string): Promise<void> {
-  const from = join(scratch, name)
-  const to = join(folder, name)
-  if (kind !== 'folder') return rename(from, to)
-  await rm(to, { force: true }) // a file or link that a folder replaces
-  await mkdir(to, { mode: (await lstat(from)).mode & 0o777 })
-}
-
-async function notedFiles(remote: readonly RemoteEntry[], folder: string): Promise<FolderRecord['files']> {
+  const removed = options.remove ? plan.gone.filter(({ untouched }) => untouched).map(({ name }) => name) : []
+  for (const name of removed) await rm(join(folder, name))
   const files: FolderRecord['files'] = {}
-  for (const { name, kind } of remote) {
-    const info = kind === 'folder' ? undefined : await look(join(folder, name))
-    if (info) files[name] = { sizeBytes: info.size, mtimeMs: info.mtimeMs }
+  for (const { name } of plan.gone) if (!removed.includes(name) && known[name]) files[name] = known[name]
+  for (const entry of compared.alike) if (entry.kind !== 'folder') files[entry.path] = noteOf(entry)
+  for (const { path, kind, content } of kept) {
+    const info = kind === 'folder' ? undefined : await look(join(folder, path))
+    if (info) files[path] = { sizeBytes: info.size, mtimeMs: info.mtimeMs, content }
   }
-  return files
+  return { plan, removed, skipped, record: { folder, files } }
+}
+
+/** Folders get their modes last: one may forbid that anything is put into it. */
+async function putAll(wanted: readonly FolderEntry[], scratch: string, folder: string): Promise<void> {
+  for (const { path, kind } of wanted) {
+    const to = join(folder, path)
+    if (kind === 'folder') {
+      await rm(to, { force: true }) // a file or link that a folder replaces
+      await mkdir(to)
+      continue
+    }
+    const from = join(scratch, path)
+    const came = await look(from)
+    // What has gone from the session since it was compared is told the next time.
+    if (came && kindOf(came) === kind) await rename(from, to)
+  }
+  for (const { path, kind, mode } of wanted.toReversed()) if (kind === 'folder') await chmod(join(folder, path), mode)
 }
 
 function conflict(names: readonly string[], folder: string): Vm0Error {

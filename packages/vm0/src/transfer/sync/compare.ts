@@ -3,7 +3,6 @@ import {
   bucketOf,
   bucketsFor,
   decodeEntry,
-  entryDigest,
   isDiffering,
   type FolderComparison,
   type FolderEntry,
@@ -13,7 +12,12 @@ import {
 import { connectionLost, lineError, linesOf, type Http, type RequestBody } from '../../http.js'
 import { entryPath } from '../entry-path.js'
 
-export interface ComparedFolder<T extends FolderEntry> {
+export interface DigestedEntry extends FolderEntry {
+  /** Of all that makes it another one. */
+  digest: string
+}
+
+export interface ComparedFolder<T extends DigestedEntry> {
   summary: FolderSummary
   /** What the session has in the buckets that differ, by path. */
   remote: Map<string, FolderEntry>
@@ -46,7 +50,7 @@ type Line = Parameters<typeof decodeEntry>[0] | FolderSummary | ErrorLine
  * Asks what of a folder in the session differs from a local one. The session's side begins to look when the call comes,
  * while this side still looks through its own folder (`scan`).
  */
-export async function compareFolders<T extends FolderEntry>(
+export async function compareFolders<T extends DigestedEntry>(
   http: Http,
   address: string,
   scan: Promise<Local<T>>,
@@ -82,14 +86,13 @@ interface Prepared<T> {
   digests: Buffer
 }
 
-function prepare<T extends FolderEntry>({ entries, rules, ownRules }: Local<T>): Prepared<T> {
+function prepare<T extends DigestedEntry>({ entries, rules, ownRules }: Local<T>): Prepared<T> {
   const buckets = bucketsFor(entries.length)
   const comparison: FolderComparison = { v: 1, buckets, rules: [...rules], ownRules }
-  const digested = entries.map((entry) => ({ path: entry.path, digest: entryDigest(entry) }))
-  return { entries, buckets, head: `${JSON.stringify(comparison)}\n`, digests: bucketDigests(digested, buckets) }
+  return { entries, buckets, head: `${JSON.stringify(comparison)}\n`, digests: bucketDigests(entries, buckets) }
 }
 
-async function* requestOf(prepared: Promise<Prepared<FolderEntry>>): AsyncGenerator<Uint8Array> {
+async function* requestOf(prepared: Promise<Prepared<DigestedEntry>>): AsyncGenerator<Uint8Array> {
   yield Buffer.from('\n')
   const { head, digests } = await prepared
   yield Buffer.concat([Buffer.from(head), digests])

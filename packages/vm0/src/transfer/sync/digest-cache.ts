@@ -10,7 +10,22 @@ import { join } from 'node:path'
  */
 const settleMs = 1_000
 
-type Row = [path: string, size: number, mtimeMs: number, ctimeMs: number, inode: number, digest: string]
+export interface Known {
+  /** The sha256 of a file's content, in hex. */
+  content: string
+  /** Of all that makes the entry another one. */
+  digest: string
+}
+
+type Row = [
+  path: string,
+  mtimeMs: number,
+  ctimeMs: number,
+  size: number,
+  inode: number,
+  content: string,
+  digest: string,
+]
 
 /** Digests of the files of one local folder, with what the system said of each when it was read: nothing unchanged is read again. */
 export class DigestCache {
@@ -35,20 +50,20 @@ export class DigestCache {
     )
   }
 
-  /** The file's digest, as far as it is known to be still that. */
-  get(path: string, info: Stats): string | undefined {
+  /** What is known of the file, as far as that is known to hold still. */
+  get(path: string, info: Stats): Known | undefined {
     const row = this.known.get(path)
-    if (!row || row[1] !== info.size || row[2] !== info.mtimeMs || row[3] !== info.ctimeMs || row[4] !== info.ino)
+    if (!row || row[3] !== info.size || row[1] !== info.mtimeMs || row[2] !== info.ctimeMs || row[4] !== info.ino)
       return undefined
     this.fresh.push(row)
-    return row[5]
+    return { content: row[5], digest: row[6] }
   }
 
   /** `info` is from before the file was read, at `readMs` by the clock. */
-  learn(path: string, info: Stats, digest: string, readMs: number): void {
+  learn(path: string, info: Stats, { content, digest }: Known, readMs: number): void {
     if (Math.max(info.mtimeMs, info.ctimeMs) > readMs - settleMs) return
     this.learned += 1
-    this.fresh.push([path, info.size, info.mtimeMs, info.ctimeMs, info.ino, digest])
+    this.fresh.push([path, info.mtimeMs, info.ctimeMs, info.size, info.ino, content, digest])
   }
 
   /** Keeps what was seen since it was opened. Without the cache everything works, slower: a failure is none. */

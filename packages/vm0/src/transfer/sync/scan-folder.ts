@@ -1,11 +1,13 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { readFile, readlink } from 'node:fs/promises'
-import { Vm0Error, type FolderEntry, type FolderRules } from '@vm0/contract/client'
+import { entryDigest, Vm0Error, type FolderEntry, type FolderRules } from '@vm0/contract/client'
 import { walkFolder, type LocalEntry, type WalkOptions } from '../local-tree.js'
 import { DigestCache } from './digest-cache.js'
 
 export interface ScannedEntry extends FolderEntry {
+  /** Of all that makes it another one. */
+  digest: string
   local: LocalEntry
 }
 
@@ -33,15 +35,17 @@ export async function scanFolder(root: string, options: ScanOptions, signal?: Ab
     if (options.specials === 'skip' && isSpecial(local)) continue
     const entry = describe(local)
     entries.push(entry)
-    if (entry.kind === 'file') entry.content = cache.get(local.name, local.info) ?? ''
-    if (entry.kind !== 'folder' && entry.content === '') unread.push(entry)
+    const known = entry.kind === 'file' ? cache.get(local.name, local.info) : undefined
+    if (known) Object.assign(entry, known)
+    else if (entry.kind === 'folder') entry.digest = entryDigest(entry)
+    else unread.push(entry)
     signal?.throwIfAborted()
   }
   const gone = new Set<ScannedEntry>()
   await inParallel(unread, readersAtOnce, async (entry) => {
     signal?.throwIfAborted()
     try {
-      entry.content = await contentOf(entry, cache)
+      await read(entry, cache)
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw unreadable(entry.path, error)
       gone.add(entry)
@@ -61,15 +65,15 @@ function describe(local: LocalEntry): ScannedEntry {
       hint: 'Remove it, or choose another folder.',
     })
   const mode = kind === 'link' ? 0 : info.mode & 0o777
-  return { path, kind, mode, sizeBytes: kind === 'file' ? info.size : 0, content: '', local }
+  return { path, kind, mode, sizeBytes: kind === 'file' ? info.size : 0, content: '', digest: '', local }
 }
 
-async function contentOf({ kind, local }: ScannedEntry, cache: DigestCache): Promise<string> {
-  if (kind === 'link') return readlink(local.path)
+async function read(entry: ScannedEntry, cache: DigestCache): Promise<void> {
+  const { kind, local } = entry
   const readMs = Date.now()
-  const digest = await digestOfFile(local)
-  cache.learn(local.name, local.info, digest, readMs)
-  return digest
+  entry.content = kind === 'link' ? await readlink(local.path) : await digestOfFile(local)
+  entry.digest = entryDigest(entry)
+  if (kind === 'file') cache.learn(local.name, local.info, entry, readMs)
 }
 
 export async function digestOfFile({ path, info }: Pick<LocalEntry, 'path' | 'info'>): Promise<string> {

@@ -1,8 +1,15 @@
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
-import { walkFolder } from '../../transfer/local-tree.js'
-import type { Noted } from './plan.js'
+import { scanFolder, type ScannedEntry } from '../../transfer/sync/scan-folder.js'
+
+/** How a file was when it was sent or pulled: a change of size or time tells that it was changed here since. */
+export interface Noted {
+  sizeBytes: number
+  mtimeMs: number
+  /** The sha256 of its content in hex, or where the link leads: what the session had then, too. Absent in older notes. */
+  content?: string
+}
 
 /** Which local folder a session's workspace came from or was pulled into, and how its files were then. */
 export interface FolderRecord {
@@ -28,11 +35,16 @@ export async function writeRecord(sessionId: string, record: FolderRecord): Prom
   await rename(`${path}.new`, path)
 }
 
-/** Notes a folder that is being sent, so that pulling can tell later what was changed in it meanwhile. */
+export const noteOf = ({ local: { info }, content }: ScannedEntry): Noted => ({
+  sizeBytes: info.size,
+  mtimeMs: info.mtimeMs,
+  content,
+})
+
+/** Notes a folder that is being sent, so that it can be told later what was changed in it meanwhile. */
 export async function noteSent(sessionId: string, folder: string): Promise<void> {
   const root = resolve(folder)
-  const record: FolderRecord = { folder: root, files: {} }
-  for await (const { name, info } of walkFolder(root, { gitignore: true }))
-    if (!info.isDirectory()) record.files[name] = { sizeBytes: info.size, mtimeMs: info.mtimeMs }
-  await writeRecord(sessionId, record)
+  const { entries } = await scanFolder(root, { gitignore: true, specials: 'skip' })
+  const files = entries.filter(({ kind }) => kind !== 'folder').map((entry) => [entry.path, noteOf(entry)] as const)
+  await writeRecord(sessionId, { folder: root, files: Object.fromEntries(files) })
 }
