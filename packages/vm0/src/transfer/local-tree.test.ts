@@ -53,7 +53,7 @@ test('leaves out what git leaves out', async () => {
     const names = (await walked()).filter((name) => !name.startsWith('.git/'))
     expect(names).toEqual(listed.split('\0').filter(Boolean).toSorted())
   })
-  await fc.assert(property, { numRuns: 100 })
+  await fc.assert(property, { numRuns: Number(process.env.VM0_PROPERTY_RUNS ?? 100) })
 })
 
 test('.vm0ignore has the last word', async () => {
