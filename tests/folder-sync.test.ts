@@ -226,7 +226,7 @@ test('a folder is not given up for a file of its name unless that is asked for',
 test('names that a session makes up lead nowhere', async () => {
   const fake = String.raw`#!/bin/sh
 case "$*" in *-maxdepth*) exec /usr/bin/find "$@" ;; esac
-printf '%s\0' ../escaped f 644 3 1 1 ''`
+printf '%s\0' 'f 644 1 3 1.0 ../escaped'`
   await session.files.write('/usr/local/bin/find', fake)
   await session.exec('chmod +x /usr/local/bin/find; mkdir -p tree; echo bad >tree/../escaped')
   await writeAll(join(local, 'target'), { mine: 'x' })
