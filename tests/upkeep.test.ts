@@ -2,6 +2,8 @@ import { randomBytes } from 'node:crypto'
 import { mkdtemp, open, readdir, readFile, rm, truncate, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { openDatabase } from '@vm0/backends'
+import { sql } from 'kysely'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Session } from '../packages/vm0/src/index.js'
 import { command, objects } from './support/command.js'
@@ -187,6 +189,42 @@ test('vm0 up collects by itself', async () => {
     await makeOld(own)
     await expect.poll(() => namesIn('layers', own), { timeout: 30_000 }).toHaveLength(1)
     expect(await other.files.readText('/workspace/file')).toBe(content)
+  } finally {
+    await own.stop()
+  }
+})
+
+test('checkpoints that the retention policy does not keep go; heads, names, forks and the young stay', async () => {
+  const env = { VM0_GC_SECONDS: '0', VM0_KEEP_LAST: '2', VM0_KEEP_MONTHLY: '1' }
+  const own = await TestPlatform.start([workScript], env, { args: ['--warm', '0'] })
+  try {
+    const session = await own.client.sessions.create()
+    const made: string[] = []
+    for (const name of [undefined, 'kept', undefined, undefined, undefined, undefined]) {
+      await session.files.write(`/workspace/file${made.length}`, randomBytes(20_000).toString('base64'))
+      made.push((await session.checkpoints.create(name === undefined ? {} : { name })).id)
+    }
+    const fork = await own.client.checkpoints.get(made[2] as string).fork()
+    await own.down()
+    // As if they had been made half a year ago, but the last one.
+    const database = await openDatabase({ directory: join(own.dataDir, 'db') })
+    await database.db
+      .updateTable('checkpoints')
+      .set({ created_at: sql<Date>`created_at - interval '180 days'` })
+      .where('id', '!=', made[5] as string)
+      .execute()
+    await database.close()
+    own.env.VM0_GC_SECONDS = '0.5'
+    await own.up()
+    const left = async (): Promise<string[]> =>
+      (await own.client.sessions.get(session.id).checkpoints.list()).items.map(({ id }) => id)
+    const wanted = [made[5], made[4], made[2], made[1]]
+    await expect.poll(left, { timeout: 30_000 }).toEqual(wanted)
+    await makeOld(own)
+    await expect.poll(() => namesIn('manifests', own), { timeout: 30_000 }).toHaveLength(4)
+    for (const at of [session.id, fork.id])
+      expect(await own.client.sessions.get(at).files.readText('/workspace/file2')).toHaveLength(26_668)
+    expect((await own.client.store.fsck({ deep: true })).problems).toEqual([])
   } finally {
     await own.stop()
   }

@@ -36,7 +36,7 @@ export class TestPlatform {
   private constructor(
     readonly directory: string,
     readonly model: ScriptedModel,
-    private readonly env: Record<string, string>,
+    readonly env: Record<string, string>,
     private readonly how: HowToStart,
   ) {}
 

@@ -1,3 +1,4 @@
+export { expireCheckpoints, sessionsWithMany, type SessionCheckpoint } from './expire-checkpoints.js'
 export { openBlobDirectory } from './blob-directory.js'
 export { openBlobS3, type BlobS3Options } from './blob-s3.js'
 export { forgetCheckpoints, referencedCheckpoints, type CheckpointReference } from './checkpoint-references.js'

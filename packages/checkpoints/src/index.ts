@@ -10,4 +10,10 @@ export type {
   UpkeepOptions,
 } from './store.js'
 export type { Collected, FsckReport, References } from './upkeep/index.js'
-export { recoverSessions, type RecoveredSession, type StoredCheckpoint } from './upkeep/index.js'
+export {
+  expiredCheckpoints,
+  recoverSessions,
+  type RecoveredSession,
+  type RetentionPolicy,
+  type StoredCheckpoint,
+} from './upkeep/index.js'

@@ -14,7 +14,7 @@ import { pino } from 'pino'
 import { checkpointDiffs } from './checkpoint-diffs.js'
 import { lockDataDir, lockInstallation } from './data-lock.js'
 import { installationId } from './installation-id.js'
-import { limitsFrom, secondsFrom } from './limits.js'
+import { limitsFrom, retentionFrom, secondsFrom } from './limits.js'
 import { openObjectStore } from './object-store.js'
 import { ownKey } from './own-key.js'
 import { cacheDir, configFile } from './paths.js'
@@ -101,7 +101,7 @@ export async function startDaemon(
       onError: (error) => logger.error({ error }, 'a chain of layers could not be squashed'),
     })
 
-    const upkeep = new Upkeep({ database, secrets, checkpoints })
+    const upkeep = new Upkeep({ database, secrets, checkpoints, retention: retentionFrom(process.env) })
     const collectEveryMs = secondsFrom('VM0_GC_SECONDS', 3600, 0) * 1000
 
     const { ANTHROPIC_API_KEY: apiKey, ANTHROPIC_BASE_URL: baseUrl } = process.env

@@ -1,4 +1,5 @@
-import { Vm0Error } from '@vm0/contract'
+import type { RetentionPolicy } from '@vm0/checkpoints'
+import { defaultGraceMs, Vm0Error } from '@vm0/contract'
 import { defaultLimits, type Limits } from '@vm0/server'
 
 const names: Record<keyof Limits, string> = {
@@ -14,12 +15,7 @@ export function limitsFrom(env: NodeJS.ProcessEnv): Limits {
   for (const [limit, name] of Object.entries(names) as [keyof Limits, string][]) {
     const text = env[name]
     if (!text) continue
-    const value = Number(text)
-    if (!Number.isSafeInteger(value) || value < 1)
-      throw new Vm0Error('INVALID_REQUEST', `${name} is ${JSON.stringify(text)}; expected a whole number from 1 on`, {
-        hint: `Correct or unset ${name} in the environment of \`vm0 up\`.`,
-      })
-    limits[limit] = value
+    limits[limit] = wholeNumber(name, text)
   }
   return limits
 }
@@ -35,4 +31,24 @@ export function secondsFrom(name: string, otherwise: number, least = 0.001): num
       { hint: `Correct or unset ${name} in the environment of \`vm0 up\`.` },
     )
   return seconds
+}
+
+const keepNames = { last: 'VM0_KEEP_LAST', daily: 'VM0_KEEP_DAILY', monthly: 'VM0_KEEP_MONTHLY' } as const
+
+/** Which checkpoints stay, where any of the variables is set; without them all do. */
+export function retentionFrom(env: NodeJS.ProcessEnv): RetentionPolicy | undefined {
+  const set = Object.entries(keepNames).filter(([, name]) => env[name])
+  if (set.length === 0) return undefined
+  const policy = { last: 1, daily: 0, monthly: 0, minAgeMs: defaultGraceMs }
+  for (const [key, name] of set) policy[key as keyof typeof keepNames] = wholeNumber(name, env[name] as string)
+  return policy
+}
+
+function wholeNumber(name: string, text: string): number {
+  const value = Number(text)
+  if (!Number.isSafeInteger(value) || value < 1)
+    throw new Vm0Error('INVALID_REQUEST', `${name} is ${JSON.stringify(text)}; expected a whole number from 1 on`, {
+      hint: `Correct or unset ${name} in the environment of \`vm0 up\`.`,
+    })
+  return value
 }

@@ -56,6 +56,11 @@ test('a fork takes nothing from the session that it came from, and knows its ori
   expect(recoverSessions(all).map(({ origin }) => origin)).toEqual([null, 'b'])
 })
 
+test('a parent that is not in the store any more is no origin', () => {
+  const [session] = recoverSessions([stored('c', { parent: 'gone' }), stored('d', { parent: 'c', minute: 1 })])
+  expect([session?.head?.id, session?.origin]).toEqual(['d', null])
+})
+
 test('a session whose newest checkpoint is damaged stands at the one before, and says so', () => {
   const [session] = recoverSessions([stored('a'), stored('b', { parent: 'a', minute: 1, damage: 'a bit' })])
   expect([session?.head?.id, session?.newest.id]).toEqual(['a', 'b'])

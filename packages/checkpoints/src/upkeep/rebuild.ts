@@ -56,14 +56,15 @@ export function recoverSessions(checkpoints: readonly StoredCheckpoint[]): Recov
   }
   return [...bySession.values()].map((own) => {
     const { projectId, sessionId } = (own[0] as StoredCheckpoint).manifest
-    const ids = new Set(own.map(({ id }) => id))
-    const first = own.find(({ manifest }) => manifest.parent !== null && !ids.has(manifest.parent))
+    // What is not there, such as one that a policy let go, is no origin: nobody could go back to it.
+    const parents = own.map(({ manifest }) => byId.get(manifest.parent ?? ''))
+    const origin = parents.find((parent) => parent && parent.manifest.sessionId !== sessionId)
     return {
       projectId,
       sessionId,
       head: last(own.filter(({ damage }) => damage === undefined)),
       newest: last(own) as StoredCheckpoint,
-      origin: first?.manifest.parent ?? null,
+      origin: origin?.id ?? null,
       checkpoints: own,
     }
   })

@@ -1,14 +1,15 @@
-import { defaultGraceMs, type StoreUpkeep } from '@vm0/contract'
+import { defaultGraceMs } from '@vm0/contract'
 import type { Logger } from 'pino'
+import type { Upkeep } from './upkeep.js'
 
 export interface BackgroundOptions {
-  upkeep: StoreUpkeep
+  upkeep: Upkeep
   /** From the end of one collection to the next; 0: never. */
   everyMs: number
   logger: Logger
 }
 
-/** Collects by itself what nobody needs, one collection after the other; returns the way to end it. */
+/** Removes by itself what the policy lets go and what nobody needs, one collection after the other; returns the way to end it. */
 export function collectInBackground({ upkeep, everyMs, logger }: BackgroundOptions): () => Promise<void> {
   const ending = new AbortController()
   let timer: NodeJS.Timeout | undefined
@@ -16,6 +17,8 @@ export function collectInBackground({ upkeep, everyMs, logger }: BackgroundOptio
   const collect = async (): Promise<void> => {
     try {
       const call = { onProgress: () => undefined, signal: ending.signal }
+      const expired = await upkeep.expire(ending.signal)
+      if (expired > 0) logger.info({ expired }, 'checkpoints that the retention policy does not keep were removed')
       const report = await upkeep.gc({ graceMs: defaultGraceMs, dryRun: false }, call)
       if (report.removed > 0) logger.info(report, 'objects that nothing refers to were removed from the store')
     } catch (error) {

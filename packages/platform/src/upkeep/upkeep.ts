@@ -1,5 +1,5 @@
-import type { Database, SecretsPort } from '@vm0/backends'
-import type { CheckpointStore } from '@vm0/checkpoints'
+import { expireCheckpoints, sessionsWithMany, type Database, type SecretsPort } from '@vm0/backends'
+import { expiredCheckpoints, type CheckpointStore, type RetentionPolicy } from '@vm0/checkpoints'
 import type { GcReport, StoreReport, StoreUpkeep, UpkeepCall } from '@vm0/contract'
 import { StoreReferences } from './references.js'
 
@@ -7,6 +7,8 @@ export interface UpkeepParts {
   database: Database
   secrets: SecretsPort
   checkpoints: CheckpointStore
+  /** Without it every checkpoint of an open session stays. */
+  retention?: RetentionPolicy | undefined
 }
 
 const progressEveryMs = 1_000
@@ -42,6 +44,22 @@ export class Upkeep implements StoreUpkeep {
       const references = this.references()
       if (!dryRun) await references.forget(graceMs)
       return this.parts.checkpoints.gc(references, { graceMs, dryRun, signal })
+    })
+  }
+
+  /** Lets the checkpoints go that the policy doesn't keep; says how many. What only they needed is garbage then. */
+  expire(signal: AbortSignal): Promise<number> {
+    return this.inTurn(async () => {
+      const { database, retention } = this.parts
+      if (!retention) return 0
+      let gone = 0
+      for (const session of await sessionsWithMany(database, retention.last)) {
+        signal.throwIfAborted()
+        const choose = (checkpoints: Parameters<typeof expiredCheckpoints>[0]): string[] =>
+          expiredCheckpoints(checkpoints, retention, Date.now())
+        gone += await expireCheckpoints(database, session, choose)
+      }
+      return gone
     })
   }
 
