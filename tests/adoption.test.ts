@@ -180,7 +180,7 @@ test('killed while a session is idle: what was done in it since its checkpoint i
 })
 
 test('a record of another release is not adopted', async () => {
-  const run = platform.client.run({ prompt: 'work slowly' })
+  const run = platform.client.run({ prompt: 'work slowly', onLoss: 'fail' })
   const events = await follow(run, 'tool.started', async () => {
     await platform.kill()
     const folder = join(platform.dataDir, 'sandboxes')

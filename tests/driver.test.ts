@@ -286,9 +286,9 @@ test('an expectation of the script that fails is in the error of the run', async
 })
 
 test('a run whose agent dies is billed for the requests that it made', async () => {
-  const result = await platform.client.run({ prompt: 'die in the middle' }).result()
+  const result = await platform.client.run({ prompt: 'die in the middle', onLoss: 'fail' }).result()
   expect(result).toMatchObject({ outcome: 'died', usage: { inputTokens: 100, outputTokens: 20 }, costUsd: requestUsd })
   // One that dies before it could tell the price: its tokens are known all the same.
-  const atOnce = await platform.client.run({ prompt: 'die at once' }).result()
+  const atOnce = await platform.client.run({ prompt: 'die at once', onLoss: 'fail' }).result()
   expect(atOnce).toMatchObject({ outcome: 'died', usage: { inputTokens: 100, outputTokens: 20 } })
 })

@@ -162,7 +162,7 @@ test('a model that refuses the key fails the run with a code; one that is overlo
 })
 
 test('an agent that crashes is told as died, and the session goes on', async () => {
-  const run = platform.client.run({ prompt: 'crash now' })
+  const run = platform.client.run({ prompt: 'crash now', onLoss: 'fail' })
   await expect(run).rejects.toMatchObject({ code: 'AGENT_CRASHED', outcome: 'died', reason: 'agent_crashed' })
   expect((await run.session.run('remember after the crash')).outcome).toBe('succeeded')
 })

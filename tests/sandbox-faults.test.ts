@@ -61,7 +61,7 @@ test.each([
   ['kill everything', 'with all processes in it'],
 ])('an agent that ends itself (%s: %s) has died; its work is there, and the session goes on', async (prompt) => {
   const session = await platform.client.sessions.create()
-  const { outcome, reason, error } = await endOf(session.run(prompt))
+  const { outcome, reason, error } = await endOf(session.run({ prompt, onLoss: 'fail' }))
   expect([outcome, reason, error?.code]).toEqual(['died', 'agent_crashed', 'AGENT_CRASHED'])
   expect((await session.run('work')).outcome).toBe('succeeded')
   expect(await session.files.readText('/workspace/log')).toBe('before\ndone\n')

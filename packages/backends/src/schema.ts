@@ -62,6 +62,7 @@ export interface Schema {
     cost_usd: Generated<number>
     timings: Json
     checkpoint: string | null
+    attempts: Generated<number>
     error: ColumnType<unknown, string | null | undefined, string | null>
     epoch: Big
     created_at: Timestamp

@@ -185,6 +185,15 @@ export const eventBodySchema = z.discriminatedUnion('type', [
     timings: timingsSchema,
     error: runErrorSchema.nullable(),
   }),
+  /** Its agent, sandbox or host was lost, and the run goes on from what was left or saved last. */
+  z.object({
+    type: z.literal('run.resumed'),
+    /** From 2. */
+    attempt: z.int(),
+    reason: z.enum(['agent_crashed', 'agent_killed', 'sandbox_lost', 'host_lost', 'platform_away']),
+    /** What the agent was told. */
+    note: z.string(),
+  }),
   /** `data` is the message, or its text where it is none or is too large; what is cut is marked in it. */
   z.object({ type: z.literal('raw'), source: z.string(), data: z.unknown(), truncated: z.boolean().optional() }),
 ])

@@ -59,6 +59,11 @@ export const runSpecSchema = z.strictObject({
   checkpoints: z
     .union([z.enum(['every', 'off']), z.strictObject({ minIntervalMs: z.int().min(0).max(86_400_000) })])
     .optional(),
+  /**
+   * What becomes of the run when its agent, sandbox or host is lost in the middle of it: `resume` (the default) takes it up
+   * again from what is left, or was saved last, and tells the agent; `fail` ends it as `died`.
+   */
+  onLoss: z.enum(['resume', 'fail']).optional(),
   labels: z.record(z.string().min(1).max(64), z.string().max(256)).optional(),
 })
 export type RunSpec = z.infer<typeof runSpecSchema>
@@ -155,6 +160,8 @@ export const runSchema = z.object({
   costUsd: z.number(),
   timings: timingsSchema,
   checkpoint: z.string().nullable(),
+  /** 1, and one more for each time that it was taken up again after a loss. */
+  attempts: z.int(),
   error: runErrorSchema.nullable(),
   createdAt: z.iso.datetime(),
   startedAt: z.iso.datetime().nullable(),

@@ -19,6 +19,7 @@ export class RunLog {
     costUsd: 0,
     timings: noTimings,
     checkpoint: null,
+    attempts: 1,
     error: null,
     createdAt: new Date(startMs).toISOString(),
     startedAt: null,

@@ -54,6 +54,16 @@ export class AgentTalk {
     void write(agent, lines).catch(() => undefined)
   }
 
+  /** Its agent is gone: nothing can be said until `begin` gives it another one. */
+  pause(): void {
+    if (this.state === 'open') this.state = 'before'
+  }
+
+  /** What was said since the prompt, for whoever repeats it in other words. */
+  takeSaid(): string[] {
+    return this.said.splice(0).map(({ text }) => text)
+  }
+
   end(): void {
     this.state = 'over'
   }

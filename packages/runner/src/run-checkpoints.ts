@@ -92,6 +92,11 @@ export class RunCheckpoints {
     log.append(committedEvent(saved))
   }
 
+  /** Saves what its sandbox still holds, with the conversation as it stands, before another one takes its place. */
+  saveRest(): Promise<void> {
+    return this.options.session.saveHead({ ...this.reason, cause: 'exec' })
+  }
+
   /** In turn: saves what there is when the run ends; gives the outcome that follows when it can't be saved. */
   async atEnd(ending: Ending): Promise<{ ending: Ending; saved: SavedCheckpoint | null }> {
     const { session, log } = this.options

@@ -1,51 +1,38 @@
 import type { EventWriter } from '@vm0/backends'
 import type { SavedCheckpoint } from '@vm0/checkpoints'
-import {
-  noTimings,
-  toVm0Error,
-  Vm0Error,
-  type CreateRunParsed,
-  type EventBody,
-  type RunRef,
-  type Timings,
-} from '@vm0/contract'
-import type { FrameworkDriver, TurnEnd } from '@vm0/frameworks'
-import type { AdoptedRun } from './adoption/adopted-run.js'
+import { noTimings, toVm0Error, Vm0Error, type CreateRunParsed, type RunRef, type Timings } from '@vm0/contract'
+import type { FrameworkDriver } from '@vm0/frameworks'
+import type { AdoptedRun, EarlierLife, LostRun } from './adoption/adopted-run.js'
 import { ToldEvents } from './adoption/told-events.js'
-import { endingOfDeath } from './agent-death.js'
 import { AgentTalk } from './agent-talk.js'
-import { launchSpecOf, type LiveAgent } from './live-agent.js'
-import type { LiveSession, ReadySandbox } from './live-session.js'
+import type { LiveSession } from './live-session.js'
 import { ModelPatience } from './model-patience.js'
 import { observeTraffic } from './model-traffic.js'
+import { noteOf, resumptionOf, type LossReason } from './resumption.js'
 import type { RunnerOptions } from './options.js'
 import type { WarmPool } from './pool/pool.js'
 import { committedEvent, RunCheckpoints } from './run-checkpoints.js'
 import { RunProgress } from './run-progress.js'
-import { endingOfError, endingOfTurn, type Ending, type StopReason } from './run-endings.js'
+import { endingOfError, type Ending, type StopReason } from './run-endings.js'
 import { RunStop } from './run-stop.js'
+import { RunTurns } from './run-turns.js'
 import type { ClaimedRun, RunnerStore } from './store.js'
 
 /** One run from its claim to its outcome. */
 export class RunLife {
   private readonly timings: Timings = { ...noTimings }
   private log!: EventWriter
-  private agent: LiveAgent | undefined
+  private turns!: RunTurns
   private driver: FrameworkDriver | undefined
+  private attempts: number
+  private readonly bornMs = Date.now()
   private readonly stopping = new RunStop()
   private readonly patience: ModelPatience
-  private how: ReadySandbox['how'] = 'cold'
   private readonly progress = new RunProgress()
-  private readonly told: ToldEvents
-  private lastStderr = ''
   /** Its outcome is in the row: all that is left is to tell of it. */
   hasEnded = false
-  private turn: TurnEnd | undefined
   private readonly talk = new AgentTalk()
   private checkpoints: RunCheckpoints | undefined
-  private begunAnew = false
-  /** The agent comes from the pool and hasn't said anything yet. */
-  private unproven = false
   /** Lets the pool refill: the agent is at work, or the run has ended before. */
   private resumeRefill: (() => void) | undefined
 
@@ -57,9 +44,9 @@ export class RunLife {
     private readonly claimed: ClaimedRun,
     private readonly pool: WarmPool | undefined,
     /** What an earlier process had done of it. */
-    private readonly adopted?: AdoptedRun,
+    private readonly before: EarlierLife = {},
   ) {
-    this.told = adopted?.events ?? new ToldEvents()
+    this.attempts = claimed.attempts
     this.patience = new ModelPatience(options.modelPatienceMs, (modelFailure) => {
       this.stopping.modelFailure = modelFailure
       this.stop('model')
@@ -86,12 +73,15 @@ export class RunLife {
       if (timeoutMs) timer = setTimeout(() => this.stop('timeout'), Math.max(1, timeoutMs - this.sinceCreated()))
       this.driver = this.options.findDriver(spec.framework)
       this.checkpoints = this.checkpointsOf(spec, this.driver)
+      this.turns = this.turnsOf(spec, this.driver, this.checkpoints)
       this.stopping.check()
-      const ending = await (this.adopted ? this.goOn(spec, this.adopted) : this.attempt(spec, this.driver))
-      if (ending.error?.code !== 'AGENT_START_FAILED' || this.how !== 'session' || this.stopping.why) return ending
-      // What was left running in the session's sandbox may leave no room for an agent.
-      await this.session.renew({ resources: spec.resources })
-      return await this.attempt(spec, this.driver)
+      const { adopted, lost } = this.before
+      let ending = adopted
+        ? await this.goOn(spec, adopted)
+        : await (lost ? this.resume(spec, 'host_lost', lost) : this.attempt(spec))
+      for (let loss = await this.loss(ending, spec); loss; loss = await this.loss(ending, spec))
+        ending = await this.resume(spec, loss)
+      return ending
     } catch (error) {
       if (!this.session.sandbox)
         this.options.logger.warn({ runId: this.ref.runId, error }, 'run ended before its sandbox was ready')
@@ -115,7 +105,7 @@ export class RunLife {
   stop(why: StopReason): void {
     if (this.stopping.why || this.ending) return
     this.stopping.begin(why)
-    const { agent } = this
+    const agent = this.turns?.agent
     if (!agent) return
     agent.journal?.add({ t: 'stop', why })
     this.talk.tell(agent, agent.protocol.interrupt())
@@ -134,23 +124,63 @@ export class RunLife {
   private checkpointsOf(spec: CreateRunParsed, driver: FrameworkDriver): RunCheckpoints {
     const { options: runner, store, session, ref, log } = this
     const { epoch } = this.claimed
-    const agentVersion = (): string | undefined => this.agent?.version
+    const agentVersion = (): string | undefined => this.turns.agent?.version
     const policy = spec.checkpoints
     return new RunCheckpoints({ runner, store, session, ref, epoch, log, driver, agentVersion, policy })
   }
 
-  private async attempt(spec: CreateRunParsed, driver: FrameworkDriver): Promise<Ending> {
-    this.lastStderr = ''
-    await this.prepare(spec, driver)
-    return this.turns(spec)
+  private turnsOf(spec: CreateRunParsed, driver: FrameworkDriver, checkpoints: RunCheckpoints): RunTurns {
+    const { session, ref, log, talk, stopping, timings, progress } = this
+    const { logger } = this.options
+    const told = this.before.adopted?.events ?? new ToldEvents()
+    const parts = { session, ref, log, talk, stopping, timings, progress, logger, told, driver, checkpoints }
+    return new RunTurns({ ...parts, prompt: spec.prompt, sinceCreated: (timeMs) => this.sinceCreated(timeMs) })
+  }
+
+  private async attempt(spec: CreateRunParsed): Promise<Ending> {
+    await this.prepare(spec)
+    const ending = await this.turns.listen(spec)
+    if (ending.error?.code !== 'AGENT_START_FAILED' || this.turns.how !== 'session' || this.stopping.why) return ending
+    // What was left running in the session's sandbox may leave no room for an agent.
+    await this.renew(spec)
+    await this.prepare(spec)
+    return this.turns.listen(spec)
+  }
+
+  private async renew({ resources }: CreateRunParsed): Promise<void> {
+    await this.checkpoints?.saveRest()
+    await this.session.renew({ resources })
+  }
+
+  private async loss(ending: Ending, { onLoss }: CreateRunParsed): Promise<LossReason | undefined> {
+    if (this.stopping.why) return undefined
+    const sandboxAlive = (await this.session.sandbox?.alive()) ?? false
+    const { agentFinishedMs } = this.timings
+    const endedAlone = agentFinishedMs !== null && agentFinishedMs < this.sinceCreated(this.bornMs)
+    return resumptionOf(ending, { attempt: this.attempts, onLoss, sandboxAlive, endedAlone })
+  }
+
+  /** Takes the run up again: from what its sandbox still holds, or from what was saved last where that is `lost` too. */
+  private async resume(spec: CreateRunParsed, loss: LossReason, lost?: LostRun): Promise<Ending> {
+    this.stopping.check()
+    this.attempts += 1
+    if (!(await this.store.countAttempt(this.ref, this.claimed.epoch, this.attempts))) throw takenOver()
+    const hasPrompt = lost?.hasPrompt ?? (loss === 'platform_away' || this.progress.firstTokenAtMs !== undefined)
+    const { prompt, workspaceUpload } = spec
+    const note = noteOf({ loss, hasPrompt, prompt, said: lost?.said ?? this.talk.takeSaid() })
+    this.log.append({ type: 'run.resumed', attempt: this.attempts, reason: loss, note })
+    this.progress.resumed()
+    this.turns.forgetTurn()
+    if (loss === 'sandbox_lost') await this.checkpoints?.saveRest()
+    // What runs beside the agent may be what ends it.
+    else if (loss === 'agent_crashed' || (loss === 'agent_killed' && this.attempts > 2)) await this.renew(spec)
+    return this.attempt({ ...spec, prompt: note, workspaceUpload: hasPrompt ? undefined : workspaceUpload })
   }
 
   /** The agent was given its prompt by an earlier process: it is listened to from there. */
   private async goOn(spec: CreateRunParsed, run: AdoptedRun): Promise<Ending> {
     const { agent } = run
-    this.agent = agent
-    this.how = run.how
-    this.unproven = run.how === 'warm'
+    this.turns.take(agent, run.how)
     Object.assign(this.timings, run.timings)
     this.resumeRefill?.()
     this.observeTraffic()
@@ -163,10 +193,11 @@ export class RunLife {
       this.stopping.killAfterGrace(agent)
     }
     void run.caughtUp.then(() => this.talk.goOn(agent, run.said))
-    return this.turns(spec)
+    return this.turns.listen(spec, run.oomKills)
   }
 
-  private async prepare(spec: CreateRunParsed, driver: FrameworkDriver): Promise<void> {
+  private async prepare(spec: CreateRunParsed): Promise<void> {
+    const driver = this.driver as FrameworkDriver
     this.observeTraffic()
     const { sandbox, how } = await this.session.ready({
       resources: spec.resources,
@@ -174,118 +205,28 @@ export class RunLife {
       takeWarm: (template, resources) => this.pool?.take({ driver, template, resources }),
       signal: this.stopping.signal,
     })
-    this.how = how
     if (spec.workspaceUpload) await this.session.unpack(sandbox, spec.workspaceUpload, this.stopping.signal)
     this.stopping.check()
-    const agent = await this.takeAgent(driver, spec)
-    this.unproven = how === 'warm'
-    this.timings.sandboxReadyMs = this.sinceCreated()
+    const agent = await this.turns.takeAgent(spec, how)
+    const durationMs = this.sinceCreated()
+    this.timings.sandboxReadyMs ??= durationMs
     this.log.append({
       type: 'sandbox.ready',
       sandboxId: sandbox.id,
       how,
-      durationMs: this.timings.sandboxReadyMs,
+      durationMs,
       template: this.session.template,
       agentVersion: agent.version,
     })
     this.session.dirty = true
     this.patience.prompted()
-    const isFirst = this.timings.promptSentMs === null
+    const isFirst = this.timings.promptSentMs === null && !this.before.lost
     // Both under the claim: the prompt doesn't wait for the row to say so.
     const [running] = await Promise.all([
       isFirst ? this.store.markRunning(this.ref, this.claimed.epoch, agent.version) : true,
-      this.begin(agent, spec).then(() => (this.timings.promptSentMs = this.sinceCreated())),
+      this.turns.begin(agent, spec.prompt).then(() => (this.timings.promptSentMs ??= this.sinceCreated())),
     ])
-    if (!running) throw new Vm0Error('HOST_LOST', 'another runner has taken the session over')
-  }
-
-  private begin(agent: LiveAgent, { prompt }: CreateRunParsed): Promise<void> {
-    const { queuedMs, sandboxReadyMs } = this.timings
-    const read = { out: agent.lines.out, err: agent.lines.err }
-    agent.journal?.add({ t: 'run', runId: this.ref.runId, how: this.how, read, queuedMs, sandboxReadyMs })
-    return this.talk.begin(agent, prompt)
-  }
-
-  private async takeAgent(driver: FrameworkDriver, spec: CreateRunParsed): Promise<LiveAgent> {
-    this.agent = await this.session.agentFor(driver, launchSpecOf(spec))
-    return this.agent
-  }
-
-  private async turns(spec: CreateRunParsed): Promise<Ending> {
-    let agent = this.agent as LiveAgent
-    const killsBefore = this.adopted?.oomKills ?? (await this.session.sandbox?.stats())?.oomKills ?? 0
-    agent.journal?.add({ t: 'kills', oomKills: killsBefore })
-    for (;;) {
-      const { value: line, done } = await agent.lines.next()
-      if (done && this.unproven && !this.progress.started && !this.stopping.why) {
-        this.options.logger.warn({ runId: this.ref.runId }, 'a warm agent died before it began: another is started')
-        this.session.agent = undefined
-        agent = await this.beginAgain(spec)
-        continue
-      }
-      if (done) return this.agentGone(agent, killsBefore)
-      if (line.stream === 'stderr') {
-        this.lastStderr = `${this.lastStderr}${line.text}\n`.slice(-4000)
-        this.tell({ type: 'stderr', text: line.text.slice(0, 16_384) }, line.timeMs, 'stderr')
-        continue
-      }
-      const { events, replies, agentSessionId, turnEnd, recorded } = agent.protocol.translate(line.text, line.timeMs)
-      for (const event of events) this.record(event, line.timeMs, 'stdout')
-      if (agentSessionId) this.session.agentSessionId = agentSessionId
-      if (recorded) this.checkpoints?.recorded(recorded)
-      this.talk.tell(agent, replies)
-      if (!turnEnd) continue
-      if (turnEnd.conversationLost && !this.begunAnew && !this.stopping.why) {
-        agent = await this.beginAnew(spec)
-        continue
-      }
-      // Before anything is awaited: an input must not slip in between the last turn and the run's end.
-      this.talk.end()
-      this.turn = turnEnd
-      if (turnEnd.unanswered > 0) await this.session.stopAgent()
-      this.timings.agentFinishedMs = this.sinceCreated(line.timeMs)
-      return this.stopping.ending(turnEnd.reason === 'completed') ?? endingOfTurn(turnEnd)
-    }
-  }
-
-  private async beginAnew(spec: CreateRunParsed): Promise<LiveAgent> {
-    this.begunAnew = true
-    const text = 'the earlier conversation is not there; a new one begins'
-    this.log.append({ type: 'notice', level: 'warning', text })
-    await this.session.forgetConversation()
-    return this.beginAgain(spec)
-  }
-
-  /** Another process, for the same prompt and what was said since. */
-  private async beginAgain(spec: CreateRunParsed): Promise<LiveAgent> {
-    this.unproven = false
-    const agent = await this.takeAgent(this.driver as FrameworkDriver, spec)
-    this.stopping.check()
-    await this.begin(agent, spec)
-    return agent
-  }
-
-  private record(event: EventBody, timeMs: number, from: 'stdout' | 'end'): void {
-    this.progress.observe(event, timeMs)
-    this.checkpoints?.observe(event)
-    this.tell(event, timeMs, from)
-  }
-
-  /** Logs an event of the agent's output, unless an earlier process has. */
-  private tell(event: EventBody, timeMs: number, from: 'stdout' | 'stderr' | 'end'): void {
-    const origin = this.told.next(this.agent as LiveAgent, from)
-    if (origin !== undefined) this.log.append(event, timeMs, origin)
-  }
-
-  private async agentGone(agent: LiveAgent, killsBefore: number): Promise<Ending> {
-    this.talk.end()
-    this.session.agent = undefined
-    for (const event of agent.protocol.gone()) this.record(event, Date.now(), 'end')
-    await agent.process.exited
-    const { sandbox } = this.session
-    const { started } = this.progress
-    const death = { agent, sandbox, killsBefore, started, stderr: this.lastStderr.trim() }
-    return this.stopping.ending(false) ?? endingOfDeath(death)
+    if (!running) throw takenOver()
   }
 
   /** Saves what there is, then writes outcome and head in one transaction, then tells. */
@@ -314,8 +255,9 @@ export class RunLife {
 
   private commit(ending: Ending, saved: SavedCheckpoint | null): Promise<boolean> {
     this.timings.totalMs = this.sinceCreated()
-    const text = this.turn ? this.options.secrets.seal(this.turn.text) : null
-    const { usage, costUsd } = this.turn ?? this.progress
+    const turn = this.turns?.turn
+    const text = turn ? this.options.secrets.seal(turn.text) : null
+    const { usage, costUsd } = this.progress.account(turn)
     const { firstTokenAtMs } = this.progress
     this.timings.firstTokenMs = firstTokenAtMs === undefined ? null : this.sinceCreated(firstTokenAtMs)
     const end = { ...ending, text, usage, costUsd, timings: this.timings }
@@ -343,4 +285,8 @@ export class RunLife {
   private sinceCreated(timeMs = Date.now()): number {
     return Math.max(0, Math.round((timeMs - this.claimed.createdAtMs) * 10) / 10)
   }
+}
+
+function takenOver(): Vm0Error {
+  return new Vm0Error('HOST_LOST', 'another runner has taken the session over')
 }

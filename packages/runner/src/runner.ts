@@ -84,8 +84,8 @@ export class Runner implements RunnerPort {
     const { database, runnerId } = this.options
     const rows = new OwnedRows(database, runnerId, this.patience.signal)
     const { runs, lost } = await new Recovery(this.options, rows, this.sessions, stories).recover()
-    for (const { ref, claimed, session, adopted } of runs)
-      this.live(new RunLife(this.options, this.store, session, ref, claimed, this.pool, adopted), session)
+    for (const { ref, claimed, session, before } of runs)
+      this.live(new RunLife(this.options, this.store, session, ref, claimed, this.pool, before), session)
     return { kept: runs.length, lost }
   }
 

@@ -9,6 +9,8 @@ export interface ClaimedRun {
   spec: Buffer
   framework: string
   createdAtMs: number
+  /** From 1: how often it was taken up. */
+  attempts: number
   /** The session as it was when it was taken. */
   session: SessionState
 }
@@ -96,6 +98,7 @@ export class RunnerStore {
         spec: Buffer.from(row.spec),
         framework: row.framework,
         createdAtMs: new Date(row.created_at).getTime(),
+        attempts: 1,
         session: sessionState(row),
       }
     }, this.patience)
@@ -146,6 +149,21 @@ export class RunnerStore {
         .where('id', '=', run.runId)
         .where('epoch', '=', epoch)
         .where('state', 'in', attempt === 1 ? before('running') : [...before('running'), 'running'])
+        .executeTakeFirst()
+      return Number(result.numUpdatedRows) === 1
+    }, this.patience)
+  }
+
+  /** The run is taken up again; false where its session has another owner. */
+  async countAttempt(run: RunRef, epoch: number, attempts: number): Promise<boolean> {
+    return overLostConnections(async () => {
+      const result = await this.database.db
+        .updateTable('runs')
+        .set({ attempts })
+        .where('project_id', '=', run.projectId)
+        .where('id', '=', run.runId)
+        .where('epoch', '=', epoch)
+        .where('state', 'in', before('succeeded'))
         .executeTakeFirst()
       return Number(result.numUpdatedRows) === 1
     }, this.patience)

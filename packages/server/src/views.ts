@@ -19,6 +19,7 @@ export function runView(row: Selectable<Schema['runs']>, secrets: SecretsPort): 
     costUsd: Number(row.cost_usd),
     timings: { ...noTimings, ...(row.timings as object) },
     checkpoint: row.checkpoint,
+    attempts: row.attempts,
     error: row.error as RunView['error'],
     createdAt: time(row.created_at),
     startedAt: row.started_at ? time(row.started_at) : null,

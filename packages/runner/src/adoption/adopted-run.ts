@@ -29,6 +29,19 @@ export interface AdoptedRun {
   caughtUp: Promise<void>
 }
 
+/** A run whose agent and sandbox are gone. */
+export interface LostRun {
+  /** The conversation that was saved last has the prompt. */
+  hasPrompt: boolean
+  /** What a person said since the prompt. */
+  said: string[]
+}
+
+export interface EarlierLife {
+  adopted?: AdoptedRun
+  lost?: LostRun
+}
+
 export interface AdoptRunOptions {
   ref: RunRef
   createdAtMs: number
@@ -68,6 +81,13 @@ export async function adoptRun(options: AdoptRunOptions): Promise<AdoptedRun> {
     cutOff: told.open,
     caughtUp,
   }
+}
+
+/** `hasPrompt`: whether the session was saved in this run since. */
+export async function lostRun(eventLog: EventLog, ref: RunRef, hasPrompt: boolean): Promise<LostRun> {
+  const said: string[] = []
+  for await (const { event } of eventLog.stored(ref)) if (event.type === 'input.sent') said.push(event.text)
+  return { hasPrompt, said }
 }
 
 async function readLog(eventLog: EventLog, ref: RunRef) {

@@ -24,6 +24,7 @@ interface Row {
   spec: Uint8Array
   framework: string
   created_at: Date | string
+  attempts: number
 }
 
 /** What the rows say of the sessions that a runner owned when its process ended. */
@@ -38,7 +39,8 @@ export class OwnedRows {
     const query = sql<Row>`
       select sessions.project_id, sessions.id, sessions.template, sessions.head, sessions.agent_session_id,
         sessions.resources, sessions.workspace_upload, sessions.epoch,
-        runs.id as run_id, runs.state as run_state, runs.spec, runs.framework, runs.created_at
+        runs.id as run_id, runs.state as run_state, runs.spec, runs.framework, runs.created_at,
+        runs.attempts
       from sessions left join runs on runs.project_id = sessions.project_id and runs.session_id = sessions.id
         and runs.state in ('starting', 'running', 'waiting')
       where sessions.runner_id = ${this.runnerId} and sessions.state = 'open'`
@@ -46,10 +48,10 @@ export class OwnedRows {
     return rows.map(owned)
   }
 
-  /** The agent has its prompt: so the run is `running`, which the earlier process may not have come to write. */
-  async markRunning({ projectId }: SessionRef, runId: string, agentVersion: string): Promise<void> {
+  /** An agent had its prompt: so the run is `running`, which the earlier process may not have come to write. */
+  async markRunning({ projectId }: SessionRef, runId: string, agentVersion: string | null): Promise<void> {
     const query = sql`
-      update runs set state = 'running', agent_version = ${agentVersion}
+      update runs set state = 'running', agent_version = coalesce(${agentVersion}::text, agent_version)
       where project_id = ${projectId} and id = ${runId} and state = 'starting'`
     await overLostConnections(() => query.execute(this.database.db), this.patience)
   }
@@ -107,6 +109,7 @@ function claimedOf(row: Row, session: SessionState): ClaimedRun {
     spec: Buffer.from(row.spec),
     framework: row.framework,
     createdAtMs: new Date(row.created_at).getTime(),
+    attempts: row.attempts,
     session,
   }
 }

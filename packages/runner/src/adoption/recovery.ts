@@ -1,10 +1,11 @@
-import { Vm0Error, type RunRef } from '@vm0/contract'
+import { Vm0Error, type CreateRunParsed, type RunRef } from '@vm0/contract'
 import type { Sandbox } from '@vm0/sandbox'
 import type { LiveSession } from '../live-session.js'
 import type { LiveSessions } from '../live-sessions.js'
 import type { RunnerOptions } from '../options.js'
+import { mayResume } from '../resumption.js'
 import type { ClaimedRun } from '../store.js'
-import { adoptRun, type AdoptedRun } from './adopted-run.js'
+import { adoptRun, lostRun, type EarlierLife } from './adopted-run.js'
 import type { OwnedRow, OwnedRows } from './owned-rows.js'
 import type { Stories } from './story.js'
 import { verdict, type Verdict } from './verdict.js'
@@ -14,7 +15,7 @@ export interface RecoveredRun {
   ref: RunRef
   claimed: ClaimedRun
   session: LiveSession
-  adopted: AdoptedRun | undefined
+  before: EarlierLife
 }
 
 export interface Recovered {
@@ -49,6 +50,10 @@ export class Recovery {
         kept.push(row)
       } catch (error) {
         this.options.logger.warn({ sessionId: row.sessionId, error }, 'a sandbox could not be taken over')
+        const run = row.run && (await this.takeUp(row).catch(() => undefined))
+        if (!run) continue
+        runs.push(run)
+        kept.push(row)
       }
     }
     const lost = await this.rows.release(kept)
@@ -57,18 +62,33 @@ export class Recovery {
   }
 
   private async carryOut(row: OwnedRow, is: Verdict): Promise<RecoveredRun | undefined | 'not kept'> {
-    if (is.what === 'lost' || is.what === 'release') return 'not kept'
-    const { claimed, run } = row
+    if (is.what === 'release') return 'not kept'
+    if (is.what === 'lost') return (await this.takeUp(row)) ?? 'not kept'
     const found = is.sandbox === undefined ? undefined : await this.take(row, is.sandbox, is.what === 'go on')
-    if (is.what === 'keep') {
-      this.sessions.adopt(found?.session as LiveSession)
-      return undefined
-    }
-    const ref = { projectId: row.projectId, sessionId: row.sessionId, runId: (run as { id: string }).id }
     if (found) this.sessions.adopt(found.session)
+    if (is.what === 'keep') return undefined
+    const { adopted } = found ?? {}
+    return this.runOf(row, adopted ? { adopted } : {})
+  }
+
+  /** A run that was lost goes on from the session's head, where its policy says so. */
+  private async takeUp(row: OwnedRow): Promise<RecoveredRun | undefined> {
+    const { secrets, eventLog, checkpoints } = this.options
+    const { spec, attempts: attempt } = row.claimed as ClaimedRun
+    const { onLoss } = JSON.parse(secrets.open(spec)) as CreateRunParsed
+    if (!mayResume('host_lost', { attempt, onLoss })) return undefined
+    const ref = refOf(row)
+    const { head } = row.state
+    const manifest = head === null ? undefined : await checkpoints.load(head)
+    return this.runOf(row, { lost: await lostRun(eventLog, ref, manifest?.runId === ref.runId) })
+  }
+
+  private async runOf(row: OwnedRow, before: EarlierLife): Promise<RecoveredRun> {
+    const ref = refOf(row)
     const session = await this.sessions.acquire(ref)
-    if (found?.adopted) await this.rows.markRunning(row, ref.runId, found.adopted.agent.version)
-    return { ref, claimed: claimed as ClaimedRun, session, adopted: found?.adopted }
+    const { adopted, lost } = before
+    if (adopted || lost) await this.rows.markRunning(row, ref.runId, adopted?.agent.version ?? null)
+    return { ref, claimed: row.claimed as ClaimedRun, session, before }
   }
 
   /** The session in its sandbox. An agent that nobody waits for is ended: the next run starts one with the conversation. */
@@ -80,14 +100,15 @@ export class Recovery {
     if (goesOn && !process) throw new Vm0Error('HOST_LOST', "the record of the agent's process is not there")
     const session = this.sessions.make(row)
     const journal = await session.adopt(sandbox, story.session.base, row.state)
+    // From here on the session closes it, in whichever way.
     this.sandboxes.delete(id)
     if (!goesOn || !story.agent?.run || !process) {
       await process?.kill()
       return { session, adopted: undefined }
     }
-    const ref = { projectId: row.projectId, sessionId: row.sessionId, runId: story.agent.run.runId }
+    const ref = refOf(row)
     const { findDriver, eventLog, secrets } = this.options
-    const adopted = await adoptRun({
+    const adopting = adoptRun({
       ref,
       createdAtMs: (row.claimed as ClaimedRun).createdAtMs,
       story: story.agent,
@@ -98,7 +119,13 @@ export class Recovery {
       secrets,
       journal,
     })
+    adopting.catch(() => session.discard())
+    const adopted = await adopting
     session.keep(adopted.agent)
     return { session, adopted }
   }
+}
+
+function refOf({ projectId, sessionId, run }: OwnedRow): RunRef {
+  return { projectId, sessionId, runId: (run as { id: string }).id }
 }

@@ -20,6 +20,14 @@ export interface LiveViewOptions {
   width: number
 }
 
+const lossWords: Record<EventOf<'run.resumed'>['reason'], string> = {
+  agent_crashed: 'the agent ended unexpectedly',
+  agent_killed: 'the agent was killed',
+  sandbox_lost: 'the sandbox ended',
+  host_lost: 'the host was lost',
+  platform_away: 'the platform was away for long',
+}
+
 /**
  * A run's events as lines that a person reads while it works. What agents and commands wrote is shown as text: no control
  * character of theirs reaches the terminal.
@@ -80,6 +88,9 @@ export class LiveView {
         break
       case 'compaction':
         if (event.phase === 'started') this.line(dim('  … compacting the conversation'))
+        break
+      case 'run.resumed':
+        this.line(dim(`  … ${lossWords[event.reason]}: attempt ${event.attempt} goes on from there`))
         break
       case 'checkpoint.committed':
         this.changedFiles = event.changedFiles

@@ -19,6 +19,7 @@ interface Flags {
   model?: string
   memory?: number
   timeout?: number
+  onLoss?: 'resume' | 'fail'
   detach: boolean
   json: boolean
 }
@@ -67,6 +68,12 @@ export const run = buildCommand({
         brief: 'Time limit in seconds (VM0_TIMEOUT)',
         placeholder: 'seconds',
       },
+      onLoss: {
+        kind: 'enum',
+        values: ['resume', 'fail'],
+        optional: true,
+        brief: 'When its agent, sandbox or host is lost (default: resume)',
+      },
       detach: { kind: 'boolean', default: false, withNegated: false, brief: 'Print the ids and leave it running' },
       json: { kind: 'boolean', default: false, withNegated: false, brief: 'One event a line' },
     },
@@ -88,6 +95,7 @@ export const run = buildCommand({
     const model = setting(flags.model, 'VM0_MODEL')
     const memoryMiB = numberSetting(flags.memory, 'VM0_MEMORY')
     const timeout = numberSetting(flags.timeout, 'VM0_TIMEOUT')
+    const onLoss = flags.onLoss
     const stop = new AbortController()
     const run = client.run({
       prompt,
@@ -98,6 +106,7 @@ export const run = buildCommand({
       ...(flags.workspace ? { workspace: flags.workspace } : {}),
       ...(model ? { model } : {}),
       ...(memoryMiB ? { resources: { memoryMiB } } : {}),
+      ...(onLoss ? { onLoss } : {}),
       ...(timeout ? { limits: { timeoutMs: Math.round(timeout * 1000) } } : {}),
     })
     // A note for `vm0 pull`; without it pulling asks more often.

@@ -1,0 +1,152 @@
+import type { EventWriter } from '@vm0/backends'
+import type { CreateRunParsed, EventBody, RunRef, Timings } from '@vm0/contract'
+import type { FrameworkDriver, TurnEnd } from '@vm0/frameworks'
+import type { Logger } from 'pino'
+import type { ToldEvents } from './adoption/told-events.js'
+import { endingOfDeath } from './agent-death.js'
+import type { AgentTalk } from './agent-talk.js'
+import { launchSpecOf, type LiveAgent } from './live-agent.js'
+import type { LiveSession, ReadySandbox } from './live-session.js'
+import type { RunCheckpoints } from './run-checkpoints.js'
+import { endingOfTurn, type Ending } from './run-endings.js'
+import type { RunProgress } from './run-progress.js'
+import type { RunStop } from './run-stop.js'
+
+export interface RunTurnsParts {
+  session: LiveSession
+  ref: RunRef
+  driver: FrameworkDriver
+  /** What the run was asked, whatever an agent was told later. */
+  prompt: string
+  log: EventWriter
+  logger: Logger
+  talk: AgentTalk
+  stopping: RunStop
+  timings: Timings
+  progress: RunProgress
+  told: ToldEvents
+  checkpoints: RunCheckpoints
+  /** Milliseconds since the run was created. */
+  sinceCreated(timeMs?: number): number
+}
+
+/** A run's agent at work: what it says becomes the run's events, until it has ended its turns or is gone. */
+export class RunTurns {
+  agent: LiveAgent | undefined
+  how: ReadySandbox['how'] = 'cold'
+  /** How its turns ended, once they have. */
+  turn: TurnEnd | undefined
+  private lastStderr = ''
+  private begunAnew = false
+  /** The agent comes from the pool and hasn't said anything yet. */
+  private unproven = false
+
+  constructor(private readonly parts: RunTurnsParts) {}
+
+  take(agent: LiveAgent, how: ReadySandbox['how']): void {
+    this.agent = agent
+    this.how = how
+    this.unproven = how === 'warm'
+  }
+
+  async takeAgent(spec: CreateRunParsed, how: ReadySandbox['how']): Promise<LiveAgent> {
+    const agent = await this.parts.session.agentFor(this.parts.driver, launchSpecOf(spec))
+    this.take(agent, how)
+    return agent
+  }
+
+  begin(agent: LiveAgent, prompt: string): Promise<void> {
+    const { ref, talk, timings } = this.parts
+    const { queuedMs, sandboxReadyMs } = timings
+    const read = { out: agent.lines.out, err: agent.lines.err }
+    agent.journal?.add({ t: 'run', runId: ref.runId, how: this.how, read, queuedMs, sandboxReadyMs })
+    return talk.begin(agent, prompt)
+  }
+
+  /** `oomKills`: of an agent that was listened to before, how many tasks the kernel had killed when it began. */
+  async listen(spec: CreateRunParsed, oomKills?: number): Promise<Ending> {
+    const { session, stopping, talk, checkpoints, progress, timings } = this.parts
+    this.lastStderr = ''
+    let agent = this.agent as LiveAgent
+    const killsBefore = oomKills ?? (await session.sandbox?.stats())?.oomKills ?? 0
+    agent.journal?.add({ t: 'kills', oomKills: killsBefore })
+    for (;;) {
+      const { value: line, done } = await agent.lines.next()
+      if (done && this.unproven && !progress.started && !stopping.why) {
+        const { logger, ref } = this.parts
+        logger.warn({ runId: ref.runId }, 'a warm agent died before it began: another is started')
+        session.agent = undefined
+        agent = await this.beginAgain(spec)
+        continue
+      }
+      if (done) return this.agentGone(agent, killsBefore)
+      if (line.stream === 'stderr') {
+        this.lastStderr = `${this.lastStderr}${line.text}\n`.slice(-4000)
+        this.tell({ type: 'stderr', text: line.text.slice(0, 16_384) }, line.timeMs, 'stderr')
+        continue
+      }
+      const { events, replies, agentSessionId, turnEnd, recorded } = agent.protocol.translate(line.text, line.timeMs)
+      for (const event of events) this.record(event, line.timeMs, 'stdout')
+      if (agentSessionId) session.agentSessionId = agentSessionId
+      if (recorded) checkpoints.recorded(recorded)
+      talk.tell(agent, replies)
+      if (!turnEnd) continue
+      if (turnEnd.conversationLost && !this.begunAnew && !stopping.why) {
+        agent = await this.beginAnew(spec)
+        continue
+      }
+      // Before anything is awaited: an input must not slip in between the last turn and the run's end.
+      talk.end()
+      this.turn = turnEnd
+      if (turnEnd.unanswered > 0) await session.stopAgent()
+      timings.agentFinishedMs = this.parts.sinceCreated(line.timeMs)
+      return stopping.ending(turnEnd.reason === 'completed') ?? endingOfTurn(turnEnd)
+    }
+  }
+
+  /** The run goes on past it. */
+  forgetTurn(): void {
+    this.turn = undefined
+    this.parts.timings.agentFinishedMs = null
+  }
+
+  private async beginAnew(spec: CreateRunParsed): Promise<LiveAgent> {
+    this.begunAnew = true
+    const text = 'the earlier conversation is not there; a new one begins'
+    this.parts.log.append({ type: 'notice', level: 'warning', text })
+    await this.parts.session.forgetConversation()
+    return this.beginAgain({ ...spec, prompt: this.parts.prompt })
+  }
+
+  /** Another process, for the same prompt and what was said since. */
+  private async beginAgain(spec: CreateRunParsed): Promise<LiveAgent> {
+    const agent = await this.takeAgent(spec, this.how)
+    this.unproven = false
+    this.parts.stopping.check()
+    await this.begin(agent, spec.prompt)
+    return agent
+  }
+
+  private record(event: EventBody, timeMs: number, from: 'stdout' | 'end'): void {
+    this.parts.progress.observe(event, timeMs)
+    this.parts.checkpoints.observe(event)
+    this.tell(event, timeMs, from)
+  }
+
+  /** Logs an event of the agent's output, unless an earlier process has. */
+  private tell(event: EventBody, timeMs: number, from: 'stdout' | 'stderr' | 'end'): void {
+    const origin = this.parts.told.next(this.agent as LiveAgent, from)
+    if (origin !== undefined) this.parts.log.append(event, timeMs, origin)
+  }
+
+  private async agentGone(agent: LiveAgent, killsBefore: number): Promise<Ending> {
+    const { session, talk, progress, stopping } = this.parts
+    talk.pause()
+    session.agent = undefined
+    for (const event of agent.protocol.gone()) this.record(event, Date.now(), 'end')
+    await agent.process.exited
+    const { started } = progress
+    const death = { agent, sandbox: session.sandbox, killsBefore, started, stderr: this.lastStderr.trim() }
+    return stopping.ending(false) ?? endingOfDeath(death)
+  }
+}
