@@ -249,6 +249,7 @@ test('every command tells how to use it, with examples', async () => {
     'run',
     'logs',
     'trace',
+    'why',
     'push',
     'pull',
     'exec',

@@ -52,3 +52,68 @@ export const traceQuerySchema = z.strictObject({
   format: z.enum(['json', 'otlp', 'perfetto']).default('json'),
 })
 export type TraceFormat = z.infer<typeof traceQuerySchema>['format']
+
+/** A run told by rules: the same run is always told in the same words. */
+export const storySchema = z.object({
+  line: z.string(),
+  paragraph: z.string(),
+  steps: z.array(
+    z.object({
+      text: z.string(),
+      startMs: z.number(),
+      durationMs: z.number(),
+      /** The first and the last event that it tells of. */
+      cursors: z.array(z.string()),
+    }),
+  ),
+})
+export type Story = z.infer<typeof storySchema>
+
+export const evidenceSchema = z.object({
+  text: z.string(),
+  /** The event that shows it. */
+  cursor: z.string().optional(),
+})
+export type Evidence = z.infer<typeof evidenceSchema>
+
+/** Something about how an agent worked that can be changed. */
+export const findingSchema = z.object({
+  /** Such as `cmd.repeat_fail`; docs/insight.md lists them. */
+  kind: z.string(),
+  severity: z.enum(['info', 'warning']),
+  text: z.string(),
+  evidence: z.array(evidenceSchema),
+  /** What to change, and the text for it, ready to use. */
+  adjust: z.object({
+    where: z.enum(['CLAUDE.md', 'template', 'resources', 'limits', 'permissions', 'model', 'prompt']),
+    text: z.string(),
+  }),
+})
+export type Finding = z.infer<typeof findingSchema>
+
+export const whySchema = z.object({
+  runId: z.string(),
+  state: z.string(),
+  reason: z.string().nullable(),
+  /** The cause in one sentence. */
+  cause: z.string(),
+  /** How sure it is: told by the platform itself, or inferred from what was seen. */
+  certainty: z.enum(['known', 'inferred', 'unknown']),
+  /** What was at work when the run ended; null where nothing was. */
+  culprit: z
+    .object({
+      text: z.string(),
+      toolId: z.string().nullable(),
+      command: z.string().nullable(),
+      runningMs: z.number(),
+      /** The last lines that it, or where it said nothing the agent, wrote. */
+      lastOutput: z.array(z.string()),
+    })
+    .nullable(),
+  /** What to do, the most useful first. */
+  next: z.array(z.string()),
+  evidence: z.array(evidenceSchema),
+  findings: z.array(findingSchema),
+  story: storySchema,
+})
+export type Why = z.infer<typeof whySchema>

@@ -1,3 +1,8 @@
 export { otlpOf } from './trace/otlp.js'
 export { perfettoOf } from './trace/perfetto.js'
 export { TraceBuilder, traceIdOf, traceOf, type TracedRun } from './trace/trace-builder.js'
+export { findingsOf } from './detect/detect.js'
+export { defaultThresholds, type Thresholds } from './detect/thresholds.js'
+export { recordOf, RunRecord } from './record/run-record.js'
+export { storyOf, type ToldRun } from './story/story.js'
+export { whyOf, type Circumstances } from './why/why.js'

@@ -1,9 +1,11 @@
 import type { Database, Schema } from '@vm0/backends'
 import {
   compareCursors,
+  defaultResources,
   isEnded,
   Vm0Error,
   type CreateRunParsed,
+  type Resources,
   type RunRef,
   type RunState,
   type RunView,
@@ -139,6 +141,16 @@ export class Runs {
 
   async get(by: Principal, id: string): Promise<RunView> {
     return runView(await this.seen(by, id), this.options.secrets)
+  }
+
+  /** What is not in a run's events but explains them. Its prompt is not for who may only watch. */
+  async circumstances(by: Principal, id: string): Promise<{ prompt: string | undefined; resources: Resources }> {
+    const row = await this.seen(by, id)
+    const session = await this.sessions.row(row.project_id, row.session_id)
+    const sealed = Buffer.from(row.spec)
+    const spec = sealed.length === 0 ? {} : (JSON.parse(this.options.secrets.open(sealed)) as Partial<CreateRunParsed>)
+    const resources = { ...defaultResources, ...(session.resources as Resources), ...spec.resources }
+    return { prompt: by.token ? undefined : spec.prompt, resources }
   }
 
   async list(

@@ -5,8 +5,10 @@ export type {
   CheckpointView,
   DiffEntry,
   ErrorCode,
+  Evidence,
   ExecOutput,
   FileEntry,
+  Finding,
   FrameworkView,
   GcReport,
   KeyView,
@@ -20,12 +22,14 @@ export type {
   Span,
   StoreProblem,
   StoreReport,
+  Story,
   Timings,
   TokenView,
   Trace,
   TraceFormat,
   Usage,
   Vm0Event,
+  Why,
 } from '@vm0/contract/client'
 export { Checkpoint, SessionCheckpoints, type ForkOptions } from './checkpoint.js'
 export { createClient, Vm0, type SessionOptions } from './client.js'

@@ -6,6 +6,7 @@ import {
   type Trace,
   type TraceFormat,
   type Vm0Event,
+  type Why,
 } from '@vm0/contract/client'
 import { followEvents } from './events.js'
 import type { Http } from './http.js'
@@ -189,6 +190,21 @@ export class Run implements PromiseLike<RunResult>, AsyncIterable<Vm0Event> {
   > {
     await this.accepted
     return this.http.json(`/runs/${this.id}/trace?format=${format ?? 'json'}`)
+  }
+
+  /**
+   * Why it ended as it did: the cause, what was at work then, what to do next, each with the events that show it; also its
+   * story, and what of how the agent worked is worth changing. By rules over its events: no model is asked.
+   *
+   * @example
+   * const run = vm0.run({ prompt: 'say hello' })
+   * await run.result()
+   * const { cause, culprit, next, story } = await run.why()
+   * console.log(story.line, cause, culprit?.text, next[0])
+   */
+  async why(): Promise<Why> {
+    await this.accepted
+    return this.http.json(`/runs/${this.id}/why`)
   }
 
   private async settled(): Promise<{ result: RunResult; cause?: Vm0Error }> {

@@ -64,6 +64,15 @@ export class SpanBook {
     Object.assign(draft.attributes, known(attributes))
   }
 
+  /** Ends what is open and will not go on. */
+  cutOff(event: Vm0Event, atMs: number, attributes: MaybeAttributes, but: readonly Draft[]): void {
+    for (const draft of this.drafts.values()) {
+      if (draft.endMs !== null || but.includes(draft)) continue
+      draft.failed = true
+      this.close(draft, event, atMs, attributes)
+    }
+  }
+
   note(draft: Draft, name: string, atMs: number, attributes: MaybeAttributes = {}): void {
     draft.events.push({ name, atMs, attributes: known(attributes) })
   }

@@ -140,6 +140,32 @@ test('each input that an agent answers is a turn; what it asks after its turn is
   ])
 })
 
+test('an attempt that was lost is cut off there; the next one has a start and a turn of its own', () => {
+  const log = new RunLog().begin()
+  log.started('Bash', { command: 'kill -9 $PPID' })
+  log.add({ type: 'run.resumed', attempt: 2, reason: 'agent_killed', note: 'go on' }, 100)
+  const ready = { sandboxId: 's1', how: 'session' as const, template: 'standard', agentVersion: '2.1.330' }
+  log
+    .add({ type: 'sandbox.ready', durationMs: 700, ...ready }, 90)
+    .model()
+    .turnEnds()
+    .end()
+  const trace = traced(log)
+  expect(outline(trace)).toEqual([
+    'vm0.run',
+    '  vm0.sandbox.queue',
+    '  vm0.sandbox.acquire',
+    '  invoke_agent claude-code (error)',
+    '    execute_tool Bash (error)',
+    '  vm0.sandbox.acquire',
+    '  invoke_agent claude-code',
+    '    chat claude-opus-5-5',
+  ])
+  expect(find(trace, 'tool')).toMatchObject({ durationMs: 100, attributes: { 'error.type': 'agent_killed' } })
+  expect(trace.spans[5]).toMatchObject({ startMs: 620, durationMs: 90 })
+  expect(find(trace, 'run').events).toMatchObject([{ name: 'vm0.run.resumed', atMs: 620 }])
+})
+
 test('OTLP carries ids, times in nanoseconds, and old names beside the new ones', () => {
   const trace = traced(healthy())
   const { resourceSpans } = otlpOf(trace) as { resourceSpans: { scopeSpans: { spans: Record<string, any>[] }[] }[] }

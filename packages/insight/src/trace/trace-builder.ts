@@ -30,6 +30,7 @@ export class TraceBuilder {
   private timings: Timings
   private queue: Draft | undefined
   private ended = false
+  private resumedMs: number | undefined
 
   constructor(private readonly run: TracedRun) {
     this.book = new SpanBook(run.id)
@@ -65,6 +66,9 @@ export class TraceBuilder {
         break
       case 'run.finished':
         this.finished(event, atMs, root)
+        break
+      case 'run.resumed':
+        this.resumed(event, atMs, root)
         break
       case 'error':
         this.book.note(this.here(root), 'exception', atMs, {
@@ -138,7 +142,9 @@ export class TraceBuilder {
 
   private startEnds(event: EventOf<'sandbox.ready'>, atMs: number): void {
     const parent = this.root as Draft
-    const startMs = this.started ? (this.started.endMs ?? atMs) : Math.min(this.timings.queuedMs ?? 0, atMs)
+    const startMs = this.started
+      ? (this.resumedMs ?? this.started.endMs ?? atMs)
+      : Math.min(this.timings.queuedMs ?? 0, atMs)
     this.queueEnds(event, startMs)
     this.started = this.book.open({
       key: 'start',
@@ -185,6 +191,14 @@ export class TraceBuilder {
     turn.failed = event.reason === 'error'
     const attributes = { ...usageAttributes(event.usage), [names.cost]: event.costUsd, [names.outcome]: event.reason }
     this.book.close(turn, event, atMs, { ...attributes, [names.errorType]: turn.failed ? event.reason : undefined })
+  }
+
+  /** What was open is lost; the next attempt has a start and turns of its own. */
+  private resumed(event: EventOf<'run.resumed'>, atMs: number, root: Draft): void {
+    this.book.cutOff(event, atMs, { [names.errorType]: event.reason, [names.endInferred]: true }, [root])
+    this.book.note(root, 'vm0.run.resumed', atMs, { 'vm0.run.attempt': event.attempt, [names.errorType]: event.reason })
+    this.turn = undefined
+    this.resumedMs = atMs
   }
 
   private checkpoint(event: EventOf<'checkpoint.committed'>, atMs: number, root: Draft): void {

@@ -1,5 +1,5 @@
-import { idSchema, traceQuerySchema, traceSchema, type RunView, type Vm0Event } from '@vm0/contract'
-import { otlpOf, perfettoOf, TraceBuilder } from '@vm0/insight'
+import { idSchema, traceQuerySchema, traceSchema, whySchema, type RunView, type Vm0Event } from '@vm0/contract'
+import { otlpOf, perfettoOf, RunRecord, TraceBuilder, whyOf } from '@vm0/insight'
 import type { FastifyReply } from 'fastify'
 import { z } from 'zod'
 import type { App, Parts } from '../create-server.js'
@@ -51,6 +51,24 @@ export function insightRoutes(app: App, { runs }: Parts): void {
       // Neither is a trace in the schema's form.
       reply.serializer((body: unknown) => JSON.stringify(body)).type('application/json; charset=utf-8')
       return (format === 'otlp' ? otlpOf(trace) : perfettoOf(trace)) as typeof trace
+    },
+  )
+  app.get(
+    '/runs/:id/why',
+    {
+      config: { tokens: true },
+      schema: {
+        description:
+          'Why the run ended as it did, what was at work then, what to do, what could be changed, and its story.',
+        params,
+        response: { 200: whySchema },
+      },
+    },
+    async (request, reply) => {
+      const record = await read(request, reply, () => new RunRecord())
+      // Read after the events: what they end with is in the row.
+      const run = await runs.get(request.principal, request.params.id)
+      return whyOf(record, run, await runs.circumstances(request.principal, run.id))
     },
   )
 }

@@ -20,6 +20,7 @@ import { help } from './commands/shared-flags.js'
 import { close, remove, sessions } from './commands/sessions.js'
 import { trace } from './commands/trace.js'
 import { up } from './commands/up.js'
+import { why } from './commands/why.js'
 import { printableLine } from './printable.js'
 
 const usageStatus = 2
@@ -57,6 +58,7 @@ const application = buildApplication(
       runs,
       logs,
       trace,
+      why,
       log,
       diff,
       fork,

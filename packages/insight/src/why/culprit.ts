@@ -1,0 +1,50 @@
+import { isEnded, type RunView, type Why } from '@vm0/contract'
+import { quoted } from '../detect/finding.js'
+import type { Call } from '../record/call.js'
+import type { RunRecord } from '../record/run-record.js'
+import { lasting } from '../story/words.js'
+
+const shownLines = 5
+const maxLineChars = 300
+const waitedMs = 1_000
+/** What an agent tells of a call that was at work when it was asked to end its turn. */
+const wasInterrupted = /doesn't want to (?:proceed|take this action)|interrupted|aborted/i
+
+/** What was at work when the run ended, or is now: a tool call, before it the model. */
+export function culpritOf(record: RunRecord, { state }: Pick<RunView, 'state'>): Why['culprit'] {
+  if (state === 'succeeded') return null
+  const call = callAtEnd(record)
+  const had = isEnded(state) ? 'had been' : 'has been'
+  if (call) {
+    const runningMs = (call.endMs ?? record.lastMs) - call.startMs
+    return {
+      text: `${quoted(call.command ?? call.title) || call.name} (${call.name}) ${had} at work for ${lasting(runningMs)}`,
+      toolId: call.id,
+      command: call.command ?? null,
+      runningMs,
+      lastOutput: lastLines(call.ok === undefined || wasInterrupted.test(call.tail) ? record.stderr : call.tail),
+    }
+  }
+  const request = record.unanswered
+  const runningMs = request ? (request.endMs ?? record.lastMs) - request.atMs : 0
+  // A refusal is no wait: what was refused is in the cause.
+  if (!request || runningMs < waitedMs) return null
+  const text = `a request to the model ${had} without an answer for ${lasting(runningMs)}`
+  return { text, toolId: null, command: null, runningMs, lastOutput: lastLines(record.stderr) }
+}
+
+/** The innermost call that has no end: a sub-agent's before the one that sent it. */
+function callAtEnd(record: RunRecord): Call | undefined {
+  const open = record.openCalls.findLast(({ kind }) => kind !== 'subagent') ?? record.openCalls.at(-1)
+  if (open) return open
+  const last = record.calls.at(-1)
+  return last?.ok === false && last.exitCode === undefined && wasInterrupted.test(last.tail) ? last : undefined
+}
+
+export function lastLines(text: string): string[] {
+  return text
+    .split(/\r?\n/)
+    .filter((line) => line.trim() !== '')
+    .slice(-shownLines)
+    .map((line) => line.slice(0, maxLineChars))
+}

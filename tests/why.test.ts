@@ -1,0 +1,143 @@
+import { setTimeout as wait } from 'node:timers/promises'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { Run, Why } from '../packages/vm0/src/index.js'
+import { command, objects } from './support/command.js'
+import { TestPlatform } from './support/platform.js'
+
+const bash = (line: string) => ({ tools: [{ name: 'Bash', input: { command: line, description: 'x' } }] })
+/** Workers that are each smaller than the agent, and too many: the kernel takes the agent. */
+const eater = `for worker in $(seq 14); do python3 -c '
+import time
+kept = bytearray(b"x" * (80 << 20))
+time.sleep(60)' & done; wait`
+const script = {
+  name: 'why',
+  conversations: [
+    { when: '^eat memory', steps: [{ text: 'I try. ', ...bash(eater) }, { text: 'never' }] },
+    { when: '^take long', steps: [bash('echo begun; sleep 300'), { text: 'never' }] },
+    { when: '^model refuses', steps: [{ fault: { kind: 'status' as const, status: 401 } }] },
+    { when: '^model fails', steps: [{ fault: { kind: 'status' as const, status: 400, message: 'not to our taste' } }] },
+    { when: '^model hangs', steps: [{ fault: { kind: 'hang' as const } }] },
+    {
+      when: '^fill the disk',
+      steps: [bash('cd /workspace; yes | head -c 2G > big; echo status $?'), { text: 'filled' }],
+    },
+    { when: '^crash', steps: [bash('kill -9 $PPID; sleep 60'), { text: 'never' }] },
+    { when: '^go round', steps: [...Array.from({ length: 4 }, () => bash('make nothing')), { text: 'gave up' }] },
+    { when: '^turn', steps: [bash('echo one'), bash('echo two'), bash('echo three'), { text: 'never' }] },
+    { when: '^work', steps: [bash('echo done > a.txt'), { text: 'worked' }] },
+  ],
+}
+
+let platform: TestPlatform
+beforeAll(async () => {
+  platform = await TestPlatform.start([script], { VM0_MODEL_PATIENCE_SECONDS: '10' })
+})
+afterAll(() => platform?.stop())
+
+async function whyOf(run: Run): Promise<Why> {
+  await run.result()
+  return run.why()
+}
+/** What the command shows first. */
+async function firstLines(run: Run): Promise<string[]> {
+  const { stdout } = await command(platform, ['why', run.id.slice(-8)], { env: { NO_COLOR: '1' } })
+  return stdout.split('\n').slice(0, 5)
+}
+
+test('memory that a tool call ate: the cause, the call with its command, and more memory as the next step', async () => {
+  const run = platform.client.run({ prompt: 'eat memory', resources: { memoryMiB: 768 } })
+  const why = await whyOf(run)
+  expect([why.state, why.reason, why.certainty]).toEqual(['died', 'out_of_memory', 'known'])
+  expect(why.culprit).toMatchObject({ command: eater, toolId: expect.stringMatching(/^toolu_/) })
+  const lines = await firstLines(run)
+  expect(lines[0]).toMatch(/^✗ died \(out_of_memory\) {3}after [\d.]+ m?s /)
+  expect(lines[1]).toBe('  cause     the sandbox ran out of memory of 768 MiB, and the kernel killed the agent')
+  expect(lines.find((line) => line.startsWith('  culprit'))).toContain('`for worker in $(seq 14); do python3')
+  expect(lines.find((line) => line.startsWith('  next'))).toMatch(/ vm0 run -s [0-9a-f]{8} --memory 1536 "…"$/)
+  const open = (await run.trace()).spans.filter(({ status }) => status === 'open')
+  expect(open.map(({ kind }) => kind)).toEqual(['turn', 'tool'])
+})
+
+test('a time limit: the command that took the time', async () => {
+  const run = platform.client.run({ prompt: 'take long', limits: { timeoutMs: 8000 } })
+  const why = await whyOf(run)
+  expect([why.state, why.reason]).toEqual(['failed', 'timed_out'])
+  expect(why.culprit).toMatchObject({ command: 'echo begun; sleep 300' })
+  expect(why.culprit!.runningMs).toBeGreaterThan(1000)
+  expect((await firstLines(run)).join('\n')).toMatch(/cause .*8000 ms\n.*culprit .*sleep 300.*\n.*next .*--timeout/)
+})
+
+test('a model that refuses, fails or hangs', async () => {
+  const refused = await whyOf(platform.client.run({ prompt: 'model refuses' }))
+  expect(refused).toMatchObject({
+    reason: 'model_unauthorized',
+    cause: "the model endpoint refused the platform's key",
+  })
+  expect(refused.evidence).toContainEqual({
+    text: 'the model endpoint answered with status 401',
+    cursor: expect.any(String),
+  })
+  const failed = await whyOf(platform.client.run({ prompt: 'model fails' }))
+  expect(failed).toMatchObject({ reason: 'model_failed', cause: expect.stringContaining('not to our taste') })
+  const run = platform.client.run({ prompt: 'model hangs' })
+  const hung = await whyOf(run)
+  expect(hung).toMatchObject({ reason: 'model_failed', cause: expect.stringContaining('gave nothing of use for 10 s') })
+  expect((await firstLines(run)).join('\n')).toContain('a request to the model had been')
+})
+
+test('a disk that a command filled is found, however the run ended', async () => {
+  const session = await platform.client.sessions.create({ resources: { diskMiB: 256 } })
+  const why = await whyOf(session.run('fill the disk'))
+  expect(why.findings.map(({ kind }) => kind)).toContain('disk.full')
+  if (why.state !== 'succeeded') expect(why.cause).toBe("the sandbox's disk of 256 MiB was full")
+  await session.delete()
+})
+
+test('an agent that its own command killed', async () => {
+  const why = await whyOf(platform.client.run({ prompt: 'crash', onLoss: 'fail' }))
+  expect(why).toMatchObject({ reason: 'agent_crashed', culprit: { command: 'kill -9 $PPID; sleep 60' } })
+  expect(why.cause).toMatch(/by signal 9$/)
+  expect(why.next.join('\n')).toContain('kill, pkill')
+  const resumed = await whyOf(platform.client.run({ prompt: 'crash' }))
+  expect(resumed.evidence.map(({ text }) => text).join('\n')).toContain(
+    'while Bash `kill -9 $PPID; sleep 60` was at work',
+  )
+  expect(resumed.findings.map(({ kind }) => kind)).toContain('run.lost')
+})
+
+test('a run that somebody cancelled did not fail; one that used up its turns can go on', async () => {
+  const run = platform.client.run({ prompt: 'take long' })
+  for await (const event of run) if (event.type === 'tool.started') break
+  expect((await run.why()).cause).toMatch(/^it has not ended: it is running/)
+  await wait(500)
+  await run.cancel()
+  expect(await whyOf(run)).toMatchObject({
+    cause: 'somebody cancelled it; it did not fail',
+    culprit: { command: 'echo begun; sleep 300' },
+  })
+  const turns = await whyOf(platform.client.run({ prompt: 'turn', limits: { turns: 2 } }))
+  expect(turns).toMatchObject({ reason: 'max_turns', cause: expect.stringContaining('used up its turns') })
+})
+
+test('of a run that went well: its story with what was asked, no culprit, nothing to change', async () => {
+  const run = platform.client.run({ prompt: 'work on it' })
+  const why = await whyOf(run)
+  expect(why).toMatchObject({ state: 'succeeded', culprit: null, next: [], findings: [] })
+  expect(why.story.line).toMatch(/^Asked “work on it”: succeeded after .*; ran 1 command\.$/)
+  const [head, line] = await firstLines(run)
+  expect(head).toMatch(/^✓ succeeded /)
+  expect(line).toBe(why.story.line)
+})
+
+test('what went badly is told with the text that would mend it, also on the terminal', async () => {
+  const run = platform.client.run({ prompt: 'go round' })
+  const why = await whyOf(run)
+  const kinds = why.findings.map(({ kind }) => kind)
+  // The template may have make or not.
+  expect(kinds).toContain('cmd.repeat_fail')
+  const shown = await command(platform, ['why', run.id.slice(-8)], { env: { NO_COLOR: '1' } })
+  expect(shown.stdout).toContain('`make nothing` failed 4 times with no file changed between')
+  expect(shown.stdout).toContain('CLAUDE.md: - `make nothing` failed')
+  expect(objects(await command(platform, ['why', run.id.slice(-8), '--json']))[0]).toEqual(why)
+})
