@@ -82,3 +82,27 @@ test('vm0 trace draws it, and writes it to files', async () => {
   expect(JSON.parse(await readFile(otlp, 'utf8'))).toEqual(await worked.trace({ format: 'otlp' }))
   expect(JSON.parse(await readFile(perfetto, 'utf8'))).toEqual(await worked.trace({ format: 'perfetto' }))
 })
+
+const caller = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+const ofCaller = { traceId: '0af7651916cd43dd8448eb211c80319c', remoteParentId: 'b7ad6b7169203331' }
+
+test("a run goes on with its caller's trace, told by header, body or environment; what is no traceparent is none", async () => {
+  const create = (traceparent: string, body: object): Promise<Response> =>
+    platform.fetch('/v1/runs', { method: 'POST', headers: { traceparent }, body: JSON.stringify(body) })
+  const body = { prompt: 'work', id: crypto.randomUUID() }
+  expect((await create(caller, body)).status).toBe(201)
+  // The same request, sent again from the caller's next span.
+  expect((await create(caller.replace('b7ad', 'b7ae'), body)).status).toBe(201)
+  expect(await platform.client.runs.get(body.id).trace()).toMatchObject(ofCaller)
+  const odd = { prompt: 'work', id: crypto.randomUUID() }
+  expect((await create('00-nonsense', odd)).status).toBe(201)
+  expect(await platform.client.runs.get(odd.id).trace()).toMatchObject({ remoteParentId: null })
+  expect(await platform.client.run({ prompt: 'work', traceparent: caller }).trace()).toMatchObject(ofCaller)
+  const [ids] = objects(
+    await command(platform, ['run', '--detach', '--json', 'work'], { env: { TRACEPARENT: caller } }),
+  )
+  expect(await platform.client.runs.get(ids!.runId as string).trace()).toMatchObject(ofCaller)
+  await expect(platform.client.run({ prompt: 'work', traceparent: 'x' })).rejects.toMatchObject({
+    code: 'INVALID_REQUEST',
+  })
+})

@@ -36,8 +36,10 @@ export type Span = z.infer<typeof spanSchema>
 
 /** A run as spans: parents before their children, otherwise in the order in which they began. */
 export const traceSchema = z.object({
-  /** 32 hexadecimal digits. */
+  /** 32 hexadecimal digits: the caller's, or the run's own id. */
   traceId: z.string().regex(/^[0-9a-f]{32}$/),
+  /** The caller's span that the run belongs to. */
+  remoteParentId: z.string().nullable(),
   runId: z.string(),
   sessionId: z.string(),
   startTime: z.iso.datetime(),

@@ -36,6 +36,15 @@ const noNul = (name: string) =>
     .refine((text) => !text.includes('\0'), `${name} contains a NUL byte; expected text`)
     .refine((text) => !/\p{Surrogate}/u.test(text), `${name} contains half a surrogate pair; expected text`)
 
+/** W3C Trace Context: version, trace, parent span, flags; later versions may have more at the end. */
+export const traceparentSchema = z
+  .string()
+  .max(200)
+  .regex(
+    /^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?$/,
+    'expected a traceparent: 00-<32 hexadecimal digits>-<16>-<2>',
+  )
+
 export const runSpecSchema = z.strictObject({
   framework: z.string().min(1).max(64).default('claude-code'),
   prompt: noNul('prompt').refine((text) => text.trim().length > 0, 'prompt is empty; expected the task for the agent'),
@@ -65,6 +74,8 @@ export const runSpecSchema = z.strictObject({
    */
   onLoss: z.enum(['resume', 'fail']).optional(),
   labels: z.record(z.string().min(1).max(64), z.string().max(256)).optional(),
+  /** The caller's span, whose trace the run's goes on with; the header of this name says the same. */
+  traceparent: traceparentSchema.optional(),
 })
 export type RunSpec = z.infer<typeof runSpecSchema>
 

@@ -22,6 +22,12 @@ import { runView } from './views.js'
 
 type Row = Selectable<Schema['runs']>
 
+export interface Circumstances {
+  prompt: string | undefined
+  resources: Resources
+  traceparent: string | undefined
+}
+
 /** Another request made the run between the look and the insert: what this one did is undone. */
 class MadeMeanwhile extends Error {}
 
@@ -34,7 +40,9 @@ export class Runs {
 
   /** Takes the run, or gives the one that the same request made before. The row alone makes it accepted. */
   async create(projectId: string, { id = uuidv7(), ...body }: CreateRunParsed): Promise<RunView> {
-    const hash = bodyHash(body)
+    // A request that is sent again comes from another span of the caller's.
+    const { traceparent: _, ...same } = body
+    const hash = bodyHash(same)
     await this.requireFramework(body.framework)
     if (body.from && body.sessionId && !body.newSession)
       throw new Vm0Error(
@@ -144,13 +152,13 @@ export class Runs {
   }
 
   /** What is not in a run's events but explains them. Its prompt is not for who may only watch. */
-  async circumstances(by: Principal, id: string): Promise<{ prompt: string | undefined; resources: Resources }> {
+  async circumstances(by: Principal, id: string): Promise<Circumstances> {
     const row = await this.seen(by, id)
     const session = await this.sessions.row(row.project_id, row.session_id)
     const sealed = Buffer.from(row.spec)
     const spec = sealed.length === 0 ? {} : (JSON.parse(this.options.secrets.open(sealed)) as Partial<CreateRunParsed>)
     const resources = { ...defaultResources, ...(session.resources as Resources), ...spec.resources }
-    return { prompt: by.token ? undefined : spec.prompt, resources }
+    return { prompt: by.token ? undefined : spec.prompt, resources, traceparent: spec.traceparent }
   }
 
   async list(

@@ -24,12 +24,13 @@ export function otlpOf(trace: Trace): object {
 
 function otlpSpan(span: Span, trace: Trace): object {
   const baseMs = Date.parse(trace.startTime)
+  const parentId = span.parentId ?? trace.remoteParentId
   // A span must have an end to be exported: what has none ends where the trace does, and is marked.
   const endMs = span.durationMs === null ? Math.max(trace.durationMs, span.startMs) : span.startMs + span.durationMs
   return {
     traceId: trace.traceId,
     spanId: span.id,
-    ...(span.parentId === null ? {} : { parentSpanId: span.parentId }),
+    ...(parentId === null ? {} : { parentSpanId: parentId }),
     name: span.name,
     kind: span.kind === 'model' || span.kind === 'start' ? client : internal,
     startTimeUnixNano: nanoseconds(baseMs + span.startMs),

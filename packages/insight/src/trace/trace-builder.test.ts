@@ -58,6 +58,17 @@ test('the same events give the same ids, another run others', () => {
   expect(traceIdOf('00000000-0000-0000-0000-000000000000')).toMatch(/^0{31}1$/)
 })
 
+test("a caller's trace goes on with the run", () => {
+  const { run, events } = healthy()
+  const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+  const trace = traceSchema.parse(traceOf({ ...run, traceparent }, events))
+  expect(trace).toMatchObject({ traceId: '0af7651916cd43dd8448eb211c80319c', remoteParentId: 'b7ad6b7169203331' })
+  const { resourceSpans } = otlpOf(trace) as { resourceSpans: { scopeSpans: { spans: Record<string, any>[] }[] }[] }
+  const [root, next] = resourceSpans[0]!.scopeSpans[0]!.spans
+  expect(root).toMatchObject({ traceId: trace.traceId, parentSpanId: 'b7ad6b7169203331' })
+  expect(next!.parentSpanId).toBe(root!.spanId)
+})
+
 test('what a sub-agent does lies within it, and its requests are told from those of the turn', () => {
   const log = new RunLog().begin()
   const task = log.started('Task', { prompt: 'look' })

@@ -4,7 +4,10 @@ import { ModelRequests, saysWords, usageAttributes } from './model-requests.js'
 import { names } from './names.js'
 import { SpanBook, type Draft } from './span-book.js'
 
-export type TracedRun = Pick<RunView, 'id' | 'sessionId' | 'framework' | 'timings' | 'createdAt'>
+export interface TracedRun extends Pick<RunView, 'id' | 'sessionId' | 'framework' | 'timings' | 'createdAt'> {
+  /** The caller's span (W3C Trace Context). */
+  traceparent?: string | undefined
+}
 
 /**
  * Makes a trace of a run's events, read one after the other; nothing of what tools wrote is kept. The same events always
@@ -95,8 +98,10 @@ export class TraceBuilder {
 
   trace(): Trace {
     this.models.settle()
+    const [, traceId = traceIdOf(this.run.id), remoteParentId = null] = this.run.traceparent?.split('-') ?? []
     return {
-      traceId: traceIdOf(this.run.id),
+      traceId,
+      remoteParentId,
       runId: this.run.id,
       sessionId: this.run.sessionId,
       startTime: this.startTime ?? this.run.createdAt,

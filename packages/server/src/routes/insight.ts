@@ -45,7 +45,8 @@ export function insightRoutes(app: App, { runs }: Parts): void {
       },
     },
     async (request, reply) => {
-      const trace = (await read(request, reply, (run) => new TraceBuilder(run))).trace()
+      const { traceparent } = await runs.circumstances(request.principal, request.params.id)
+      const trace = (await read(request, reply, (run) => new TraceBuilder({ ...run, traceparent }))).trace()
       const { format } = request.query
       if (format === 'json') return trace
       // Neither is a trace in the schema's form.

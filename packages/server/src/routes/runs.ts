@@ -1,4 +1,14 @@
-import { createRunSchema, idSchema, maxPromptBytes, pageOf, pageQuerySchema, runSchema, Vm0Error } from '@vm0/contract'
+import type { IncomingHttpHeaders } from 'node:http'
+import {
+  createRunSchema,
+  idSchema,
+  maxPromptBytes,
+  pageOf,
+  pageQuerySchema,
+  runSchema,
+  traceparentSchema,
+  Vm0Error,
+} from '@vm0/contract'
 import { z } from 'zod'
 import type { App, Parts } from '../create-server.js'
 import { requestedId } from '../idempotency.js'
@@ -10,7 +20,7 @@ export function runRoutes(app: App, { runs }: Parts): void {
     if (Buffer.byteLength(request.body.prompt) > maxPromptBytes)
       throw new Vm0Error('REQUEST_TOO_LARGE', `the prompt is larger than ${maxPromptBytes} bytes`)
     const id = requestedId(request, request.body.id)
-    return reply.code(201).send(await runs.create(request.projectId, { ...request.body, id }))
+    return reply.code(201).send(await runs.create(request.projectId, { ...request.body, ...callersSpan(request), id }))
   })
   app.get('/runs', { schema: { querystring: pageQuerySchema, response: { 200: pageOf(runSchema) } } }, (request) =>
     runs.list(request.projectId, request.query),
@@ -35,4 +45,10 @@ export function runRoutes(app: App, { runs }: Parts): void {
       return reply.code(204).send(null)
     },
   )
+}
+
+/** A header that is no traceparent begins a trace of its own, as the standard has it. */
+function callersSpan({ headers, body }: { headers: IncomingHttpHeaders; body: { traceparent?: string | undefined } }) {
+  const traceparent = body.traceparent ?? traceparentSchema.safeParse(headers.traceparent).data
+  return traceparent === undefined ? {} : { traceparent }
 }

@@ -8,6 +8,7 @@ import { noteSent } from '../folder/folder-record.js'
 import { numberSetting, setting } from '../setting.js'
 import { help } from './shared-flags.js'
 
+const isTraceparent = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/
 /** More than the server takes as a prompt: reading on would only fill memory before it says so. */
 const enoughBytes = 2 * 1024 ** 2
 
@@ -107,6 +108,8 @@ export const run = buildCommand({
       ...(model ? { model } : {}),
       ...(memoryMiB ? { resources: { memoryMiB } } : {}),
       ...(onLoss ? { onLoss } : {}),
+      // Set by programs that trace what they start, by convention.
+      ...(isTraceparent.test(process.env.TRACEPARENT ?? '') ? { traceparent: process.env.TRACEPARENT as string } : {}),
       ...(timeout ? { limits: { timeoutMs: Math.round(timeout * 1000) } } : {}),
     })
     // A note for `vm0 pull`; without it pulling asks more often.

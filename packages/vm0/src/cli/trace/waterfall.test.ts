@@ -18,7 +18,13 @@ function span(kind: Span['kind'], parent: Span | null, more: Partial<Span> = {})
   return { ...whole, attributes: {}, events: [], cursors: [], ...more }
 }
 function trace(spans: Span[]): Trace {
-  const ids = { traceId: '1'.repeat(32), runId: 'r', sessionId: 's', startTime: '2026-01-02T03:04:05.000Z' }
+  const ids = {
+    traceId: '1'.repeat(32),
+    remoteParentId: null,
+    runId: 'r',
+    sessionId: 's',
+    startTime: '2026-01-02T03:04:05.000Z',
+  }
   return { ...ids, durationMs: 1000, spans }
 }
 const run = span('run', null)
