@@ -140,4 +140,12 @@ test('what went badly is told with the text that would mend it, also on the term
   expect(shown.stdout).toContain('`make nothing` failed 4 times with no file changed between')
   expect(shown.stdout).toContain('CLAUDE.md: - `make nothing` failed')
   expect(objects(await command(platform, ['why', run.id.slice(-8), '--json']))[0]).toEqual(why)
+  const patient = ['why', run.id.slice(-8), '--json', '--threshold', 'failingRepeats=5']
+  expect(objects(await command(platform, patient))[0]).toEqual(await run.why({ thresholds: { failingRepeats: 5 } }))
+  expect((await run.why({ thresholds: { failingRepeats: 5 } })).findings.map(({ kind }) => kind)).not.toContain(
+    'cmd.repeat_fail',
+  )
+  const wrong = await command(platform, ['why', '--threshold', 'nope=5'])
+  expect([wrong.status, wrong.stderr.split(':')[0]]).toEqual([2, 'error INVALID_REQUEST'])
+  expect((await command(platform, ['why', '--threshold', 'nope'])).status).toBe(2)
 })

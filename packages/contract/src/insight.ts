@@ -119,3 +119,34 @@ export const whySchema = z.object({
   story: storySchema,
 })
 export type Why = z.infer<typeof whySchema>
+
+const threshold = z.coerce.number().positive().max(1e12).optional()
+
+/** From where on something is a finding; docs/insight.md says what each is. Those that aren't given are the usual ones. */
+export const thresholdsSchema = z.strictObject({
+  exactRepeats: threshold,
+  cycleRepeats: threshold,
+  stagnantCalls: threshold,
+  failingRepeats: threshold,
+  pollGapMs: threshold,
+  thrashEdits: threshold,
+  thrashCalls: threshold,
+  rereads: threshold,
+  absentFiles: threshold,
+  denials: threshold,
+  testRunMs: threshold,
+  floodChars: threshold,
+  contextWindowTokens: threshold,
+  contextFull: threshold,
+  compactionLoss: threshold,
+  compactionCalls: threshold,
+  cacheHitRate: threshold,
+  cachedPromptTokens: threshold,
+  cacheRequests: threshold,
+  costSpikeFactor: threshold,
+  costSpikeUsd: threshold,
+  costSpikeRequests: threshold,
+  retries: threshold,
+  retryWindowMs: threshold,
+})
+export type Thresholds = z.infer<typeof thresholdsSchema>

@@ -23,6 +23,7 @@ export type {
   StoreProblem,
   StoreReport,
   Story,
+  Thresholds,
   Timings,
   TokenView,
   Trace,

@@ -3,6 +3,7 @@ import {
   toVm0Error,
   Vm0Error,
   type RunView,
+  type Thresholds,
   type Trace,
   type TraceFormat,
   type Vm0Event,
@@ -194,7 +195,8 @@ export class Run implements PromiseLike<RunResult>, AsyncIterable<Vm0Event> {
 
   /**
    * Why it ended as it did: the cause, what was at work then, what to do next, each with the events that show it; also its
-   * story, and what of how the agent worked is worth changing. By rules over its events: no model is asked.
+   * story, and what of how the agent worked is worth changing. By rules over its events: no model is asked. From where on
+   * something is a finding may be set: `{ thresholds: { exactRepeats: 5 } }`.
    *
    * @example
    * const run = vm0.run({ prompt: 'say hello' })
@@ -202,9 +204,11 @@ export class Run implements PromiseLike<RunResult>, AsyncIterable<Vm0Event> {
    * const { cause, culprit, next, story } = await run.why()
    * console.log(story.line, cause, culprit?.text, next[0])
    */
-  async why(): Promise<Why> {
+  async why({ thresholds = {} }: { thresholds?: Thresholds } = {}): Promise<Why> {
     await this.accepted
-    return this.http.json(`/runs/${this.id}/why`)
+    const given = new URLSearchParams()
+    for (const [name, value] of Object.entries(thresholds)) if (value !== undefined) given.set(name, `${value}`)
+    return this.http.json(`/runs/${this.id}/why?${given}`)
   }
 
   private async settled(): Promise<{ result: RunResult; cause?: Vm0Error }> {

@@ -104,6 +104,28 @@ export const slowTests: Detector = ({ calls }, limits) => {
   ]
 }
 
+const timedOut = /\bcommand timed out after\b/i
+
+/** A command that did not come to its end: it took too long, or waited for somebody to answer. */
+export const endlessCommands: Detector = ({ calls }) => {
+  const late = calls.filter((call) => call.kind === 'shell' && call.ok === false && timedOut.test(call.tail))
+  const [first] = late
+  if (!first) return []
+  const command = quoted(first.command ?? '')
+  return [
+    {
+      kind: 'cmd.timeout',
+      severity: 'warning',
+      text: `${plural(late.length, 'command')} did not end in the agent's time: ${command}`,
+      evidence: evidenceOf(late),
+      adjust: {
+        where: 'CLAUDE.md',
+        text: `- ${command} does not end by itself. Start servers in the background (\`… > /tmp/out.log 2>&1 &\`), answer questions beforehand (CI=1, --yes), and give what is slow an end (\`timeout 60 …\`).`,
+      },
+    },
+  ]
+}
+
 /** Nobody but the kernel, at the memory limit, or somebody's own `kill` ends a command so. Which, its status doesn't say. */
 export const killedCommands: Detector = ({ calls }) => {
   const killed = calls.filter(

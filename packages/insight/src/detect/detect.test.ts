@@ -145,6 +145,14 @@ test('a long test run, a flood of output, a command that was killed and a wrong 
   expect(findings(lost)[0]).toMatchObject({ kind: 'cwd.wrong', adjust: { text: '- Run `make` in `sub`.' } })
 })
 
+test('a command that the agent gave up waiting for, and files that it only believed to be there, are told', () => {
+  expect(kinds(begun().bash('npm run dev', 'Command timed out after 2m 0.0s', 143))).toEqual(['cmd.timeout'])
+  const guess = (log: RunLog, index: number): RunLog =>
+    log.call('Read', { file_path: `/workspace/${index}` }, 'File does not exist.', false)
+  expect(kinds(times(3, begun(), (log, index) => guess(log.bash('true', `${index}`), index)))).toEqual(['path.guessed'])
+  expect(kinds(times(2, begun(), guess))).toEqual([])
+})
+
 test('a full disk is told, whatever the command made of it', () => {
   const output = 'head: error writing standard output: No space left on device\nstatus 1'
   expect(kinds(begun().bash('yes | head -c 2G > big; echo status $?', output))).toEqual(['disk.full'])

@@ -1,6 +1,7 @@
-import type { Finding } from '@vm0/contract'
+import type { Finding, Thresholds as GivenThresholds } from '@vm0/contract'
 import type { RunRecord } from '../record/run-record.js'
 import {
+  endlessCommands,
   endsAgent,
   fullDisk,
   killedCommands,
@@ -10,7 +11,7 @@ import {
   wrongFolder,
 } from './commands.js'
 import { cacheMisses, compactionLoss, contextPressure, costSpikes, outputFlood, retryStorm } from './context.js'
-import { editThrash, rereads, unverified } from './files.js'
+import { absentFiles, editThrash, rereads, unverified } from './files.js'
 import type { Detector } from './finding.js'
 import { loops } from './loops.js'
 import { deniedTools } from './permissions.js'
@@ -21,6 +22,7 @@ const maxPerKind = 5
 const detectors: readonly Detector[] = [
   endsAgent,
   killedCommands,
+  endlessCommands,
   fullDisk,
   missingTools,
   repeatedFailures,
@@ -37,11 +39,13 @@ const detectors: readonly Detector[] = [
   cacheMisses,
   costSpikes,
   rereads,
+  absentFiles,
 ]
 
 /** What of a run is worth changing; warnings first. Of each kind the first five. */
-export function findingsOf(record: RunRecord, thresholds: Partial<Thresholds> = {}): Finding[] {
-  const limits = { ...defaultThresholds, ...thresholds }
+export function findingsOf(record: RunRecord, thresholds: GivenThresholds = {}): Finding[] {
+  const given = Object.entries(thresholds).filter(([, value]) => value !== undefined)
+  const limits: Thresholds = { ...defaultThresholds, ...Object.fromEntries(given) }
   const counts = new Map<string, number>()
   const all = detectors
     .flatMap((detect) => detect(record, limits))

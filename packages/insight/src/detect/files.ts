@@ -64,6 +64,30 @@ export const rereads: Detector = ({ calls, compactions }, limits) => {
   })
 }
 
+const absent = /does not exist|no such file|not found|ENOENT/i
+
+/** Files that the agent believed to be there. */
+export const absentFiles: Detector = ({ calls }, limits) => {
+  const guessed = new Map<string, Call>()
+  for (const call of calls)
+    if ((call.kind === 'read' || call.kind === 'edit') && call.ok === false && call.path && absent.test(call.tail))
+      guessed.set(call.path, call)
+  if (guessed.size < limits.absentFiles) return []
+  const names = [...guessed.keys()].slice(0, 3).map(quoted).join(', ')
+  return [
+    {
+      kind: 'path.guessed',
+      severity: 'info',
+      text: `${guessed.size} files that are not there were asked for: ${names}`,
+      evidence: evidenceOf([...guessed.values()]),
+      adjust: {
+        where: 'CLAUDE.md',
+        text: '- Where things are: <put the main folders here, a line each>. List a folder before you read from it.',
+      },
+    },
+  ]
+}
+
 const claims =
   /\b(?:(?:all )?(?:the )?tests? (?:now )?pass(?:es|ed)?|all (?:tests|checks) (?:are )?(?:green|passing)|verified (?:that|by)|everything passes)\b/i
 const code = /\.(?:[cm]?[jt]sx?|py|go|rs|java|kt|rb|php|c|cc|cpp|h|cs|swift|scala|vue|svelte)$/

@@ -1,3 +1,5 @@
+import type { Thresholds as GivenThresholds } from '@vm0/contract'
+
 /**
  * From where on something is worth telling. Where a number was measured by others, it is theirs: loops by OpenHands and
  * stella, repeated failures and edits by agentsview, the cache by Maple. The rest is set so that recorded healthy runs give
@@ -19,6 +21,8 @@ export const defaultThresholds = {
   thrashCalls: 10,
   /** The same part of a file, unchanged since. */
   rereads: 4,
+  /** Files that were asked for and are not there. */
+  absentFiles: 3,
   denials: 2,
   /** A test run that takes longer holds up the agent. */
   testRunMs: 120_000,
@@ -41,6 +45,6 @@ export const defaultThresholds = {
   /** Requests that the model refused, within so long. */
   retries: 3,
   retryWindowMs: 60_000,
-} as const
+} as const satisfies Required<GivenThresholds>
 
 export type Thresholds = { readonly [Name in keyof typeof defaultThresholds]: number }

@@ -1,7 +1,6 @@
-import { isEnded, type Resources, type RunView, type Why } from '@vm0/contract'
+import { isEnded, type Resources, type RunView, type Thresholds, type Why } from '@vm0/contract'
 import { findingsOf } from '../detect/detect.js'
 import { nameOf } from '../detect/finding.js'
-import type { Thresholds } from '../detect/thresholds.js'
 import type { RunRecord } from '../record/run-record.js'
 import { storyOf } from '../story/story.js'
 import { lasting } from '../story/words.js'
@@ -12,7 +11,7 @@ export interface Circumstances {
   /** What the agent was asked. */
   prompt?: string | undefined
   resources?: Resources | undefined
-  thresholds?: Partial<Thresholds>
+  thresholds?: Thresholds | undefined
 }
 
 /**

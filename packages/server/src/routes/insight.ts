@@ -1,4 +1,12 @@
-import { idSchema, traceQuerySchema, traceSchema, whySchema, type RunView, type Vm0Event } from '@vm0/contract'
+import {
+  idSchema,
+  traceQuerySchema,
+  thresholdsSchema,
+  traceSchema,
+  whySchema,
+  type RunView,
+  type Vm0Event,
+} from '@vm0/contract'
 import { otlpOf, perfettoOf, RunRecord, TraceBuilder, whyOf } from '@vm0/insight'
 import type { FastifyReply } from 'fastify'
 import { z } from 'zod'
@@ -62,6 +70,7 @@ export function insightRoutes(app: App, { runs }: Parts): void {
         description:
           'Why the run ended as it did, what was at work then, what to do, what could be changed, and its story.',
         params,
+        querystring: thresholdsSchema,
         response: { 200: whySchema },
       },
     },
@@ -69,7 +78,8 @@ export function insightRoutes(app: App, { runs }: Parts): void {
       const record = await read(request, reply, () => new RunRecord())
       // Read after the events: what they end with is in the row.
       const run = await runs.get(request.principal, request.params.id)
-      return whyOf(record, run, await runs.circumstances(request.principal, run.id))
+      const circumstances = await runs.circumstances(request.principal, run.id)
+      return whyOf(record, run, { ...circumstances, thresholds: request.query })
     },
   )
 }
