@@ -10,6 +10,19 @@ const script = {
   name: 'insight',
   conversations: [
     {
+      when: '^send somebody',
+      steps: [
+        {
+          tools: [
+            { name: 'Agent', input: { description: 'Look', prompt: 'look down', subagent_type: 'general-purpose' } },
+          ],
+        },
+        bash('sleep 0.3; echo ok > a.txt'),
+        { text: 'Nobody.' },
+      ],
+    },
+    { when: '^look down', steps: [bash('sleep 0.3; echo nobody'), { text: 'Nobody is there.' }] },
+    {
       when: '^work',
       steps: [
         { text: 'I look. ', ...bash('echo one > a.txt; sleep 0.3') },
@@ -60,6 +73,27 @@ test('a trace has what the run waited for, asked and did, each within the other,
   for (const { startMs, durationMs: took } of spans) expect(startMs + (took ?? 0)).toBeLessThanOrEqual(durationMs)
 })
 
+test("what a sub-agent asked and did lies within it: its calls follow its own requests, the agent's are outside", async () => {
+  const run = platform.client.run({ prompt: 'send somebody' })
+  await run
+  const { spans } = await run.trace()
+  const agent = spans.find(({ kind }) => kind === 'subagent') as Span
+  const within = spans.filter(({ parentId }) => parentId === agent.id)
+  expect(within.map(({ kind }) => kind)).toEqual(['model', 'tool', 'model'])
+  const [first, call, second] = within as [Span, Span, Span]
+  const end = (span: Span): number => span.startMs + (span.durationMs ?? Infinity)
+  // Stamps of gateway and agent differ a little.
+  expect(end(first)).toBeLessThan(call.startMs + 100)
+  expect(second.startMs).toBeGreaterThan(end(call) - 100)
+  expect(end(second)).toBeLessThan(end(agent) + 100)
+  const turn = spans.find(({ kind }) => kind === 'turn') as Span
+  const own = spans.filter(
+    ({ kind, parentId, name }) => kind === 'model' && parentId === turn.id && /^chat ./.test(name),
+  )
+  expect(own.filter((span) => span.startMs > agent.startMs + 100 && end(span) < end(agent) - 100)).toEqual([])
+  expect(own).toHaveLength(3)
+})
+
 test('it comes as OTLP and as a Chrome trace; who may not see the run gets none', async () => {
   const otlp = (await worked.trace({ format: 'otlp' })) as { resourceSpans: { scopeSpans: { spans: unknown[] }[] }[] }
   expect(otlp.resourceSpans[0]!.scopeSpans[0]!.spans).toHaveLength((await worked.trace()).spans.length)
@@ -71,14 +105,15 @@ test('it comes as OTLP and as a Chrome trace; who may not see the run gets none'
 })
 
 test('vm0 trace draws it, and writes it to files', async () => {
-  const drawn = await command(platform, ['trace'], { env: { NO_COLOR: '1' } })
+  const id = worked.id.slice(-8)
+  const drawn = await command(platform, ['trace', id], { env: { NO_COLOR: '1' } })
   const lines = drawn.stdout.split('\n')
   expect(lines[0]).toMatch(/^run [0-9a-f]{8} {3}succeeded {3}[\d.]+ m?s {3}\$\d+\.\d\d {3}trace [0-9a-f]{32}$/)
   expect(lines.find((line) => line.includes('Bash echo one'))).toMatch(/^│ ├ Bash .*█.* m?s$/)
   expect(lines.find((line) => line.includes('Bash ls'))).toMatch(/✗ exit 2$/)
-  expect(objects(await command(platform, ['trace', '--json']))[0]).toMatchObject({ runId: worked.id })
+  expect(objects(await command(platform, ['trace', id, '--json']))[0]).toMatchObject({ runId: worked.id })
   const [otlp, perfetto] = [join(platform.directory, 'otlp.json'), join(platform.directory, 'perfetto.json')]
-  expect((await command(platform, ['trace', '--otlp', otlp, '--perfetto', perfetto])).stdout).toBe('')
+  expect((await command(platform, ['trace', id, '--otlp', otlp, '--perfetto', perfetto])).stdout).toBe('')
   expect(JSON.parse(await readFile(otlp, 'utf8'))).toEqual(await worked.trace({ format: 'otlp' }))
   expect(JSON.parse(await readFile(perfetto, 'utf8'))).toEqual(await worked.trace({ format: 'perfetto' }))
 })

@@ -3,22 +3,27 @@ import { names } from './names.js'
 import type { Draft, SpanBook } from './span-book.js'
 
 /** Stamps of the gateway and of the agent's output come from two processes; what differs by less may be one moment. */
-const clockSlackMs = 50
+const clockSlackMs = 20
 
 interface Step {
   event: EventOf<'usage'>
   atMs: number
+  /** When something of the answer came: its first words, or the first call that it made. */
+  outputMs: number | undefined
   parent: Draft
 }
 
 /**
  * The requests to a model as the gateway saw them, each with what the agent told of its cost. The two have no id in common:
- * an answer belongs to the request during which its first words came and whose end is the nearest to its account.
+ * an answer belongs to the request during which its words came. What an agent tells of a sub-agent's answers may come late,
+ * so that the time of the account alone says little.
  */
 export class ModelRequests {
   private readonly open: Draft[] = []
   private readonly answered: Draft[] = []
   private readonly firstWords = new Map<string, number>()
+  /** When the first output came that no account of the same agent has followed yet. */
+  private readonly firstOutput = new Map<string | undefined, number>()
   private readonly steps: Step[] = []
   private count = 0
 
@@ -57,13 +62,17 @@ export class ModelRequests {
     if (!failed && asksForAnswer(event.path)) this.answered.push(draft)
   }
 
-  /** A message's words have begun to come. */
-  words(messageId: string, atMs: number): void {
-    if (!this.firstWords.has(messageId)) this.firstWords.set(messageId, atMs)
+  /** Something of an answer has come: words of a message, or a tool call. */
+  output(event: Vm0Event, atMs: number): void {
+    if (saysWords(event) && !this.firstWords.has(event.messageId)) this.firstWords.set(event.messageId, atMs)
+    if (!saysWords(event) && event.type !== 'tool.started') return
+    if (!this.firstOutput.has(event.parentToolId)) this.firstOutput.set(event.parentToolId, atMs)
   }
 
   used(event: EventOf<'usage'>, atMs: number, parent: Draft): void {
-    this.steps.push({ event, atMs, parent })
+    const outputMs = this.firstWords.get(event.messageId ?? '') ?? this.firstOutput.get(event.parentToolId)
+    this.firstOutput.delete(event.parentToolId)
+    this.steps.push({ event, atMs, outputMs, parent })
   }
 
   /** Puts to each request what it used. */
@@ -81,16 +90,15 @@ export class ModelRequests {
     }
   }
 
-  private requestOf({ event, atMs }: Step, free: Draft[]): Draft | undefined {
-    const wordsMs = this.firstWords.get(event.messageId ?? '')
+  private requestOf({ atMs, outputMs = atMs }: Step, free: Draft[]): Draft | undefined {
     const begun = free.filter(({ startMs }) => startMs <= atMs + clockSlackMs)
-    const during = begun.filter(
-      ({ startMs, endMs }) =>
-        wordsMs !== undefined &&
-        startMs <= wordsMs + clockSlackMs &&
-        (endMs === null || endMs >= wordsMs - clockSlackMs),
+    const outside = ({ startMs, endMs }: Draft): number =>
+      Math.max(0, Math.max(startMs - outputMs, outputMs - (endMs ?? Infinity)) - clockSlackMs)
+    const least = begun.reduce((min, draft) => Math.min(min, outside(draft)), Infinity)
+    return nearest(
+      begun.filter((draft) => outside(draft) === least),
+      ({ endMs }) => Math.min(Math.abs((endMs ?? atMs) - atMs), Math.abs((endMs ?? atMs) - outputMs)),
     )
-    return nearest(during.length > 0 ? during : begun, ({ endMs }) => Math.abs((endMs ?? atMs) - atMs))
   }
 
   /** An answer that no gateway saw: what is known is what the agent told. */
@@ -138,8 +146,10 @@ export function usageAttributes({
   }
 }
 
+type Words = 'message.delta' | 'message' | 'thinking.delta' | 'thinking'
+
 /** The event of a message's words, whichever kind they are. */
-export function saysWords(event: Vm0Event): event is Vm0Event & { messageId: string } {
+export function saysWords(event: Vm0Event): event is Extract<Vm0Event, { type: Words }> {
   return (
     event.type === 'message.delta' ||
     event.type === 'message' ||

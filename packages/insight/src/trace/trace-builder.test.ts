@@ -111,6 +111,42 @@ test('answers that come at once are given to the requests during which their wor
   ])
 })
 
+test("a sub-agent's requests are its own, though the account of them comes late and they say nothing", () => {
+  const log = new RunLog().begin()
+  const usage = { inputTokens: 1, outputTokens: 1, cacheReadTokens: 0, cacheWriteTokens: 0 }
+  const answer = (durationMs: number): void => {
+    log.add({ type: 'model.request', method: 'POST', path: '/v1/messages', first: false }, 2)
+    log.add({ type: 'model.response', path: '/v1/messages', httpStatus: 200, durationMs }, durationMs)
+  }
+  const account = (model: string, messageId: string, parentToolId?: string): void => {
+    const step = { type: 'usage' as const, scope: 'step' as const, model, messageId, usage }
+    log.add({ ...step, ...(parentToolId === undefined ? {} : { parentToolId }) }, 1)
+  }
+  answer(9)
+  const task = log.started('Agent', { prompt: 'x' }, { kind: 'subagent' })
+  account('main', 'm1')
+  log.add({ type: 'subagent.started', subagentId: 'a', toolId: task, kind: 'k', prompt: 'x' })
+  answer(30)
+  const inner = log.started('Bash', { command: 'ls' }, { parentToolId: task })
+  log.finished(inner, 'Bash', '', { exitCode: 0, durationMs: 477, parentToolId: task })
+  account('sub', 'm2', task)
+  answer(6)
+  log.add({ type: 'message', messageId: 'm3', text: 'Nobody.', parentToolId: task }, 1)
+  log.finished(task, 'Agent', 'Nobody.', { durationMs: 5 })
+  log.add({ type: 'model.request', method: 'POST', path: '/v1/messages', first: false }, 2)
+  account('sub', 'm3', task)
+  log.add({ type: 'message.delta', messageId: 'm4', text: 'N' }, 225)
+  log.add({ type: 'model.response', path: '/v1/messages', httpStatus: 200, durationMs: 232 }, 6)
+  account('main', 'm4')
+  const models = traced(log.turnEnds().end()).spans.filter(({ kind }) => kind === 'model')
+  expect(models.map(({ name, durationMs }) => [name, durationMs])).toEqual([
+    ['chat main', 9],
+    ['chat sub', 30],
+    ['chat sub', 6],
+    ['chat main', 232],
+  ])
+})
+
 test('a request that failed and one that was sent again are two', () => {
   const log = new RunLog().begin().model({}, { httpStatus: 529 }).model().turnEnds().end()
   expect(outline(traced(log)).slice(4)).toEqual(['    chat (error)', '    chat claude-opus-5-5'])

@@ -91,7 +91,7 @@ export class TraceBuilder {
       case 'raw':
         break
       default:
-        if (saysWords(event)) this.models.words(event.messageId, atMs)
+        this.models.output(event, atMs)
         this.work.add(event, atMs, opensTurn(event) ? this.turnAt(event, atMs) : this.here(root))
     }
   }

@@ -1,6 +1,6 @@
 import type { Evidence, RunView, Why } from '@vm0/contract'
 import { metFullDisk } from '../detect/commands.js'
-import { evidenceOf, nameOf, plural } from '../detect/finding.js'
+import { evidenceOf, nameOf, plural, quoted } from '../detect/finding.js'
 import type { RunRecord } from '../record/run-record.js'
 import { lasting } from '../story/words.js'
 
@@ -12,6 +12,9 @@ export interface Case {
   memoryMiB: number | undefined
   diskMiB: number | undefined
 }
+
+/** The whole command is in the line about what was at work. */
+const shownChars = 60
 
 export interface Verdict {
   cause: string
@@ -31,7 +34,7 @@ const message = ({ run }: Case): string => run.error?.message ?? run.reason ?? r
 
 /** What to do about a call that was at work: it is the first thing to change. */
 function smaller({ culprit }: Case, how: string): string[] {
-  return culprit?.command ? [`Or ${how}: ${culprit.text.split(' (', 1)[0]}`] : []
+  return culprit?.command ? [`Or ${how}: ${quoted(culprit.command.slice(0, shownChars))}`] : []
 }
 
 const outOfMemory: Rule = (all) => {
