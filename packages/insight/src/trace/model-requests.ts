@@ -4,6 +4,10 @@ import type { Draft, SpanBook } from './span-book.js'
 
 /** Stamps of the gateway and of the agent's output come from two processes; what differs by less may be one moment. */
 const clockSlackMs = 20
+/** An answer that ended so long before an output isn't where it came from. */
+const staleMs = 600_000
+/** Bounds the work where somebody sends requests without end. */
+const maxCandidates = 1_000
 
 interface Step {
   event: EventOf<'usage'>
@@ -78,8 +82,11 @@ export class ModelRequests {
   /** Puts to each request what it used. */
   settle(): void {
     const free = [...this.answered, ...this.open.filter(({ name }) => name === 'chat')]
+    let from = 0
     for (const step of this.steps) {
-      const draft = this.requestOf(step, free)
+      const earliestMs = Math.min(step.atMs, step.outputMs ?? step.atMs) - staleMs
+      while (from < free.length && (free[from]?.endMs ?? Infinity) < earliestMs) from += 1
+      const draft = this.requestOf(step, free.slice(from, from + maxCandidates))
       if (!draft) {
         this.unseen(step)
         continue

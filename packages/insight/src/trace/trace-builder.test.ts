@@ -291,3 +291,13 @@ test('any order of events is a tree: one root, parents first, no time below zero
     }),
   )
 })
+
+test('requests without end cost time in proportion to their number, and every account is in the trace', () => {
+  const log = new RunLog().begin()
+  for (let index = 0; index < 20_000; index++) log.model({ inputTokens: 1 }, { durationMs: 2 })
+  const beganMs = performance.now()
+  const { spans } = traceOf(log.run, log.events)
+  expect(spans.filter(({ attributes }) => attributes['gen_ai.usage.input_tokens'] === 1)).toHaveLength(20_000)
+  // A bound for a machine that others use too; quadratic work takes minutes.
+  expect(performance.now() - beganMs).toBeLessThan(30_000)
+})
