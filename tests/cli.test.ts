@@ -256,6 +256,7 @@ test('every command tells how to use it, with examples', async () => {
     'close',
     'cancel',
     'rm',
+    'answer',
     'log',
     'diff',
     'fork',

@@ -58,6 +58,7 @@ export interface Schema {
     body_hash: string
     spec: Uint8Array
     result_text: Uint8Array | null
+    output: Uint8Array | null
     usage: Json
     cost_usd: Generated<number>
     timings: Json

@@ -66,7 +66,7 @@ export const journalEntrySchema = z.discriminatedUnion('t', [
   z.object({
     t: z.literal('call'),
     n: z.int(),
-    method: z.enum(['prompt', 'input', 'interrupt', 'reload', 'withdraw']),
+    method: z.enum(['prompt', 'input', 'interrupt', 'reload', 'withdraw', 'answer']),
     after: z.int(),
     args: z.string(),
     ids: z.array(z.string()),

@@ -64,6 +64,12 @@ export const errorTable = {
   },
   SESSION_DELETED: { status: 410, exit: 2, retryable: false, hint: 'Start a new session.' },
   RUN_ENDED: { status: 409, exit: 2, retryable: false, hint: 'Start a new run in the same session.' },
+  QUESTION_NOT_OPEN: {
+    status: 409,
+    exit: 2,
+    retryable: false,
+    hint: 'It was answered before, or the agent asks it no more: look at the end of `vm0 logs`.',
+  },
   RATE_LIMITED: {
     status: 429,
     exit: 7,
@@ -181,6 +187,12 @@ export const errorTable = {
     exit: 3,
     retryable: true,
     hint: 'Wait, or raise the limits with the model provider.',
+  },
+  OUTPUT_INVALID: {
+    status: 500,
+    exit: 3,
+    retryable: true,
+    hint: 'Make the schema easier to fill, or say in the prompt what belongs into each field.',
   },
   MODEL_FAILED: {
     status: 502,

@@ -108,7 +108,7 @@ export const eventBodySchema = z.discriminatedUnion('type', [
     toolId: z.string().optional(),
     name: z.string(),
     decision: z.enum(['allow', 'deny']),
-    by: z.enum(['platform', 'agent']),
+    by: z.enum(['platform', 'agent', 'person']),
     message: z.string().optional(),
   }),
   z.object({
@@ -150,6 +150,8 @@ export const eventBodySchema = z.discriminatedUnion('type', [
   /** What the agent says beside the conversation. */
   z.object({ type: z.literal('notice'), level: z.enum(['info', 'warning', 'error']), text: z.string(), ...nested }),
   z.object({ type: z.literal('input.sent'), text: z.string() }),
+  /** The run waits for a person's answer (`waiting`), or goes on (`running`). */
+  z.object({ type: z.literal('run.state'), state: z.enum(['waiting', 'running']) }),
   z.object({ type: z.literal('model.request'), method: z.string(), path: z.string(), first: z.boolean() }),
   z.object({ type: z.literal('model.response'), path: z.string(), httpStatus: z.int(), durationMs: z.number() }),
   z.object({

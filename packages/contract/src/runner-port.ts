@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { ExecOutput, ExecRequestParsed, FileEntry } from './runs.js'
+import type { Answer, ExecOutput, ExecRequestParsed, FileEntry } from './runs.js'
 
 /** Names a run inside its project. */
 export interface RunRef {
@@ -37,6 +37,8 @@ export interface RunnerPort {
   cancel(run: RunRef): Promise<boolean>
   /** Hands text to the agent in the middle of a run. */
   input(run: RunRef, text: string): Promise<void>
+  /** A person's decision on what the agent asks. Throws QUESTION_NOT_OPEN or RUN_ENDED. */
+  answer(run: RunRef, answer: Answer): Promise<void>
   exec(session: SessionRef, request: ExecRequestParsed, signal: AbortSignal): AsyncIterable<ExecOutput>
   readFile(session: SessionRef, path: string): Promise<AsyncIterable<Uint8Array>>
   writeFile(session: SessionRef, path: string, content: AsyncIterable<Uint8Array>): Promise<void>
@@ -47,6 +49,8 @@ export interface RunnerPort {
   readTree(session: SessionRef, path: string): Promise<AsyncIterable<Uint8Array>>
   /** Unpacks a tar into the folder `path`, which is made when it isn't there. */
   writeTree(session: SessionRef, path: string, content: AsyncIterable<Uint8Array>): Promise<void>
+  /** Brings the session's sandbox and agent back, so that its next prompt finds them waiting. */
+  prewarm(session: SessionRef): Promise<void>
   /** Saves the session, under a name where one is given, and keeps its sandbox. Throws SESSION_BUSY while it is in use. */
   save(session: SessionRef, name?: string): Promise<void>
   /** What of a folder differs from what the request tells (see `folder-sync.ts`), as lines of JSON. */

@@ -45,6 +45,26 @@ export const traceparentSchema = z
     'expected a traceparent: 00-<32 hexadecimal digits>-<16>-<2>',
   )
 
+const maxSchemaBytes = 64 * 1024
+const outputSchema = z
+  .looseObject({ type: z.literal('object', 'expected the JSON Schema of an object: {"type":"object", …}') })
+  .refine((schema) => JSON.stringify(schema).length <= maxSchemaBytes, `expected at most ${maxSchemaBytes} bytes`)
+
+/** A program in the sandbox that speaks MCP on its stdin and stdout, or a server that the sandbox reaches by HTTP. */
+const mcpServerSchema = z.union([
+  z.strictObject({
+    type: z.literal('stdio').optional(),
+    command: z.string().min(1).max(4096),
+    args: z.array(z.string().max(4096)).max(100).optional(),
+    env: z.record(envName, noNul('env value').max(131_072)).optional(),
+  }),
+  z.strictObject({
+    type: z.enum(['http', 'sse']),
+    url: z.url({ protocol: /^https?$/ }).max(4096),
+    headers: z.record(z.string().max(256), z.string().max(8192)).optional(),
+  }),
+])
+
 export const runSpecSchema = z.strictObject({
   framework: z.string().min(1).max(64).default('claude-code'),
   prompt: noNul('prompt').refine((text) => text.trim().length > 0, 'prompt is empty; expected the task for the agent'),
@@ -59,6 +79,15 @@ export const runSpecSchema = z.strictObject({
       deny: z.array(z.string().max(200)).max(200).optional(),
     })
     .optional(),
+  /**
+   * Who decides what the agent may do: the sandbox (`auto`, the default), or a person (`ask`): the agent then waits for
+   * POST /v1/runs/{id}/answers before each action that changes something, without a time-out.
+   */
+  permissions: z.enum(['auto', 'ask']).optional(),
+  /** JSON Schema of an object that the agent gives as its result. */
+  output: outputSchema.optional(),
+  /** MCP servers by name, beside those that the workspace names. */
+  mcpServers: z.record(z.string().regex(/^[A-Za-z0-9_-]{1,64}$/), mcpServerSchema).optional(),
   resources: resourcesSchema.optional(),
   limits: limitsSchema.optional(),
   /**
@@ -167,6 +196,8 @@ export const runSchema = z.object({
   model: z.string().nullable(),
   labels: z.record(z.string(), z.string()),
   text: z.string().nullable(),
+  /** The result in the form that `output` asked for; null where it asked for none, or the run gave none. */
+  output: z.unknown(),
   usage: usageSchema,
   costUsd: z.number(),
   timings: timingsSchema,
@@ -179,6 +210,18 @@ export const runSchema = z.object({
   endedAt: z.iso.datetime().nullable(),
 })
 export type RunView = z.infer<typeof runSchema>
+
+/** A person's decision on what the agent asks. */
+export const answerSchema = z.strictObject({
+  /** Of the event `permission.requested`. */
+  requestId: z.string().min(1).max(200),
+  decision: z.enum(['allow', 'deny']),
+  /** With `deny`: told to the agent. */
+  message: z.string().max(10_000).optional(),
+  /** With `allow`: in place of the arguments that the agent asked for. */
+  input: z.record(z.string(), z.unknown()).optional(),
+})
+export type Answer = z.infer<typeof answerSchema>
 
 export const sessionSchema = z.object({
   id: idSchema,

@@ -1,7 +1,10 @@
-import type { EventBody, RunSpec, Usage } from '@vm0/contract'
+import type { Answer, EventBody, RunSpec, Usage } from '@vm0/contract'
 
 /** What of a run decides how its agent process is started or bound. */
-export type LaunchSpec = Pick<RunSpec, 'model' | 'systemPrompt' | 'tools' | 'env'> & { maxTurns?: number | undefined }
+export type LaunchSpec = Pick<
+  RunSpec,
+  'model' | 'systemPrompt' | 'tools' | 'env' | 'permissions' | 'output' | 'mcpServers'
+> & { maxTurns?: number | undefined }
 
 export interface LaunchOptions {
   /** Where the release is mounted inside the sandbox. */
@@ -28,6 +31,8 @@ export interface TurnEnd {
   costUsd: number
   /** Texts that the agent still holds and would go on to answer: its process must not be used for another prompt. */
   unanswered: number
+  /** The result in the form that was asked for, as the agent gives it; undefined without one. */
+  output?: unknown
   /** The conversation that the process was to go on with is not there: nothing was done, another process may begin anew. */
   conversationLost: boolean
   error: {
@@ -58,6 +63,8 @@ export interface AgentProtocol {
   input(text: string): string[]
   /** Lines of `input` that could not be written: they are waited for no longer. */
   withdraw(lines: readonly string[]): void
+  /** What a person decided on a question that the agent waits with; undefined where it asks no such. */
+  answer(answer: Answer): Pick<Translated, 'events' | 'replies'> | undefined
   /** Lines that end the turn, with what waits for the next one. */
   interrupt(): string[]
   /**
@@ -115,10 +122,11 @@ export interface FrameworkDriver {
    */
   rebind(from: LaunchSpec, to: LaunchSpec): string[] | undefined
   /**
-   * `resumed`: the process goes on with an old conversation, whose cost some agents count in their totals. `newId` makes the
-   * ids of what is sent; with the same ids, calls and lines a protocol comes to the same state and says the same.
+   * `resumed`: the process goes on with an old conversation, whose cost some agents count in their totals. `asks`: a person
+   * answers what the agent asks. `newId` makes the ids of what is sent; with the same ids, calls and lines a protocol comes
+   * to the same state and says the same.
    */
-  open(state: { resumed: boolean; newId?: () => string }): AgentProtocol
+  open(state: { resumed: boolean; asks?: boolean; newId?: () => string }): AgentProtocol
 }
 
 export interface AgentRelease {

@@ -15,6 +15,7 @@ export class RunLog {
     model: null,
     labels: {},
     text: null,
+    output: null,
     usage: noUsage,
     costUsd: 0,
     timings: noTimings,

@@ -22,8 +22,9 @@ export interface LiveAgent {
   journal: Journal | undefined
 }
 
-export function launchSpecOf({ model, systemPrompt, tools, env, limits }: RunSpec): LaunchSpec {
-  return { model, systemPrompt, tools, env, maxTurns: limits?.turns }
+export function launchSpecOf({ limits, ...spec }: RunSpec): LaunchSpec {
+  const { model, systemPrompt, tools, env, permissions, output, mcpServers } = spec
+  return { model, systemPrompt, tools, env, permissions, output, mcpServers, maxTurns: limits?.turns }
 }
 
 export interface StartAgentRequest {
@@ -69,7 +70,15 @@ function own({ driver, process, lines, spec, version, resumed }: OwnAgent, { sec
   const read = { out: lines.out, err: lines.err }
   const framework = driver.name
   journal?.add({ t: 'agent', process: process.id, framework, version, resumed, read, spec: sealed(spec, secrets) })
-  const agent = new JournaledAgent({ driver, process, lines, resumed, secrets, journal })
+  const agent = new JournaledAgent({
+    driver,
+    process,
+    lines,
+    resumed,
+    asks: spec.permissions === 'ask',
+    secrets,
+    journal,
+  })
   return { framework, process: agent.process, protocol: agent.protocol, lines, spec, version, journal }
 }
 

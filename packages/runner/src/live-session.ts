@@ -51,6 +51,7 @@ export class LiveSession {
   private opening: Promise<ReadySandbox> | undefined
   private saved: SavedState | undefined
   private turn: Promise<unknown> = Promise.resolve()
+  private warming: Promise<void> | undefined
   private unregister: (() => void) | undefined
   /** Tells a later process of this runner what became of the sandbox. */
   private journal: Journal | undefined
@@ -173,10 +174,16 @@ export class LiveSession {
     this.filesChanged = true
   }
 
+  /** Has an agent wait for the session's next prompt, where none does yet. */
+  prewarm(driver: FrameworkDriver): Promise<void> {
+    const start = async (): Promise<void> => void (this.agent ?? (await this.startFor(driver, {})))
+    return (this.warming ??= start().finally(() => (this.warming = undefined)))
+  }
+
   /** The agent process for this run: the one that waits, bound to what the run asks for, or a new one that resumes the conversation. */
   async agentFor(driver: FrameworkDriver, spec: LaunchSpec): Promise<LiveAgent> {
-    const { sandbox, agent } = this
-    if (!sandbox) throw new Vm0Error('INTERNAL', 'an agent was asked for before its sandbox')
+    await this.warming?.catch(() => undefined)
+    const { agent } = this
     const binding = agent?.framework === driver.name ? driver.rebind(agent.spec, spec) : undefined
     if (agent && binding) {
       const reload = this.filesChanged && this.agentSessionId === null ? agent.protocol.reload() : []
@@ -186,6 +193,12 @@ export class LiveSession {
       return agent
     }
     await this.stopAgent()
+    return this.startFor(driver, spec)
+  }
+
+  private async startFor(driver: FrameworkDriver, spec: LaunchSpec): Promise<LiveAgent> {
+    const { sandbox } = this
+    if (!sandbox) throw new Vm0Error('INTERNAL', 'an agent was asked for before its sandbox')
     const conversation = this.saved?.conversation
     const resume = conversation && conversation.framework !== driver.name ? null : this.agentSessionId
     this.filesChanged = false
@@ -261,10 +274,10 @@ export class LiveSession {
     }
   }
 
-  /** Stops every process of the sandbox where they are, unless somebody uses it. */
-  freeze(): Promise<void> {
+  /** Stops every process of the sandbox where they are, unless somebody uses it; a run that waits for a person uses nothing. */
+  freeze({ waiting = false } = {}): Promise<void> {
     return this.change(async (sandbox) => {
-      if (this.isFrozen || this.users > 0) return
+      if (this.isFrozen || (this.users > 0 && !waiting)) return
       await sandbox.freeze()
       this.isFrozen = true
     })

@@ -1,24 +1,16 @@
 import { setTimeout as wait } from 'node:timers/promises'
-import type { EventWriter } from '@vm0/backends'
 import type { SavedCheckpoint } from '@vm0/checkpoints'
-import { toVm0Error, type EventBody, type RunRef, type RunSpec } from '@vm0/contract'
+import { toVm0Error, type EventBody, type RunSpec } from '@vm0/contract'
 import type { FrameworkDriver } from '@vm0/frameworks'
-import { isLost, type LiveSession } from './live-session.js'
-import type { RunnerOptions } from './options.js'
+import { isLost } from './live-session.js'
+import type { RunContext } from './run-context.js'
 import { failure, type Ending } from './run-endings.js'
-import type { RunnerStore } from './store.js'
 import { ToolBatch } from './tool-batch.js'
 
 /** How long a checkpoint waits for the one before it to be stored. */
 const storePatienceMs = 2_000
 
-export interface RunCheckpointsOptions {
-  runner: RunnerOptions
-  store: RunnerStore
-  session: LiveSession
-  ref: RunRef
-  epoch: number
-  log: EventWriter
+export interface RunCheckpointsOptions extends RunContext {
   driver: FrameworkDriver
   /** Release of the agent that is at work. */
   agentVersion(): string | undefined

@@ -1,6 +1,7 @@
 import { errorTable, type ErrorCode, type Vm0Error } from '@vm0/contract'
 import type { TurnEnd } from '@vm0/frameworks'
 import type { ModelFailure } from './model-patience.js'
+import type { OutputSchema } from './output-schema.js'
 import { platformStopped } from './host-lost.js'
 import type { RunEnd } from './store.js'
 
@@ -57,8 +58,14 @@ function endingOfModel({ code, message, details }: ModelFailure): Ending {
   return failure('failed', code.toLowerCase(), code, message, details)
 }
 
-export function endingOfTurn({ reason, error }: TurnEnd): Ending {
-  if (!error) return { state: 'succeeded', reason: null, error: null }
+export function endingOfTurn({ reason, error, output }: TurnEnd, schema?: OutputSchema): Ending {
+  if (!error) {
+    const problem = schema?.problem(output)
+    if (problem === undefined) return { state: 'succeeded', reason: null, error: null }
+    const missing = output === undefined ? 'the agent gave no output in the form that was asked for' : undefined
+    const told = missing ?? `the agent's output is not as its schema says: ${problem}`
+    return failure('failed', 'output_invalid', 'OUTPUT_INVALID', told)
+  }
   const { code, message, httpStatus } = error
   const details = httpStatus ? { httpStatus } : {}
   return failure('failed', reason === 'max_turns' ? 'max_turns' : code.toLowerCase(), code, message, details)

@@ -1,6 +1,13 @@
 import type { EventWriter } from '@vm0/backends'
-import type { SavedCheckpoint } from '@vm0/checkpoints'
-import { noTimings, toVm0Error, Vm0Error, type CreateRunParsed, type RunRef, type Timings } from '@vm0/contract'
+import {
+  noTimings,
+  toVm0Error,
+  Vm0Error,
+  type Answer,
+  type CreateRunParsed,
+  type RunRef,
+  type Timings,
+} from '@vm0/contract'
 import type { FrameworkDriver } from '@vm0/frameworks'
 import type { AdoptedRun, EarlierLife, LostRun } from './adoption/adopted-run.js'
 import { ToldEvents } from './adoption/told-events.js'
@@ -11,12 +18,16 @@ import { observeTraffic } from './model-traffic.js'
 import { noteOf, resumptionOf, type LossReason } from './resumption.js'
 import type { RunnerOptions } from './options.js'
 import type { WarmPool } from './pool/pool.js'
-import { committedEvent, RunCheckpoints } from './run-checkpoints.js'
+import { OutputSchema } from './output-schema.js'
+import { RunCheckpoints } from './run-checkpoints.js'
+import type { RunContext } from './run-context.js'
+import { finishRun } from './run-finish.js'
 import { RunProgress } from './run-progress.js'
 import { endingOfError, type Ending, type StopReason } from './run-endings.js'
 import { RunStop } from './run-stop.js'
 import { RunTurns } from './run-turns.js'
 import type { ClaimedRun, RunnerStore } from './store.js'
+import { Waiting } from './waiting.js'
 
 /** One run from its claim to its outcome. */
 export class RunLife {
@@ -33,6 +44,7 @@ export class RunLife {
   hasEnded = false
   private readonly talk = new AgentTalk()
   private checkpoints: RunCheckpoints | undefined
+  private waiting!: Waiting
   /** Lets the pool refill: the agent is at work, or the run has ended before. */
   private resumeRefill: (() => void) | undefined
 
@@ -57,6 +69,7 @@ export class RunLife {
     this.timings.queuedMs = this.sinceCreated()
     this.resumeRefill = this.pool?.pause()
     this.log = await this.options.eventLog.open(this.ref, this.claimed.epoch)
+    this.waiting = new Waiting(this.context)
     try {
       await this.finish(await this.live())
     } finally {
@@ -66,13 +79,15 @@ export class RunLife {
   }
 
   private async live(): Promise<Ending> {
-    let timer: NodeJS.Timeout | undefined
     try {
       const spec = JSON.parse(this.options.secrets.open(this.claimed.spec)) as CreateRunParsed
       const timeoutMs = (this.stopping.timeoutMs = spec.limits?.timeoutMs)
-      if (timeoutMs) timer = setTimeout(() => this.stop('timeout'), Math.max(1, timeoutMs - this.sinceCreated()))
+      const waitedMs = this.before.adopted?.waits.ms ?? 0
+      if (timeoutMs) this.waiting.limitTo(timeoutMs - this.sinceCreated() + waitedMs, () => this.stop('timeout'))
       this.driver = this.options.findDriver(spec.framework)
-      this.checkpoints = this.checkpointsOf(spec, this.driver)
+      const { driver, context } = this
+      const agentVersion = (): string | undefined => this.turns.agent?.version
+      this.checkpoints = new RunCheckpoints({ ...context, driver, agentVersion, policy: spec.checkpoints })
       this.turns = this.turnsOf(spec, this.driver, this.checkpoints)
       this.stopping.check()
       const { adopted, lost } = this.before
@@ -88,7 +103,7 @@ export class RunLife {
       return this.stopping.ending(false) ?? endingOfError(toVm0Error(error))
     } finally {
       this.talk.end()
-      clearTimeout(timer)
+      this.waiting.close()
       this.stopping.close()
       this.resumeRefill?.()
       this.patience.close()
@@ -108,6 +123,8 @@ export class RunLife {
     const agent = this.turns?.agent
     if (!agent) return
     agent.journal?.add({ t: 'stop', why })
+    // One that waits for a person may be frozen.
+    void this.waiting.wake()
     this.talk.tell(agent, agent.protocol.interrupt())
     this.stopping.killAfterGrace(agent)
   }
@@ -121,20 +138,31 @@ export class RunLife {
     await sent
   }
 
-  private checkpointsOf(spec: CreateRunParsed, driver: FrameworkDriver): RunCheckpoints {
+  /** A person's decision on what the agent asks. */
+  async answer(answer: Answer): Promise<void> {
+    const agent = this.turns?.agent
+    if (!agent || this.stopping.why || this.ending)
+      throw new Vm0Error('RUN_ENDED', `run ${this.ref.runId} takes no answers: it has no agent that waits`)
+    this.talk.tell(agent, await this.waiting.answer(agent, answer))
+  }
+
+  private get context(): RunContext {
     const { options: runner, store, session, ref, log } = this
-    const { epoch } = this.claimed
-    const agentVersion = (): string | undefined => this.turns.agent?.version
-    const policy = spec.checkpoints
-    return new RunCheckpoints({ runner, store, session, ref, epoch, log, driver, agentVersion, policy })
+    return { runner, store, session, ref, epoch: this.claimed.epoch, log }
   }
 
   private turnsOf(spec: CreateRunParsed, driver: FrameworkDriver, checkpoints: RunCheckpoints): RunTurns {
-    const { session, ref, log, talk, stopping, timings, progress } = this
+    const { session, ref, log, talk, stopping, timings, progress, waiting } = this
     const { logger } = this.options
     const told = this.before.adopted?.events ?? new ToldEvents()
-    const parts = { session, ref, log, talk, stopping, timings, progress, logger, told, driver, checkpoints }
-    return new RunTurns({ ...parts, prompt: spec.prompt, sinceCreated: (timeMs) => this.sinceCreated(timeMs) })
+    const parts = { session, ref, log, talk, stopping, timings, progress, logger, told, driver, checkpoints, waiting }
+    const outputSchema = spec.output && OutputSchema.of(spec.output)
+    return new RunTurns({
+      ...parts,
+      outputSchema,
+      prompt: spec.prompt,
+      sinceCreated: (timeMs) => this.sinceCreated(timeMs),
+    })
   }
 
   private async attempt(spec: CreateRunParsed): Promise<Ending> {
@@ -170,6 +198,7 @@ export class RunLife {
     const note = noteOf({ loss, hasPrompt, prompt, said: lost?.said ?? this.talk.takeSaid() })
     this.log.append({ type: 'run.resumed', attempt: this.attempts, reason: loss, note })
     this.progress.resumed()
+    this.waiting.resumed()
     this.turns.forgetTurn()
     if (loss === 'sandbox_lost') await this.checkpoints?.saveRest()
     // What runs beside the agent may be what ends it.
@@ -192,6 +221,7 @@ export class RunLife {
       this.stopping.begin(run.stopping)
       this.stopping.killAfterGrace(agent)
     }
+    this.waiting.goOn(run.waits)
     void run.caughtUp.then(() => this.talk.goOn(agent, run.said))
     return this.turns.listen(spec, run.oomKills)
   }
@@ -229,39 +259,20 @@ export class RunLife {
     if (!running) throw takenOver()
   }
 
-  /** Saves what there is, then writes outcome and head in one transaction, then tells. */
   private async finish(unsaved: Ending): Promise<void> {
-    const { session, checkpoints } = this
+    const { checkpoints, progress, timings } = this
     checkpoints?.end()
-    const { ending, saved, committed } = await session.inTurn(async () => {
-      const prompted = session.sandbox && this.timings.promptSentMs !== null
-      const end = (prompted && (await checkpoints?.atEnd(unsaved))) || { ending: unsaved, saved: null }
-      const isCommitted = await this.commit(end.ending, end.saved)
-      if (isCommitted && end.saved) session.committed(end.saved)
-      return { ...end, committed: isCommitted }
+    await this.waiting.settled()
+    await finishRun(unsaved, {
+      ...this.context,
+      checkpoints,
+      turn: this.turns?.turn,
+      progress,
+      timings,
+      prompted: timings.promptSentMs !== null,
+      since: (timeMs) => this.sinceCreated(timeMs),
+      onEnded: () => (this.hasEnded = true),
     })
-    this.hasEnded = true
-    if (!committed)
-      this.options.logger.warn(
-        { runId: this.ref.runId },
-        'the run ended elsewhere: another runner owns the session now',
-      )
-    if (!committed || ending.reason === 'host_disk_full') await session.discard()
-    if (!committed) return
-    if (saved) this.log.append(committedEvent(saved))
-    const { state: outcome, reason, error } = ending
-    this.log.append({ type: 'run.finished', outcome, reason, timings: this.timings, error })
-  }
-
-  private commit(ending: Ending, saved: SavedCheckpoint | null): Promise<boolean> {
-    this.timings.totalMs = this.sinceCreated()
-    const turn = this.turns?.turn
-    const text = turn ? this.options.secrets.seal(turn.text) : null
-    const { usage, costUsd } = this.progress.account(turn)
-    const { firstTokenAtMs } = this.progress
-    this.timings.firstTokenMs = firstTokenAtMs === undefined ? null : this.sinceCreated(firstTokenAtMs)
-    const end = { ...ending, text, usage, costUsd, timings: this.timings }
-    return this.store.endRun(this.ref, this.claimed.epoch, end, saved)
   }
 
   private logFailed(error: unknown): void {

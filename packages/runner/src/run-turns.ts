@@ -8,9 +8,11 @@ import type { AgentTalk } from './agent-talk.js'
 import { launchSpecOf, type LiveAgent } from './live-agent.js'
 import type { LiveSession, ReadySandbox } from './live-session.js'
 import type { RunCheckpoints } from './run-checkpoints.js'
+import type { OutputSchema } from './output-schema.js'
 import { endingOfTurn, type Ending } from './run-endings.js'
 import type { RunProgress } from './run-progress.js'
 import type { RunStop } from './run-stop.js'
+import type { Waiting } from './waiting.js'
 
 export interface RunTurnsParts {
   session: LiveSession
@@ -26,6 +28,9 @@ export interface RunTurnsParts {
   progress: RunProgress
   told: ToldEvents
   checkpoints: RunCheckpoints
+  waiting: Waiting
+  /** The form that the output must have. */
+  outputSchema: OutputSchema | undefined
   /** Milliseconds since the run was created. */
   sinceCreated(timeMs?: number): number
 }
@@ -100,7 +105,7 @@ export class RunTurns {
       this.turn = turnEnd
       if (turnEnd.unanswered > 0) await session.stopAgent()
       timings.agentFinishedMs = this.parts.sinceCreated(line.timeMs)
-      return stopping.ending(turnEnd.reason === 'completed') ?? endingOfTurn(turnEnd)
+      return stopping.ending(turnEnd.reason === 'completed') ?? endingOfTurn(turnEnd, this.parts.outputSchema)
     }
   }
 
@@ -137,6 +142,7 @@ export class RunTurns {
   private tell(event: EventBody, timeMs: number, from: 'stdout' | 'stderr' | 'end'): void {
     const origin = this.parts.told.next(this.agent as LiveAgent, from)
     if (origin !== undefined) this.parts.log.append(event, timeMs, origin)
+    this.parts.waiting.observe(event)
   }
 
   private async agentGone(agent: LiveAgent, killsBefore: number): Promise<Ending> {

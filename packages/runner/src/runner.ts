@@ -1,6 +1,7 @@
 import {
   defaultResources,
   Vm0Error,
+  type Answer,
   type ExecOutput,
   type ExecRequestParsed,
   type FileEntry,
@@ -27,6 +28,8 @@ import { RunnerStore } from './store.js'
 import { readTree, writeTree } from './trees.js'
 
 const runKeyOf = (ref: RunRef): string => `${ref.projectId}/${ref.runId}`
+/** What a session that had no run yet is prepared for. */
+const defaultFramework = 'claude-code'
 /** How long a stop waits for a database that can't be reached. */
 const stopPatienceMs = 10_000
 
@@ -146,6 +149,12 @@ export class Runner implements RunnerPort {
     await entry.life.input(text)
   }
 
+  async answer(ref: RunRef, answer: Answer): Promise<void> {
+    const entry = this.lives.get(runKeyOf(ref))
+    if (!entry) throw new Vm0Error('RUN_ENDED', `run ${ref.runId} is not at work`)
+    await entry.life.answer(answer)
+  }
+
   async *exec(
     ref: SessionRef,
     { command, cwd, env, stdin, timeoutMs }: ExecRequestParsed,
@@ -220,6 +229,17 @@ export class Runner implements RunnerPort {
 
   removeFile(ref: SessionRef, path: string): Promise<void> {
     return this.using(ref, true, (sandbox) => files.removeFile(sandbox, path))
+  }
+
+  async prewarm(ref: SessionRef): Promise<void> {
+    const session = await this.take(ref)
+    try {
+      const driver = this.options.findDriver((await this.store.framework(ref)) ?? defaultFramework)
+      await session.ready({ takeWarm: (template, resources) => this.pool?.take({ driver, template, resources }) })
+      await session.prewarm(driver)
+    } finally {
+      this.sessions.release(session)
+    }
   }
 
   async save(ref: SessionRef, name?: string): Promise<void> {

@@ -45,6 +45,7 @@ export interface RunEnd {
   state: 'succeeded' | 'failed' | 'cancelled' | 'died'
   reason: string | null
   text: Buffer | null
+  output: Buffer | null
   usage: Usage
   costUsd: number
   timings: Timings
@@ -128,6 +129,17 @@ export class RunnerStore {
     return overLostConnections(() => this.readSession(session), this.patience)
   }
 
+  /** What the session's last run was done with; null before the first. */
+  async framework({ projectId, sessionId }: SessionRef): Promise<string | null> {
+    const row = await this.database.db
+      .selectFrom('sessions')
+      .select('framework')
+      .where('project_id', '=', projectId)
+      .where('id', '=', sessionId)
+      .executeTakeFirst()
+    return row?.framework ?? null
+  }
+
   private async readSession(session: SessionRef): Promise<SessionState | undefined> {
     const row = await this.database.db
       .selectFrom('sessions')
@@ -159,13 +171,27 @@ export class RunnerStore {
     return overLostConnections(async () => {
       const result = await this.database.db
         .updateTable('runs')
-        .set({ attempts })
+        .set({ attempts, state: 'running' })
         .where('project_id', '=', run.projectId)
         .where('id', '=', run.runId)
         .where('epoch', '=', epoch)
-        .where('state', 'in', before('succeeded'))
+        .where('state', 'in', [...before('succeeded'), 'waiting'])
         .executeTakeFirst()
       return Number(result.numUpdatedRows) === 1
+    }, this.patience)
+  }
+
+  /** `running` ⇄ `waiting`: a person is to answer, or has answered. */
+  async markWaiting(run: RunRef, epoch: number, waits: boolean): Promise<void> {
+    await overLostConnections(async () => {
+      await this.database.db
+        .updateTable('runs')
+        .set({ state: waits ? 'waiting' : 'running' })
+        .where('project_id', '=', run.projectId)
+        .where('id', '=', run.runId)
+        .where('epoch', '=', epoch)
+        .where('state', '=', waits ? 'running' : 'waiting')
+        .execute()
     }, this.patience)
   }
 
@@ -180,6 +206,7 @@ export class RunnerStore {
           state: end.state,
           reason: end.reason,
           result_text: end.text,
+          output: end.output,
           usage: JSON.stringify(end.usage),
           cost_usd: end.costUsd,
           timings: JSON.stringify(end.timings),

@@ -4,6 +4,7 @@ import {
   defaultResources,
   isEnded,
   Vm0Error,
+  type Answer,
   type CreateRunParsed,
   type Resources,
   type RunRef,
@@ -204,6 +205,12 @@ export class Runs {
     const row = await this.row(projectId, id)
     if (isEnded(row.state as RunState)) throw new Vm0Error('RUN_ENDED', `run ${id} has ended as ${row.state}`)
     await this.options.runner.input(refOf(row), text)
+  }
+
+  async answer(projectId: string, id: string, answer: Answer): Promise<void> {
+    const row = await this.row(projectId, id)
+    if (isEnded(row.state as RunState)) throw new Vm0Error('RUN_ENDED', `run ${id} has ended as ${row.state}`)
+    await this.options.runner.answer(refOf(row), answer)
   }
 
   /** Events after a cursor; follows an active run to its end. Begin and end are told by the row, whatever became of the log. */

@@ -174,7 +174,7 @@ export class Sessions {
         .execute()
       await trx
         .updateTable('runs')
-        .set({ spec: Buffer.alloc(0), result_text: null })
+        .set({ spec: Buffer.alloc(0), result_text: null, output: null })
         .where('project_id', '=', projectId)
         .where('session_id', '=', id)
         .execute()

@@ -15,6 +15,7 @@ export function runView(row: Selectable<Schema['runs']>, secrets: SecretsPort): 
     model: row.model,
     labels: row.labels as Record<string, string>,
     text: row.result_text ? secrets.open(Buffer.from(row.result_text)) : null,
+    output: row.output ? (JSON.parse(secrets.open(Buffer.from(row.output))) as unknown) : null,
     usage: { ...noUsage, ...(row.usage as object) },
     costUsd: Number(row.cost_usd),
     timings: { ...noTimings, ...(row.timings as object) },

@@ -2,6 +2,7 @@ import { createClient } from './client.js'
 
 export { Vm0Error } from '@vm0/contract/client'
 export type {
+  Answer,
   CheckpointView,
   DiffEntry,
   ErrorCode,

@@ -28,6 +28,8 @@ export interface RunResult {
   reason: string | null
   /** The agent's last message. */
   text: string
+  /** What the run gave in the form that `output` asked for; null without. */
+  output: unknown
   /** Tokens of all requests of this run. */
   usage: Usage
   /** US dollars, as the agent counts them. */
@@ -106,8 +108,19 @@ export class RunError extends Vm0Error {
 
 /** The result of a run that has ended. */
 export function resultOf(view: RunView, session: Session): RunResult {
-  const { state, reason, text, usage, costUsd, timings, checkpoint, error } = view
-  return { outcome: state as Outcome, reason, text: text ?? '', usage, costUsd, timings, checkpoint, error, session }
+  const { state, reason, text, output, usage, costUsd, timings, checkpoint, error } = view
+  return {
+    outcome: state as Outcome,
+    reason,
+    text: text ?? '',
+    output,
+    usage,
+    costUsd,
+    timings,
+    checkpoint,
+    error,
+    session,
+  }
 }
 
 /** The result of a run that could not be created, or not be asked for. */
@@ -117,6 +130,7 @@ export function resultOfFailure(error: Vm0Error, session: () => Session): RunRes
     outcome: code === 'CANCELLED' ? 'cancelled' : 'failed',
     reason: code.toLowerCase(),
     text: '',
+    output: null,
     usage: { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0 },
     costUsd: 0,
     timings: {

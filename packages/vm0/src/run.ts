@@ -2,6 +2,7 @@ import {
   isEnded,
   toVm0Error,
   Vm0Error,
+  type Answer,
   type RunView,
   type Thresholds,
   type Trace,
@@ -209,6 +210,21 @@ export class Run implements PromiseLike<RunResult>, AsyncIterable<Vm0Event> {
     const given = new URLSearchParams()
     for (const [name, value] of Object.entries(thresholds)) if (value !== undefined) given.set(name, `${value}`)
     return this.http.json(`/runs/${this.id}/why?${given}`)
+  }
+
+  /**
+   * Answers what the agent asks in a run with `permissions: 'ask'`: the event `permission.requested` has the id. It waits
+   * without a time-out. Throws QUESTION_NOT_OPEN or RUN_ENDED.
+   *
+   * @example
+   * const run = vm0.run({ prompt: 'say hello', permissions: 'ask' })
+   * for await (const event of run)
+   *   if (event.type === 'permission.requested') await run.answer(event.requestId, 'allow')
+   */
+  async answer(requestId: string, decision: 'allow' | 'deny' | Omit<Answer, 'requestId'>): Promise<void> {
+    await this.accepted
+    const answer = typeof decision === 'string' ? { decision } : decision
+    await this.http.json(`/runs/${this.id}/answers`, { method: 'POST', json: { ...answer, requestId }, retry: false })
   }
 
   private async settled(): Promise<{ result: RunResult; cause?: Vm0Error }> {

@@ -232,6 +232,17 @@ export class Session {
   }
 
   /**
+   * Brings its sandbox and agent back ahead of the next prompt, which then takes as long as if they had never gone.
+   *
+   * @example
+   * await session.prewarm()
+   */
+  async prewarm(): Promise<void> {
+    await this.made
+    await this.http.json(`/sessions/${this.id}/prewarm`, { method: 'POST', patient: true })
+  }
+
+  /**
    * Saves the session and frees its sandbox now instead of after the idle time. Throws SESSION_BUSY while a run is at work.
    *
    * @example

@@ -7,11 +7,12 @@ const readAtStart =
   /^(HOME|PATH|SHELL|USER|LOGNAME|TMPDIR|TZ|LANG|IS_SANDBOX|DEBUG)$|^(CLAUDE|ANTHROPIC|AWS|GOOGLE|VERTEX|OTEL|DISABLE|NODE|BUN|LD|LC|XDG|GIT|SSL|MCP|BASH|MAX)_|_proxy$/i
 
 /**
- * Environment and model bind late, by `apply_flag_settings`; system prompt, tools and turn limit are flags of the start.
+ * Environment and model bind late, by `apply_flag_settings`; system prompt, tools, permissions, the
+ * form of the output, MCP servers and turn limit are flags of the start.
  * A variable can be added or changed but not taken back.
  */
 export function rebind(from: LaunchSpec, to: LaunchSpec): string[] | undefined {
-  for (const flag of ['systemPrompt', 'tools', 'maxTurns'] as const) {
+  for (const flag of ['systemPrompt', 'tools', 'maxTurns', 'permissions', 'output', 'mcpServers'] as const) {
     if (!isDeepStrictEqual(from[flag], to[flag])) return undefined
   }
   const settings: { env?: Record<string, string>; model?: string } = {}

@@ -30,7 +30,9 @@ export const claudeCode: FrameworkDriver = {
       // Otherwise the conversation's first system prompt stays, whatever a later run asks for.
       '--system-prompt-snapshot',
       'off',
-      ...toolFlags(spec.tools),
+      ...toolFlags(spec),
+      ...(spec.output ? ['--json-schema', JSON.stringify(spec.output)] : []),
+      ...(spec.mcpServers ? ['--mcp-config', JSON.stringify({ mcpServers: spec.mcpServers })] : []),
       ...(resume ? ['--resume', resume] : []),
       ...(spec.model ? ['--model', spec.model] : []),
       ...(spec.maxTurns ? ['--max-turns', String(spec.maxTurns)] : []),
@@ -42,6 +44,8 @@ export const claudeCode: FrameworkDriver = {
       CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1',
       // A run ends with its last turn: nothing may open another one later.
       CLAUDE_CODE_DISABLE_BACKGROUND_TASKS: '1',
+      // The tools of the run's own servers are on offer from the first request on.
+      ...(spec.mcpServers ? { MCP_CONNECTION_NONBLOCKING: '0', ENABLE_TOOL_SEARCH: 'false' } : {}),
       ...spec.env,
       // The platform's own come last: the gateway puts the real key in.
       ANTHROPIC_BASE_URL: gatewayUrl,

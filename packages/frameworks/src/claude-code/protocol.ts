@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import type { EventBody } from '@vm0/contract'
+import type { Answer, EventBody } from '@vm0/contract'
 import type { AgentProtocol, Translated } from '../driver.js'
 import { bounded, boundedText } from './bounded.js'
 import { Conversation, type Said } from './conversation.js'
 import { list, optionalShort, record, short, text, type Message } from './fields.js'
 import { MessageStream } from './message-stream.js'
-import { answerRequest } from './permissions.js'
+import { answerRequest, Questions } from './permissions.js'
 import { Spending } from './spending.js'
 import { SubAgents } from './subagents.js'
 import { initNotices, rateLimitEvent, systemEvents } from './system-messages.js'
@@ -22,6 +22,8 @@ const maxEvents = 1000
 export interface ProtocolOptions {
   /** The process goes on with an old conversation. */
   resumed: boolean
+  /** A person answers what the agent asks. */
+  asks?: boolean
   /** Ids of what is sent; never used before in the conversation: the agent drops a text whose id it has seen. */
   newId?: () => string
 }
@@ -33,6 +35,7 @@ export class ClaudeProtocol implements AgentProtocol {
   private readonly conversation = new Conversation(this.calls)
   private readonly subAgents = new SubAgents(this.calls)
   private readonly turns = new Turns()
+  private readonly questions: Questions | undefined
   private readonly spending: Spending
   private readonly newId: () => string
   private announced = false
@@ -40,7 +43,8 @@ export class ClaudeProtocol implements AgentProtocol {
   private reloading = false
   private interrupts = 0
 
-  constructor({ resumed, newId = randomUUID }: ProtocolOptions) {
+  constructor({ resumed, asks = false, newId = randomUUID }: ProtocolOptions) {
+    this.questions = asks ? new Questions() : undefined
     this.spending = new Spending({ resumed })
     this.newId = newId
   }
@@ -68,6 +72,10 @@ export class ClaudeProtocol implements AgentProtocol {
 
   withdraw(lines: readonly string[]): void {
     for (const line of lines) this.turns.withdraw(text(record(JSON.parse(line)).uuid))
+  }
+
+  answer(answer: Answer): Pick<Translated, 'events' | 'replies'> | undefined {
+    return this.questions?.answer(answer)
   }
 
   interrupt(): string[] {
@@ -112,7 +120,7 @@ export class ClaudeProtocol implements AgentProtocol {
       case 'command_lifecycle':
         return { replies: [], ...this.turns.fate(message) }
       case 'control_request':
-        return answerRequest(message)
+        return this.questions?.ask(message) ?? answerRequest(message)
       case 'control_response':
         return events(...(this.spending.answered(record(message.response)) ?? []))
       case 'rate_limit_event':
@@ -120,6 +128,7 @@ export class ClaudeProtocol implements AgentProtocol {
       case 'conversation_reset':
         return events({ type: 'notice', level: 'info', text: 'the conversation begins anew' })
       case 'control_cancel_request':
+        return events(...(this.questions?.withdrawn(message) ?? []))
       case 'keep_alive':
       case 'tool_progress':
         return events()

@@ -1,3 +1,5 @@
+import type { LaunchSpec } from '../driver.js'
+
 /**
  * Tools that make no sense in a run: it has one prompt and one end, and nobody sits before it. What works in the background
  * or later would open turns after the run's end; what asks a person would wait for ever.
@@ -23,20 +25,23 @@ const neverTools = [
  * don't allow is refused (commands that only read stay free, as Claude Code has it).
  */
 export function toolFlags({
-  allow,
-  deny = [],
-}: { allow?: readonly string[]; deny?: readonly string[] } = {}): string[] {
+  tools,
+  permissions,
+  mcpServers,
+}: Pick<LaunchSpec, 'tools' | 'permissions' | 'mcpServers'>): string[] {
+  const { allow, deny = [] } = tools ?? {}
   const denied = ['--disallowedTools', [...neverTools, ...deny].join(',')]
-  if (!allow) return ['--permission-mode', 'bypassPermissions', ...denied]
+  const asks = permissions === 'ask'
+  const mode = ['--permission-mode', asks ? 'manual' : 'bypassPermissions']
+  if (!allow) return [...mode, ...denied]
   const builtIn = [...new Set(allow.filter((entry) => !isMcp(entry)).map(toolName))]
   const needsRules = allow.some((entry) => isMcp(entry) || toolName(entry) !== entry)
   return [
     '--tools',
     builtIn.join(','),
-    ...(allow.some(isMcp) ? [] : ['--strict-mcp-config']),
-    ...(needsRules
-      ? ['--permission-mode', 'dontAsk', '--allowedTools', allow.join(',')]
-      : ['--permission-mode', 'bypassPermissions']),
+    ...(allow.some(isMcp) || mcpServers ? [] : ['--strict-mcp-config']),
+    // Where a person is asked, that person is the rule.
+    ...(needsRules && !asks ? ['--permission-mode', 'dontAsk', '--allowedTools', allow.join(',')] : mode),
     ...denied,
   ]
 }

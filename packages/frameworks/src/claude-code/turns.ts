@@ -17,12 +17,14 @@ export class Turns {
   private spent: Spent = nothingSpent
   private durationMs = 0
   private said = ''
+  private output: unknown
   private interrupted = false
 
   begin(): void {
     this.spent = nothingSpent
     this.durationMs = 0
     this.said = ''
+    this.output = undefined
     this.interrupted = false
   }
 
@@ -46,6 +48,7 @@ export class Turns {
     for (const id of answered) this.unanswered.delete(id)
     if (answered.length === 0) return { events: [] }
     this.said = boundedText(text(message.result), maxText)
+    this.output = message.structured_output
     const reason = this.interrupted ? 'interrupted' : reasonOf(message)
     if (isLost(message)) {
       const { turnEnd } = this.end('error', errorOf(message, ''))
@@ -89,6 +92,7 @@ export class Turns {
       costUsd,
       error,
       unanswered: this.unanswered.size,
+      ...(this.output === undefined ? {} : { output: this.output }),
       conversationLost: false,
     }
     this.unanswered.clear()

@@ -1,9 +1,10 @@
 import type { EventLog, SecretsPort } from '@vm0/backends'
-import type { RunRef, Timings } from '@vm0/contract'
+import type { Answer, RunRef, Timings } from '@vm0/contract'
 import type { FrameworkDriver } from '@vm0/frameworks'
 import type { MonitoredProcess } from '@vm0/sandbox'
 import type { LiveAgent } from '../live-agent.js'
 import type { StopReason } from '../run-endings.js'
+import type { Waits } from '../waiting.js'
 import type { Journal } from './journal.js'
 import { replayAgent } from './replay.js'
 import type { AgentStory, RunStory } from './story.js'
@@ -21,6 +22,8 @@ export interface AdoptedRun {
   said: string[]
   /** Of `said`, what the log doesn't have. */
   untold: string[]
+  /** What the log tells of its waits for a person. */
+  waits: Waits
   /** The events that the log has. */
   events: ToldEvents
   /** Model requests that the earlier process had passed on, and that nobody answers any more. */
@@ -57,6 +60,7 @@ export interface AdoptRunOptions {
 export async function adoptRun(options: AdoptRunOptions): Promise<AdoptedRun> {
   const { ref, createdAtMs, story, run, driver, process, eventLog, secrets, journal } = options
   const told = await readLog(eventLog, ref)
+  const answered = answersOf(story, run, secrets)
   const said = story.calls
     .slice(run.callsBefore)
     .filter(({ method }) => method === 'input')
@@ -77,6 +81,7 @@ export async function adoptRun(options: AdoptRunOptions): Promise<AdoptedRun> {
     stopping: run.stop,
     said,
     untold: said.slice(told.inputs),
+    waits: { ...told.waits, answered, open: [...told.questions].filter((id) => !answered.has(id)) },
     events: told.events,
     cutOff: told.open,
     caughtUp,
@@ -96,10 +101,21 @@ async function readLog(eventLog: EventLog, ref: RunRef) {
     inputs: 0,
     firstRequestMs: undefined as number | undefined,
     open: [] as { path: string; timeMs: number }[],
+    waits: { isWaiting: false, ms: 0 },
+    questions: new Set<string>(),
   }
+  let waitsSinceMs = 0
   for await (const { event, origin } of eventLog.stored(ref)) {
     if (origin !== undefined) told.events.add(origin)
     if (event.type === 'input.sent') told.inputs += 1
+    if (event.type === 'permission.requested') told.questions.add(event.requestId)
+    if (event.type === 'permission.resolved' && event.requestId) told.questions.delete(event.requestId)
+    if (event.type === 'run.state') {
+      const isWaiting = event.state === 'waiting'
+      if (told.waits.isWaiting && !isWaiting) told.waits.ms += Date.parse(event.time) - waitsSinceMs
+      if (isWaiting) waitsSinceMs = Date.parse(event.time)
+      told.waits.isWaiting = isWaiting
+    }
     if (event.type === 'model.request') {
       const timeMs = Date.parse(event.time)
       if (event.first) told.firstRequestMs ??= timeMs
@@ -110,5 +126,14 @@ async function readLog(eventLog: EventLog, ref: RunRef) {
       if (index >= 0) told.open.splice(index, 1)
     }
   }
+  if (told.waits.isWaiting) told.waits.ms += Date.now() - waitsSinceMs
   return told
+}
+
+/** The questions of the run that a person has answered. */
+function answersOf({ calls }: AgentStory, run: RunStory, secrets: SecretsPort): ReadonlySet<string> {
+  const answers = calls.slice(run.callsBefore).filter(({ method }) => method === 'answer')
+  return new Set(
+    answers.map(({ args }) => (JSON.parse(secrets.open(Buffer.from(args, 'base64'))) as [Answer])[0].requestId),
+  )
 }

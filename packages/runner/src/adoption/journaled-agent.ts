@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { SecretsPort } from '@vm0/backends'
-import type { JournalEntry } from '@vm0/contract'
+import type { Answer, JournalEntry } from '@vm0/contract'
 import type { AgentProtocol, FrameworkDriver, Translated } from '@vm0/frameworks'
 import type { MonitoredProcess } from '@vm0/sandbox'
 import type { CountedLines } from './counted-lines.js'
@@ -13,6 +13,8 @@ export interface JournaledAgentOptions {
   process: MonitoredProcess
   lines: CountedLines
   resumed: boolean
+  /** A person answers what the agent asks. */
+  asks: boolean
   secrets: SecretsPort
   /** Absent while a sandbox has no session: nothing that is said to its agent counts yet. */
   journal: Journal | undefined
@@ -38,16 +40,17 @@ export class JournaledAgent {
   private readonly got = new Set<string>()
 
   constructor(private readonly options: JournaledAgentOptions) {
-    const { driver, resumed, process, before } = options
+    const { driver, resumed, asks, process, before } = options
     this.calls = before?.calls ?? 0
     this.sent = before?.sent ?? new Set()
-    this.inner = driver.open({ resumed, newId: () => this.newId() })
+    this.inner = driver.open({ resumed, asks, newId: () => this.newId() })
     this.protocol = {
       prompt: (text) => this.called('prompt', [text], () => this.inner.prompt(text)),
       input: (text) => this.called('input', [text], () => this.inner.input(text)),
       interrupt: () => this.called('interrupt', [], () => this.inner.interrupt()),
       reload: () => this.called('reload', [], () => this.inner.reload()),
       withdraw: (lines) => void this.called('withdraw', [lines], () => (this.inner.withdraw(lines), [])),
+      answer: (answer) => this.answer(answer),
       translate: (line, timeMs) => this.translate(line, timeMs),
       gone: () => this.inner.gone(),
     }
@@ -90,6 +93,8 @@ export class JournaledAgent {
       case 'withdraw':
         this.inner.withdraw(argument as string[])
         return []
+      case 'answer':
+        return this.inner.answer(argument as Answer)?.replies ?? []
     }
   }
 
@@ -108,6 +113,12 @@ export class JournaledAgent {
     this.options.journal?.add({ t: 'call', n, method, after, args: sealed, ids: [...this.ids], atMs: Date.now() })
     this.expect(lines, `c${n}`)
     return lines
+  }
+
+  private answer(answer: Answer): ReturnType<AgentProtocol['answer']> {
+    let said: ReturnType<AgentProtocol['answer']>
+    const replies = this.called('answer', [answer], () => (said = this.inner.answer(answer))?.replies ?? [])
+    return said && { events: said.events, replies }
   }
 
   private translate(line: string, timeMs: number): Translated {

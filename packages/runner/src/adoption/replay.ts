@@ -22,15 +22,25 @@ export interface ReplayOptions {
 export function replayAgent(options: ReplayOptions): LiveAgent {
   const { driver, process, story, secrets, journal } = options
   const lines = new ReplayedLines(options)
+  const spec = JSON.parse(secrets.open(Buffer.from(story.spec, 'base64'))) as LaunchSpec
   const before = { calls: Math.max(0, ...story.calls.map(({ n }) => n)), sent: story.sent }
-  const agent = new JournaledAgent({ driver, process, lines, resumed: story.resumed, secrets, journal, before })
+  const agent = new JournaledAgent({
+    driver,
+    process,
+    lines,
+    resumed: story.resumed,
+    asks: spec.permissions === 'ask',
+    secrets,
+    journal,
+    before,
+  })
   lines.agent = agent
   return {
     framework: story.framework,
     process: agent.process,
     protocol: agent.protocol,
     lines,
-    spec: JSON.parse(secrets.open(Buffer.from(story.spec, 'base64'))) as LaunchSpec,
+    spec,
     version: story.version,
     journal,
   }

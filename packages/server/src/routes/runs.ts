@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import {
+  answerSchema,
   createRunSchema,
   idSchema,
   maxPromptBytes,
@@ -42,6 +43,14 @@ export function runRoutes(app: App, { runs }: Parts): void {
     },
     async (request, reply) => {
       await runs.input(request.projectId, request.params.id, request.body.text)
+      return reply.code(204).send(null)
+    },
+  )
+  app.post(
+    '/runs/:id/answers',
+    { schema: { params, body: answerSchema, response: { 204: z.null() } } },
+    async (request, reply) => {
+      await runs.answer(request.projectId, request.params.id, request.body)
       return reply.code(204).send(null)
     },
   )

@@ -53,6 +53,10 @@ export function sandboxRoutes(app: App, { options: { runner }, sessions }: Parts
     await sessions.remove(request.projectId, request.params.id)
     return reply.code(204).send(null)
   })
+  app.post('/sessions/:id/prewarm', { schema: { params, response: { 204: z.null() } } }, async (request, reply) => {
+    await runner.prewarm(await open(request.projectId, request.params.id))
+    return reply.code(204).send(null)
+  })
   app.post('/sessions/:id/close', { schema: { params, response: { 200: sessionSchema } } }, async (request) => {
     await runner.close(await open(request.projectId, request.params.id))
     return sessions.get(request.projectId, request.params.id)

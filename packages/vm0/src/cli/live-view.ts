@@ -1,6 +1,6 @@
 import type { EventOf, RunView, Vm0Event } from '@vm0/contract/client'
 import { changedLines } from './changed-lines.js'
-import { count, duration, money, shortId, templateName, timingLine } from './format.js'
+import { duration, money, shortId, templateName, timingLine } from './format.js'
 import { printable, printableLine } from './printable.js'
 import { bold, dim, green, red } from './style.js'
 
@@ -39,7 +39,6 @@ export class LiveView {
   private openTool: string | undefined
   private readonly tools = new Map<string, Started>()
   private readonly streamed = new Set<string>()
-  private changedFiles: number | undefined
 
   constructor(private readonly options: LiveViewOptions) {}
 
@@ -92,16 +91,14 @@ export class LiveView {
       case 'run.resumed':
         this.line(dim(`  … ${lossWords[event.reason]}: attempt ${event.attempt} goes on from there`))
         break
-      case 'checkpoint.committed':
-        this.changedFiles = event.changedFiles
-        break
       default:
         break
     }
   }
 
   /** What happened, why, and what to do next. */
-  end(run: RunView): void {
+  /** `changed`: which files it changed, in words. */
+  end(run: RunView, changed = ''): void {
     const { state, reason, error, timings, costUsd, checkpoint, sessionId } = run
     if (state !== 'succeeded') {
       const what = `${state}${reason && reason !== state ? ` (${reason})` : ''} after ${duration(timings.totalMs)}`
@@ -117,7 +114,7 @@ export class LiveView {
     const parts = [
       `done in ${duration(timings.totalMs)}`,
       money(costUsd),
-      this.changedFiles === undefined ? '' : `${count(this.changedFiles, 'file')} changed`,
+      changed,
       checkpoint ? `checkpoint ${shortId(checkpoint)}` : '',
     ]
     this.line(`${green('✓')} ${parts.filter(Boolean).join('   ')}`)

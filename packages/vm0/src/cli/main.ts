@@ -2,6 +2,7 @@
 import { createRequire } from 'node:module'
 import { buildApplication, buildRouteMap, run as runApplication, text_en } from '@stricli/core'
 import { toVm0Error } from '@vm0/contract/client'
+import { answer } from './commands/answer.js'
 import { fork, log, rollback, save } from './commands/checkpoints.js'
 import { diff } from './commands/diff.js'
 import { doctor } from './commands/doctor.js'
@@ -59,6 +60,7 @@ const application = buildApplication(
       logs,
       trace,
       why,
+      answer,
       log,
       diff,
       fork,

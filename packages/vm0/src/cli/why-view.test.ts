@@ -12,6 +12,7 @@ const run: RunView = {
   model: null,
   labels: {},
   text: null,
+  output: null,
   usage: noUsage,
   costUsd: 0.5,
   timings: { ...noTimings, totalMs: 12_300 },

@@ -1,11 +1,17 @@
+import { createInterface } from 'node:readline/promises'
 import { buildCommand, numberParser, type CommandContext } from '@stricli/core'
+import type { EventOf, Vm0Error } from '@vm0/contract/client'
 import { createClient } from '../../client.js'
+import type { Run } from '../../run.js'
+import { changedFiles } from '../changed-files.js'
 import { exitStatus } from '../exit-status.js'
 import { findSession } from '../find-id.js'
+import { shortId } from '../format.js'
 import { LiveView } from '../live-view.js'
 import { jsonLine } from '../printable.js'
 import { noteSent } from '../folder/folder-record.js'
 import { numberSetting, setting } from '../setting.js'
+import { asked } from './answer.js'
 import { help } from './shared-flags.js'
 
 const isTraceparent = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/
@@ -21,6 +27,7 @@ interface Flags {
   memory?: number
   timeout?: number
   onLoss?: 'resume' | 'fail'
+  ask: boolean
   detach: boolean
   json: boolean
 }
@@ -75,6 +82,7 @@ export const run = buildCommand({
         optional: true,
         brief: 'When its agent, sandbox or host is lost (default: resume)',
       },
+      ask: { kind: 'boolean', default: false, withNegated: false, brief: 'Ask before the agent changes something' },
       detach: { kind: 'boolean', default: false, withNegated: false, brief: 'Print the ids and leave it running' },
       json: { kind: 'boolean', default: false, withNegated: false, brief: 'One event a line' },
     },
@@ -102,6 +110,7 @@ export const run = buildCommand({
       prompt,
       framework,
       signal: stop.signal,
+      ...(flags.ask ? { permissions: 'ask' as const } : {}),
       ...(session ? { session } : {}),
       ...(from ? { from } : {}),
       ...(flags.workspace ? { workspace: flags.workspace } : {}),
@@ -125,12 +134,31 @@ export const run = buildCommand({
     for await (const event of run) {
       if (flags.json) process.stdout.write(jsonLine(event))
       else view.show(event)
+      if (event.type === 'permission.requested' && flags.ask && !flags.json) await ask(run, event)
     }
     const ended = await run.get()
-    if (!flags.json) view.end(ended)
+    if (!flags.json) view.end(ended, await changedFiles(client, ended))
     process.exitCode = exitStatus(ended)
   },
 })
+
+/** On a terminal a key decides; elsewhere `vm0 answer` does. */
+async function ask(run: Run, question: EventOf<'permission.requested'>): Promise<void> {
+  if (!process.stdin.isTTY || !process.stdout.isTTY) {
+    process.stdout.write(`? ${asked(question)}   vm0 answer allow|deny --run ${shortId(run.id)}\n`)
+    return
+  }
+  const terminal = createInterface({ input: process.stdin, output: process.stdout })
+  try {
+    const words = await terminal.question(`? ${asked(question)}\n  allow it? [y/N] `)
+    await run.answer(question.requestId, /^y(es)?$/i.test(words.trim()) ? 'allow' : 'deny')
+  } catch (thrown) {
+    // Somebody else may have answered meanwhile.
+    if ((thrown as Vm0Error).code !== 'QUESTION_NOT_OPEN') throw thrown
+  } finally {
+    terminal.close()
+  }
+}
 
 async function readPrompt(): Promise<string> {
   const chunks: Buffer[] = []

@@ -1,6 +1,7 @@
 import { buildCommand, buildRouteMap, type CommandContext } from '@stricli/core'
 import type { RunView } from '@vm0/contract/client'
 import { createClient } from '../../client.js'
+import { changedFiles } from '../changed-files.js'
 import { findRun, findSession } from '../find-id.js'
 import { duration, money, shortId, table, timingLine } from '../format.js'
 import { LiveView } from '../live-view.js'
@@ -110,7 +111,7 @@ export const logs = buildCommand({
       else view.show(event)
     }
     const now = await run.get()
-    if (!flags.json && now.endedAt) view.end(now)
+    if (!flags.json && now.endedAt) view.end(now, await changedFiles(client, now))
   },
 })
 
