@@ -91,7 +91,7 @@ describe('run', () => {
     expect(lines[0]).toMatch(/^✗ failed \(model_unauthorized\) after [\d.]+ m?s   \$0\.00   MODEL_UNAUTHORIZED$/)
     expect(lines[1]).toMatch(/^ {2}\S/)
     expect(lines[2]).toMatch(/^ {2}Set a valid ANTHROPIC_API_KEY/)
-    expect((await vm0(['run', 'crash now'])).status).toBe(6)
+    expect((await vm0(['run', '--on-loss', 'fail', 'crash now'])).status).toBe(6)
     const unknown = await vm0(['run', '-f', 'nope', 'x'])
     expect([unknown.status, unknown.stdout]).toEqual([2, ''])
     expect(unknown.stderr).toMatch(/^error UNKNOWN_FRAMEWORK: .*\nList what is available/)
@@ -142,7 +142,7 @@ describe('run', () => {
 })
 
 // oxlint-disable-next-line no-control-regex -- the terminal's own newlines and our own colours are left
-const harmful = /(?!\u001B\[(?:0|1|2|3\d)m)[\u0000-\u0008\u000B\u000C\u000E-\u001F\u007F-\u009F\u202E]/
+const harmful = /(?!\u001B\[(?:(?:0|1|2|3\d)m|K))[\u0000-\u0008\u000B\u000C\u000E-\u001F\u007F-\u009F\u202E]/
 
 test("no control character of an agent's reaches the terminal", async () => {
   const run = await vm0(['run', 'do harm'], { terminal: true })

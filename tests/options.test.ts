@@ -184,7 +184,8 @@ test('MCP servers of the run are there, with their tools', async () => {
 
 test('a session that was prewarmed has sandbox and agent before its prompt; new, closed, and many times at once', async () => {
   const { client } = platform
-  const agents = `pgrep -x claude | tr '\\n' ' '`
+  // A process has its program's name a moment after its start.
+  const agents = `until pgrep -x claude >/dev/null; do sleep 0.05; done; pgrep -x claude | tr '\\n' ' '`
   const session = await client.sessions.create()
   for (const prompt of ['nobody', 'nobody']) {
     const asked = platform.model.requests.length

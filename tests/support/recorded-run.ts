@@ -46,6 +46,7 @@ export function recordedRun(name: string): { run: RunView; events: Vm0Event[] } 
     model: null,
     labels: {},
     text: end?.text ?? null,
+    output: null,
     usage: end?.usage ?? noUsage,
     costUsd: end?.costUsd ?? 0,
     timings: noTimings,
