@@ -84,5 +84,7 @@ say 'What to type next'
 cat <<'NEXT'
   npm run quickstart -- --keep     the same, and the server stays up
   vm0 run "…" -w .                 a task on your own folder
-  vm0 logs                         what the agent did
+  vm0 diff                         what the last run changed
+  vm0 trace                        where its time and money went
+  vm0 why                          what it did and why, and what to change
 NEXT

@@ -78,7 +78,7 @@ describe('run', () => {
     expect(lines[7]).toMatch(/^✓ done in [\d.]+ m?s   \$\d+\.\d\d   \d+ files? changed   checkpoint [0-9a-f]{8}$/)
     expect(lines[8]).toMatch(/^ {2}queued \d+/)
     const session = /session ([0-9a-f]{8})/.exec(stdout)?.[1]
-    expect(lines[9]).toBe(`  vm0 pull   ·   vm0 run -s ${session} "…"`)
+    expect(lines[9]).toBe(`  vm0 pull   ·   vm0 run -s ${session} "…"   ·   vm0 trace`)
     expect(stdout).not.toContain('\u001B')
     const logs = await vm0(['logs'])
     expect(logs.stdout.split('\n').slice(1, 7)).toEqual(lines.slice(1, 7))

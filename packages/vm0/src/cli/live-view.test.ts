@@ -74,7 +74,7 @@ test('a run from ready to done', () => {
   The mock ignored the zone.
 ✓ done in 41 s   $0.08   1 file changed   checkpoint 4be2a911
   queued 1 ms · sandbox ready 57 ms · first model request 100 ms · first token 200 ms · agent finished 40 s · total 41 s
-  vm0 pull   ·   vm0 run -s 9f3c1e70 "…"
+  vm0 pull   ·   vm0 run -s 9f3c1e70 "…"   ·   vm0 trace
 `)
 })
 

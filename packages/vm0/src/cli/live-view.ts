@@ -96,8 +96,7 @@ export class LiveView {
     }
   }
 
-  /** What happened, why, and what to do next. */
-  /** `changed`: which files it changed, in words. */
+  /** What happened, why, and what to do next; `changed`: how many files it changed, in words. */
   end(run: RunView, changed = ''): void {
     const { state, reason, error, timings, costUsd, checkpoint, sessionId } = run
     if (state !== 'succeeded') {
@@ -119,7 +118,7 @@ export class LiveView {
     ]
     this.line(`${green('✓')} ${parts.filter(Boolean).join('   ')}`)
     this.line(dim(`  ${timingLine(timings)}`))
-    this.line(dim(`  vm0 pull   ·   vm0 run -s ${shortId(sessionId)} "…"`))
+    this.line(dim(`  vm0 pull   ·   vm0 run -s ${shortId(sessionId)} "…"   ·   vm0 trace`))
   }
 
   private finished(event: Finished): void {
