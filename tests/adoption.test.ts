@@ -67,6 +67,12 @@ function expectWhole(events: Vm0Event[]): void {
   expect(new Set(starts).size).toBe(starts.length)
 }
 
+/** What the story is made of, without what depends on how fast it goes. */
+function typesOf(events: Vm0Event[]): string[] {
+  const steady = ['run.started', 'tool.started', 'tool.finished', 'message', 'agent.finished', 'run.finished']
+  return events.map(({ type }) => type).filter((type) => steady.includes(type))
+}
+
 const cases: [name: string, prompt: string, at: EventType, afterMs: number, text: RegExp, lines: string][] = [
   ['before the agent has asked its model', 'work slowly', 'sandbox.ready', 0, /all is done/, 'one\ntwo\n'],
   ['in the middle of a tool call', 'work slowly', 'tool.started', 300, /all is done/, 'one\ntwo\n'],
@@ -100,6 +106,48 @@ test.each(cases)('the platform is killed %s: the run goes on', async (_, prompt,
   expect(result.text).toMatch(text)
   expectWhole(events)
   expect(await run.session.files.readText('/workspace/lines.txt').catch(() => '')).toBe(lines)
+  await run.session.delete()
+})
+
+test('a run that began in a warm sandbox goes on, and so does the next one of its agent', async () => {
+  const warm = await TestPlatform.start([script], {}, { args: ['--warm', '1'], samePort: true })
+  try {
+    while ((await warm.client.runners.list())[0]!.warm === 0) await wait(50)
+    const first = warm.client.run({ prompt: 'work slowly' })
+    const kill = async () => {
+      await warm.kill()
+      await warm.up()
+    }
+    const events = await follow(first, 'tool.started', kill)
+    expect(events.find(({ type }) => type === 'sandbox.ready')).toMatchObject({ how: 'warm' })
+    expect((await first.result()).outcome).toBe('succeeded')
+    expectWhole(events)
+    const second = first.session.run('work slowly')
+    const more = await follow(second, 'tool.started', kill)
+    // The agent has been through the warm-up, a run and a restart before.
+    expect(more.find(({ type }) => type === 'sandbox.ready')).toMatchObject({ how: 'session' })
+    expect((await second.result()).outcome).toBe('succeeded')
+    expectWhole(more)
+    expect(typesOf(more)).toEqual(typesOf(events))
+    expect(await first.session.files.readText('/workspace/lines.txt')).toBe('one\ntwo\none\ntwo\n')
+  } finally {
+    await warm.stop()
+  }
+})
+
+test('an agent that ends while no platform is there is started again', async () => {
+  const run = platform.client.run({ prompt: 'work slowly' })
+  const events = await follow(run, 'tool.finished', async () => {
+    await platform.kill()
+    const [id] = await readdir(join(platform.dataDir, 'sandboxes'))
+    const records = join(platform.dataDir, 'sandboxes', id as string)
+    const agent = (await readdir(records)).find((name) => name.startsWith('agent-')) as string
+    process.kill(Number(await readFile(join(records, agent, 'pid'), 'utf8')), 'SIGKILL')
+    await platform.up()
+  })
+  expect((await run.result()).outcome).toBe('succeeded')
+  expectWhole(events)
+  expect(events.filter(({ type }) => type === 'run.resumed')).toMatchObject([{ attempt: 2, reason: 'agent_killed' }])
   await run.session.delete()
 })
 
@@ -163,7 +211,12 @@ test('killed while a session is idle: what was done in it since its checkpoint i
   const { session } = await platform.client.run({ prompt: 'be quick' })
   await session.exec('setsid sh -c "while :; do date >> /workspace/ticks; sleep 0.05; done" >/dev/null 2>&1 &')
   await session.files.write('/workspace/kept.txt', 'kept')
+  const cutOff = session.exec('sleep 4321').catch(() => undefined)
+  while (!(await session.exec('cat /proc/[0-9]*/cmdline | tr "\\0" " "')).stdout.includes('sleep 4321')) await wait(20)
   await killAndStart()
+  await cutOff
+  // Nobody waits for its output any more.
+  expect((await session.exec('cat /proc/[0-9]*/cmdline | tr "\\0" " "')).stdout).not.toContain('sleep 4321')
   expect(await session.files.readText('/workspace/kept.txt')).toBe('kept')
   const ticks = async () => Number((await session.exec('wc -l < /workspace/ticks')).stdout)
   const before = await ticks()
