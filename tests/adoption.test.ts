@@ -1,4 +1,6 @@
+import { once } from 'node:events'
 import { readFile, readdir, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { compareCursors, type EventType, type Vm0Event } from '@vm0/contract'
@@ -230,6 +232,22 @@ test('killed while a session is idle: what was done in it since its checkpoint i
   expect(await session.files.readText('/workspace/kept.txt')).toBe('kept')
   expect(await session.files.readText('/workspace/lines.txt')).toBe('quick\nquick\n')
   await session.delete()
+})
+
+test('a start that fails for its port leaves alone what is at work', async () => {
+  const run = platform.client.run({ prompt: 'work slowly' })
+  const events = await follow(run, 'tool.started', async () => {
+    await platform.kill()
+    const { hostname, port } = new URL(platform.url)
+    const other = createServer((socket) => socket.destroy()).listen(Number(port), hostname)
+    await once(other, 'listening')
+    await expect(platform.up()).rejects.toThrow('PORT_TAKEN')
+    other.close()
+    await platform.up()
+  })
+  expect((await run.result()).outcome).toBe('succeeded')
+  expectWhole(events)
+  await run.session.delete()
 })
 
 test('a record of another release is not adopted', async () => {

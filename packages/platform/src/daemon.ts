@@ -15,6 +15,7 @@ import { checkpointDiffs } from './checkpoint-diffs.js'
 import { lockDataDir, lockInstallation } from './data-lock.js'
 import { installationId } from './installation-id.js'
 import { limitsFrom, retentionFrom, secondsFrom } from './limits.js'
+import { portTaken, requireFreePort } from './free-port.js'
 import { openObjectStore } from './object-store.js'
 import { ownKey } from './own-key.js'
 import { cacheDir, configFile } from './paths.js'
@@ -107,7 +108,9 @@ export async function startDaemon(
     const { ANTHROPIC_API_KEY: apiKey, ANTHROPIC_BASE_URL: baseUrl } = process.env
     const scripted = apiKey ? undefined : await startScriptedModel([quickstartScript(), examplesScript()])
     if (scripted) undo.push(() => scripted.close())
+    await requireFreePort(port, host)
     signal.throwIfAborted()
+    // From here to `recover` a start is not broken off: what was left at work would be ended without being saved.
     const stories = await readStories(join(dataDir, 'sandboxes'))
     const adopt = (id: string): boolean => stories.get(id) !== undefined
     const engine = await openOciEngine({ installation, dataDir, gatewayPort, adopt })
@@ -123,7 +126,6 @@ export async function startDaemon(
     // Agents that go on ask at once; it takes a moment until it is known whose they are.
     const early = engine.adopted.map(({ address }) => gateway.register(address, comeBack))
 
-    signal.throwIfAborted()
     let server: Server | undefined
     const runner = new Runner({
       runnerId: installation,
@@ -155,6 +157,7 @@ export async function startDaemon(
     undo.push(() => runner.stop())
     const { kept, lost } = await runner.recover(stories)
     for (const end of early) end()
+    signal.throwIfAborted()
     const runs = (count: number, were: string) => `${count} run${count === 1 ? ' was' : 's were'} ${were}`
     if (kept > 0) say(`${runs(kept, 'at work when VM0 last ended')}: carried on`)
     if (lost > 0) say(`${runs(lost, 'at work when VM0 last ended')}: reported as died (host_lost)`)
@@ -189,8 +192,7 @@ export async function startDaemon(
     // Done from the last to the first: what is at work ends while the server still tells of it.
     undo.push(close, () => runner.stop(), drain, lock.announceStop)
     const url = await app.listen({ host, port }).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'EADDRINUSE')
-        throw new Vm0Error('PORT_TAKEN', `port ${port} on ${host} is taken by another program`)
+      if (error.code === 'EADDRINUSE') throw portTaken(port, host)
       throw error
     })
     const localKey = await ownKey(server, dataDir)
