@@ -21,7 +21,7 @@ const entry = fc.record({
 })
 const folder = fc.uniqueArray(entry, { selector: ({ path }) => path, maxLength: 60 })
 
-const digests = (entries: readonly FolderEntry[], buckets: number): Buffer =>
+const digests = (entries: readonly FolderEntry[], buckets: number): Uint8Array =>
   bucketDigests(
     entries.map((each) => ({ path: each.path, digest: entryDigest(each) })),
     buckets,

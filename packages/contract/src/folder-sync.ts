@@ -73,7 +73,7 @@ export function bucketOf(path: string, buckets: number): number {
 }
 
 /** The digests of all buckets, one after the other; in which order entries come doesn't matter. */
-export function bucketDigests(entries: Iterable<{ path: string; digest: string }>, buckets: number): Buffer {
+export function bucketDigests(entries: Iterable<{ path: string; digest: string }>, buckets: number): Uint8Array {
   const filled: (string[] | undefined)[] = Array.from({ length: buckets })
   for (const { path, digest } of entries) {
     const bucket = bucketOf(path, buckets)
@@ -94,17 +94,20 @@ export function bucketDigests(entries: Iterable<{ path: string; digest: string }
 }
 
 /** Which buckets differ: a bit for each. */
-export function differingBuckets(a: Buffer, b: Buffer): Buffer {
+export function differingBuckets(a: Uint8Array, b: Uint8Array): Uint8Array {
   const buckets = a.length / bucketDigestBytes
-  const bits = Buffer.alloc(Math.ceil(buckets / 8))
-  for (let index = 0; index < buckets; index++) {
-    const [start, end] = [index * bucketDigestBytes, (index + 1) * bucketDigestBytes]
-    if (a.compare(b, start, end, start, end) !== 0) bits[index >> 3]! |= 1 << (index & 7)
-  }
+  const bits = new Uint8Array(Math.ceil(buckets / 8))
+  for (let index = 0; index < buckets; index++)
+    for (let at = index * bucketDigestBytes; at < (index + 1) * bucketDigestBytes; at++) {
+      if (a[at] === b[at]) continue
+      bits[index >> 3]! |= 1 << (index & 7)
+      break
+    }
   return bits
 }
 
-export const isDiffering = (bits: Buffer, bucket: number): boolean => (bits[bucket >> 3]! & (1 << (bucket & 7))) !== 0
+export const isDiffering = (bits: Uint8Array, bucket: number): boolean =>
+  (bits[bucket >> 3]! & (1 << (bucket & 7))) !== 0
 
 type EntryLine = [path: string, kind: FolderEntry['kind'], mode: number, sizeBytes: number, content: string]
 

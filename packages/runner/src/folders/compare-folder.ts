@@ -53,7 +53,7 @@ export async function* compareFolder(place: Place, request: AsyncIterable<Uint8A
     exists: found.exists,
     entries: entries.length,
     unnamed: found.unnamed,
-    differing: differing.toString('base64'),
+    differing: Buffer.from(differing).toString('base64'),
   }
   yield `${JSON.stringify(summary)}\n`
   for (const entry of entries) if (isDiffering(differing, bucketOf(entry.path, buckets))) yield encodeEntry(entry)

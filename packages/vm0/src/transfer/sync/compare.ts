@@ -83,7 +83,7 @@ interface Prepared<T> {
   entries: readonly T[]
   buckets: number
   head: string
-  digests: Buffer
+  digests: Uint8Array
 }
 
 function prepare<T extends DigestedEntry>({ entries, rules, ownRules }: Local<T>): Prepared<T> {
