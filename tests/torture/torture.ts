@@ -197,7 +197,17 @@ class Torture {
     model.acknowledged(files, checkpoint)
   }
 
+  /** A run goes on when the platform is killed, also one whose client was cut off before it could follow it. */
+  private async atRest(model: SessionModel): Promise<void> {
+    const deadline = performance.now() + restartMs
+    while ((await this.session(model).get()).state !== 'idle') {
+      if (performance.now() > deadline) throw new Error(`a run of session ${model.session.id} never ended`)
+      await wait(50)
+    }
+  }
+
   private async look(model: SessionModel): Promise<void> {
+    await this.atRest(model)
     const { stdout, stderr, exitCode } = await this.session(model).exec(lookCommand)
     if (exitCode !== 0) throw new Error(`the files of ${model.session.id} can't be read: ${stderr}`)
     model.found(readFiles(stdout))
