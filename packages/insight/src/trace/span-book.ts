@@ -47,7 +47,7 @@ export class SpanBook {
       kind,
       name,
       parent,
-      startMs: Math.max(0, startMs),
+      startMs: Math.round(Math.max(0, startMs) * 10) / 10,
       endMs: null,
       failed: false,
       attributes: known(attributes),
