@@ -79,13 +79,16 @@ test("what a sub-agent asked and did lies within it: its calls follow its own re
   const { spans } = await run.trace()
   const agent = spans.find(({ kind }) => kind === 'subagent') as Span
   const within = spans.filter(({ parentId }) => parentId === agent.id)
-  expect(within.map(({ kind }) => kind)).toEqual(['model', 'tool', 'model'])
-  const [first, call, second] = within as [Span, Span, Span]
+  // The agent may account for two answers of a sub-agent at once: one of its requests then has no name, and is the turn's.
+  expect(within.map(({ kind }) => kind).join()).toMatch(/^model,tool(,model)?$/)
+  const [first, call, second] = within as [Span, Span, Span?]
   const end = (span: Span): number => span.startMs + (span.durationMs ?? Infinity)
   // Stamps of gateway and agent differ a little.
   expect(end(first)).toBeLessThan(call.startMs + 100)
-  expect(second.startMs).toBeGreaterThan(end(call) - 100)
-  expect(end(second)).toBeLessThan(end(agent) + 100)
+  if (second) {
+    expect(second.startMs).toBeGreaterThan(end(call) - 100)
+    expect(end(second)).toBeLessThan(end(agent) + 100)
+  }
   const turn = spans.find(({ kind }) => kind === 'turn') as Span
   const own = spans.filter(
     ({ kind, parentId, name }) => kind === 'model' && parentId === turn.id && /^chat ./.test(name),
