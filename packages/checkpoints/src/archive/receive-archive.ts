@@ -1,9 +1,8 @@
 import { createHash } from 'node:crypto'
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
-import { Vm0Error } from '@vm0/contract'
+import { Vm0Error, webStreamOf } from '@vm0/contract'
 import { createTarDecoder, type ParsedTarEntry } from 'modern-tar'
-import { webStreamOf } from '../tar/web-stream.js'
 import { blobName } from './oci.js'
 
 export interface ReceivedFiles {

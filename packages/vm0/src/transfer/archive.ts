@@ -1,4 +1,4 @@
-import { Vm0Error, type ImportOutput } from '@vm0/contract/client'
+import { Vm0Error, webStreamOf, type ImportOutput } from '@vm0/contract/client'
 import { bytesOf, lineError, linesOf, type Http, type RequestBody } from '../http.js'
 
 /** A session's file, as it comes. */
@@ -12,7 +12,7 @@ export async function importSession(
   content: AsyncIterable<Uint8Array> | Uint8Array,
   signal?: AbortSignal,
 ): Promise<string> {
-  const body = (): RequestBody => (content instanceof Uint8Array ? content : streamOf(content)) as RequestBody
+  const body = (): RequestBody => (content instanceof Uint8Array ? content : webStreamOf(content)) as RequestBody
   const response = await http.request('/sessions/import', {
     method: 'POST',
     headers: { 'content-type': 'application/x-tar' },
@@ -27,19 +27,4 @@ export async function importSession(
     throw lineError(line)
   }
   throw new Vm0Error('SERVER_UNREACHABLE', 'the answer ended before the session was imported')
-}
-
-/** Node's own way from one of its streams ends the process when the request is aborted while bytes are on their way. */
-function streamOf(content: AsyncIterable<Uint8Array>): ReadableStream<Uint8Array> {
-  const bytes = content[Symbol.asyncIterator]()
-  return new ReadableStream<Uint8Array>({
-    async pull(controller) {
-      const { done, value } = await bytes.next()
-      if (done) controller.close()
-      else controller.enqueue(value)
-    },
-    async cancel() {
-      await bytes.return?.()
-    },
-  })
 }

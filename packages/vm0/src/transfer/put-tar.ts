@@ -1,7 +1,7 @@
-import { Readable } from 'node:stream'
-import { Vm0Error } from '@vm0/contract/client'
+import { Vm0Error, webStreamOf } from '@vm0/contract/client'
 import { packTar, type TarSource } from 'modern-tar/fs'
 import type { Http, RequestBody } from '../http.js'
+import { counted } from './counted.js'
 
 interface PutOptions {
   /** What is packed, for messages. */
@@ -30,8 +30,7 @@ export async function putTar(
         tar.once('error', (error) => {
           unreadable = error
         })
-        if (onBytes) tar.on('data', (chunk: Buffer) => onBytes(chunk.length)).pause()
-        return Readable.toWeb(tar) as unknown as RequestBody
+        return webStreamOf(counted(tar, (bytes) => onBytes?.(bytes))) as RequestBody
       },
       signal,
       patient: true,

@@ -1,12 +1,10 @@
 import { mkdir } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
-import { Readable } from 'node:stream'
-import type { ReadableStream as WebStream } from 'node:stream/web'
-import { Vm0Error } from '@vm0/contract/client'
-import { createTarDecoder } from 'modern-tar'
+import type { TarHeader } from 'modern-tar'
 import { bytesOf } from '../http.js'
 import { FolderWriter, writeFile } from './folder-writer.js'
 import type { TransferProgress } from './sync/progress.js'
+import { readTarEntries } from './tar-entries.js'
 
 /**
  * How to fetch files.
@@ -50,38 +48,13 @@ export async function receiveTree(
 ): Promise<DownloadResult> {
   const target = resolve(localPath)
   const result: DownloadResult = { files: 0, bytes: 0, savedBytes: 0, skipped: [] }
-  const bytes = Readable.toWeb(Readable.from(bytesOf(response, signal), { objectMode: false })) as WebStream<Uint8Array>
-  const entries = bytes.pipeThrough(createTarDecoder({ strict: true })).getReader()
   let folder: FolderWriter | undefined
-  try {
-    for (let next = await entries.read(); !next.done; next = await entries.read()) {
-      const { header, body } = next.value
-      if (header.type === 'directory') folder ??= new FolderWriter(target, outsideLinks, result)
-      if (folder) await folder.write(header, body)
-      else {
-        await mkdir(dirname(target), { recursive: true })
-        await writeFile(target, header, body, result)
-      }
-    }
-    await folder?.finish()
-    return result
-  } catch (thrown) {
-    await entries.cancel(thrown).catch(() => undefined)
-    throw asVm0Error(thrown, target)
+  const take = async (header: TarHeader, body: ReadableStream<Uint8Array>): Promise<void> => {
+    if (header.type === 'directory') folder ??= new FolderWriter(target, outsideLinks, result)
+    if (folder) return folder.write(header, body)
+    await mkdir(dirname(target), { recursive: true })
+    return writeFile(target, header, body, result)
   }
-}
-
-/** What the file system says has a system call's name; what the archive's reader says has not. */
-export function asVm0Error(thrown: unknown, target: string): Vm0Error {
-  if (thrown instanceof Vm0Error) return thrown
-  const { message, syscall } = thrown as NodeJS.ErrnoException
-  return syscall
-    ? new Vm0Error('FILE_INVALID', `writing into ${target} failed: ${message}`, {
-        cause: thrown,
-        hint: 'Check the rights and the free space of the local folder.',
-      })
-    : new Vm0Error('FILE_INVALID', `the archive that the server sent is broken: ${message}`, {
-        cause: thrown,
-        hint: 'Try again; if it stays, send the server log to the operator.',
-      })
+  await readTarEntries(bytesOf(response, signal), target, take, () => folder?.finish())
+  return result
 }

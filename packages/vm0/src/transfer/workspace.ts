@@ -3,9 +3,8 @@ import { createReadStream, createWriteStream } from 'node:fs'
 import { mkdtemp, readlink, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, isAbsolute, join, relative, resolve } from 'node:path'
-import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { Vm0Error } from '@vm0/contract/client'
+import { Vm0Error, webStreamOf } from '@vm0/contract/client'
 import { packTar, type TarSource } from 'modern-tar/fs'
 import type { Http, RequestBody } from '../http.js'
 import { tarSource, walkFolder, type LocalEntry } from './local-tree.js'
@@ -47,7 +46,7 @@ export async function uploadWorkspace(http: Http, folder: string, signal?: Abort
     await http.json(`/uploads/${digest}`, {
       method: 'PUT',
       headers: { 'content-type': 'application/octet-stream' },
-      body: () => Readable.toWeb(createReadStream(file)) as unknown as RequestBody,
+      body: () => webStreamOf(createReadStream(file)) as RequestBody,
       signal,
       patient: true,
     })

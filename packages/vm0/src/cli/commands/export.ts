@@ -5,6 +5,7 @@ import { pipeline } from 'node:stream/promises'
 import { buildCommand, type CommandContext } from '@stricli/core'
 import { Vm0Error } from '@vm0/contract/client'
 import { createClient } from '../../client.js'
+import { counted } from '../../transfer/counted.js'
 import { findSession } from '../find-id.js'
 import { byteCount, shortId } from '../format.js'
 import { jsonLine } from '../printable.js'
@@ -50,14 +51,11 @@ export const exportSession = buildCommand({
     // Whole or not at all, whatever happens on the way.
     const temporary = `${file}.part`
     let bytes = 0
-    const counted = async function* () {
-      for await (const chunk of content) {
-        bytes += chunk.length
-        yield chunk
-      }
-    }
     try {
-      await pipeline(counted, createWriteStream(temporary, { mode: 0o600 }))
+      await pipeline(
+        counted(content, (length) => (bytes += length)),
+        createWriteStream(temporary, { mode: 0o600 }),
+      )
       await rename(temporary, file)
     } catch (thrown) {
       if (thrown instanceof Vm0Error) throw thrown

@@ -1,11 +1,10 @@
 import { mkdir } from 'node:fs/promises'
-import { Readable } from 'node:stream'
-import type { ReadableStream as WebStream } from 'node:stream/web'
-import { Vm0Error, type FolderEntry } from '@vm0/contract/client'
-import { createTarDecoder } from 'modern-tar'
+import type { FolderEntry } from '@vm0/contract/client'
 import { bytesOf as bytesOfAnswer, type Http, type RequestBody } from '../../http.js'
+import { counted } from '../counted.js'
 import { FolderWriter } from '../folder-writer.js'
-import { asVm0Error, type DownloadOptions, type DownloadResult } from '../receive-tree.js'
+import type { DownloadOptions, DownloadResult } from '../receive-tree.js'
+import { readTarEntries } from '../tar-entries.js'
 import { namesOf, type CallOfFolder } from './calls.js'
 import { compareFolders } from './compare.js'
 import { overBreaks } from './over-breaks.js'
@@ -57,9 +56,9 @@ export async function fetchEntries(
 ): Promise<void> {
   const address = await call('entries')
   const fetchPack = async (pack: readonly FolderEntry[]): Promise<void> => {
-    const counted = progress.pack(pack)
+    const moving = progress.pack(pack)
     const own = await overBreaks(signal, async () => {
-      counted.restart()
+      moving.restart()
       // Of a pack that breaks off nothing is counted.
       const part: DownloadResult = { files: 0, bytes: 0, savedBytes: 0, skipped: [] }
       const response = await http.request(address, {
@@ -69,10 +68,17 @@ export async function fetchEntries(
         signal,
         patient: true,
       })
-      await unpack(counting(bytesOfAnswer(response, signal), counted.moved), root, outsideLinks, part)
+      const folder = new FolderWriter(root, outsideLinks, part)
+      const chunks = counted(bytesOfAnswer(response, signal), moving.moved)
+      await readTarEntries(
+        chunks,
+        root,
+        (header, body) => folder.write(header, body),
+        () => folder.finish(),
+      )
       return part
     })
-    counted.done()
+    moving.done()
     result.files += own.files
     result.bytes += own.bytes
     result.skipped.push(...own.skipped)
@@ -81,30 +87,4 @@ export async function fetchEntries(
   const packs = packsOf(entries.filter(({ kind }) => kind !== 'folder'))
   await inParallel(packs, packsAtOnce, fetchPack)
   if (folders.length > 0) await fetchPack(folders)
-}
-
-async function* counting(chunks: AsyncIterable<Uint8Array>, count: (bytes: number) => void) {
-  for await (const chunk of chunks) {
-    count(chunk.length)
-    yield chunk
-  }
-}
-
-async function unpack(
-  chunks: AsyncIterable<Uint8Array>,
-  root: string,
-  outsideLinks: NonNullable<DownloadOptions['outsideLinks']>,
-  result: DownloadResult,
-): Promise<void> {
-  const bytes = Readable.toWeb(Readable.from(chunks, { objectMode: false })) as WebStream<Uint8Array>
-  const entries = bytes.pipeThrough(createTarDecoder({ strict: true })).getReader()
-  const folder = new FolderWriter(root, outsideLinks, result)
-  try {
-    for (let next = await entries.read(); !next.done; next = await entries.read())
-      await folder.write(next.value.header, next.value.body)
-    await folder.finish()
-  } catch (thrown) {
-    await entries.cancel(thrown).catch(() => undefined)
-    throw thrown instanceof Vm0Error ? thrown : asVm0Error(thrown, root)
-  }
 }
