@@ -17,3 +17,4 @@ export {
   type RetentionPolicy,
   type StoredCheckpoint,
 } from './upkeep/index.js'
+export { checkpointColumns } from './columns.js'

@@ -1,7 +1,7 @@
 import { overLostConnections, type Database, type Schema } from '@vm0/backends'
 import type { RunRef, RunState, SessionRef, Timings, Usage } from '@vm0/contract'
 import { runTransitions } from '@vm0/contract'
-import type { SavedCheckpoint } from '@vm0/checkpoints'
+import { checkpointColumns, type SavedCheckpoint } from '@vm0/checkpoints'
 import { sql, type Selectable } from 'kysely'
 
 export interface ClaimedRun {
@@ -278,20 +278,9 @@ export class RunnerStore {
     await trx
       .insertInto('checkpoints')
       .values({
-        project_id: session.projectId,
-        id: saved.id,
-        session_id: session.sessionId,
-        run_id: manifest.runId,
-        parent: manifest.parent,
-        cause: manifest.cause,
-        outcome: manifest.outcome,
-        epoch,
+        ...checkpointColumns(saved.id, manifest),
         size_bytes: saved.sizeBytes,
-        template: manifest.template,
-        framework: manifest.conversation?.framework ?? null,
-        agent_session_id: manifest.conversation?.agentSessionId ?? null,
         changed_files: saved.changedFiles,
-        name: manifest.name ?? null,
         tool_calls: toolCalls,
       } as never)
       .onConflict((oc) => oc.columns(['project_id', 'id']).doNothing())

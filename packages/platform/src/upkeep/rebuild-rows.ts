@@ -1,5 +1,5 @@
 import type { Database, SecretsPort, StoredObject } from '@vm0/backends'
-import type { RecoveredSession, StoredCheckpoint } from '@vm0/checkpoints'
+import { checkpointColumns, type RecoveredSession, type StoredCheckpoint } from '@vm0/checkpoints'
 import type { RebuildReport } from '@vm0/contract'
 
 type Rows = Pick<RebuildReport, 'projects' | 'sessions' | 'checkpoints' | 'uploads' | 'behind'>
@@ -13,7 +13,8 @@ export function insertRows(
 ): Promise<Rows> {
   return db.transaction().execute(async (trx) => {
     const made: Rows = { projects: 0, sessions: 0, checkpoints: 0, uploads: 0, behind: [] }
-    for (const { projectId } of sessions) made.projects += await insertProject(trx, projectId)
+    for (const { projectId } of sessions)
+      made.projects += await add(trx, 'projects', { id: projectId, name: projectId })
     for (const session of sessions) {
       const inserted = session.head ? await insertSession(trx, session, session.head) : 0
       made.sessions += inserted
@@ -34,8 +35,8 @@ export function insertRows(
     for (const { name, sizeBytes } of uploads) {
       const [, project, hex] = /^uploads\/([^/]+)\/sha256-([0-9a-f]{64})$/.exec(name) ?? []
       if (!project || !hex) continue
-      made.projects += await insertProject(trx, project)
-      made.uploads += await insertUpload(trx, project, `sha256:${hex}`, sizeBytes)
+      made.projects += await add(trx, 'projects', { id: project, name: project })
+      made.uploads += await add(trx, 'uploads', { project_id: project, digest: `sha256:${hex}`, size_bytes: sizeBytes })
     }
     return made
   })
@@ -43,24 +44,14 @@ export function insertRows(
 
 type Transaction = Database['db']
 
-async function insertProject(trx: Transaction, id: string): Promise<number> {
-  const insertion = trx.insertInto('projects').values({ id, name: id })
-  return (
-    await insertion
-      .onConflict((oc) => oc.doNothing())
-      .returning('id')
-      .execute()
-  ).length
-}
-
-async function insertUpload(trx: Transaction, project_id: string, digest: string, size_bytes: number): Promise<number> {
-  const insertion = trx.insertInto('uploads').values({ project_id, digest, size_bytes })
-  return (
-    await insertion
-      .onConflict((oc) => oc.doNothing())
-      .returning('digest')
-      .execute()
-  ).length
+/** How many rows that adds: none where there is one already. */
+async function add(trx: Transaction, table: 'projects' | 'sessions' | 'checkpoints' | 'uploads', values: object) {
+  const [result] = await trx
+    .insertInto(table)
+    .values(values as never)
+    .onConflict((oc) => oc.doNothing())
+    .execute()
+  return Number(result?.numInsertedOrUpdatedRows ?? 0)
 }
 
 function rowOf(trx: Transaction, { projectId, sessionId }: RecoveredSession) {
@@ -94,13 +85,7 @@ async function insertSession(
     created_at: checkpoints[0]?.manifest.createdAt ?? createdAt,
     updated_at: createdAt,
   }
-  const insertion = trx.insertInto('sessions').values(values as never)
-  return (
-    await insertion
-      .onConflict((oc) => oc.doNothing())
-      .returning('id')
-      .execute()
-  ).length
+  return add(trx, 'sessions', values)
 }
 
 async function insertCheckpoint(
@@ -112,29 +97,12 @@ async function insertCheckpoint(
   const before = checkpoints.find((each) => each.id === manifest.parent)?.manifest.layers ?? []
   const top = manifest.layers.at(-1)
   const values = {
-    project_id: manifest.projectId,
-    id,
-    session_id: manifest.sessionId,
-    run_id: manifest.runId,
-    parent: manifest.parent,
-    cause: manifest.cause,
-    outcome: manifest.outcome,
-    epoch: manifest.epoch,
+    ...checkpointColumns(id, manifest),
     size_bytes: top && !before.some(({ digest }) => digest === top.digest) ? top.sizeBytes : 0,
     created_at: manifest.createdAt,
-    template: manifest.template,
-    framework: manifest.conversation?.framework ?? null,
-    agent_session_id: manifest.conversation?.agentSessionId ?? null,
-    name: manifest.name ?? null,
     tool_calls: manifest.toolCalls ? secrets.seal(JSON.stringify(manifest.toolCalls.map(titled))) : null,
   }
-  const insertion = trx.insertInto('checkpoints').values(values as never)
-  return (
-    await insertion
-      .onConflict((oc) => oc.doNothing())
-      .returning('id')
-      .execute()
-  ).length
+  return add(trx, 'checkpoints', values)
 }
 
 /** What a call was about is private: the store has its name only. */
