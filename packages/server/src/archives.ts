@@ -13,10 +13,8 @@ export class Archives {
 
   /** The session as it is now, which is saved first. Throws SESSION_BUSY, or CHECKPOINT_NOT_FOUND where there is nothing yet. */
   async export(projectId: string, sessionId: string): Promise<AsyncIterable<Uint8Array>> {
-    const { db } = this.options.database
     await this.sessions.row(projectId, sessionId)
-    const busy = await this.sessions.activeRun(projectId, sessionId, db)
-    if (busy) throw new Vm0Error('SESSION_BUSY', `session ${sessionId} has the run ${busy}; expected it to be idle`)
+    await this.sessions.requireIdle(projectId, sessionId)
     await this.options.runner.save({ projectId, sessionId })
     const { head, resources, labels } = await this.sessions.row(projectId, sessionId)
     if (!head)

@@ -58,7 +58,7 @@ export class Checkpoints {
 
   /** Saves the session as it is now. Throws SESSION_BUSY while a run is at work. */
   async create(projectId: string, sessionId: string, name: string | undefined): Promise<CheckpointView> {
-    await this.requireIdle(projectId, sessionId, this.options.database.db)
+    await this.sessions.requireIdle(projectId, sessionId)
     await this.options.runner.save({ projectId, sessionId }, name)
     const { head } = await this.sessions.row(projectId, sessionId)
     if (!head)
@@ -74,11 +74,11 @@ export class Checkpoints {
     const { db } = this.options.database
     const target = await findCheckpoint(projectId, id, db)
     await this.requireOwn(target, projectId, sessionId, db)
-    await this.requireIdle(projectId, sessionId, db)
+    await this.sessions.requireIdle(projectId, sessionId)
     await this.options.runner.close({ projectId, sessionId })
     await db.transaction().execute(async (trx) => {
       await this.sessions.lock(projectId, sessionId, trx)
-      await this.requireIdle(projectId, sessionId, trx)
+      await this.sessions.requireIdle(projectId, sessionId, trx)
       await this.requireOwn(await findCheckpoint(projectId, id, trx), projectId, sessionId, trx)
       await trx
         .updateTable('sessions')
@@ -106,11 +106,6 @@ export class Checkpoints {
         'CHECKPOINT_OF_ANOTHER_SESSION',
         `checkpoint ${target.id} is one of session ${target.session_id}; expected one of ${sessionId}`,
       )
-  }
-
-  private async requireIdle(projectId: string, sessionId: string, db: Database['db']): Promise<void> {
-    const busy = await this.sessions.activeRun(projectId, sessionId, db)
-    if (busy) throw new Vm0Error('SESSION_BUSY', `session ${sessionId} has the run ${busy}; expected it to be idle`)
   }
 
   private async views(projectId: string, rows: readonly Row[]): Promise<CheckpointView[]> {

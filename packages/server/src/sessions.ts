@@ -109,6 +109,12 @@ export class Sessions {
     return (await query.limit(1).executeTakeFirst())?.id
   }
 
+  /** Throws SESSION_BUSY where a run keeps it from being idle. */
+  async requireIdle(projectId: string, id: string, db: Database['db'] = this.options.database.db): Promise<void> {
+    const busy = await this.activeRun(projectId, id, db)
+    if (busy) throw new Vm0Error('SESSION_BUSY', `session ${id} has the run ${busy}; expected it to be idle`)
+  }
+
   async get(projectId: string, id: string): Promise<SessionView> {
     const row = await this.row(projectId, id)
     const runs = await this.options.database.db
@@ -164,8 +170,7 @@ export class Sessions {
     await this.options.database.db.transaction().execute(async (trx) => {
       const row = await this.find(projectId, id, trx, true)
       if (row.state === 'deleted') return
-      const busy = await this.activeRun(projectId, id, trx)
-      if (busy) throw new Vm0Error('SESSION_BUSY', `session ${id} has the run ${busy}; expected it to be idle`)
+      await this.requireIdle(projectId, id, trx)
       await trx
         .updateTable('sessions')
         .set({ state: 'deleted', head: null })
