@@ -1,6 +1,6 @@
 import { chmod, mkdir, mkdtemp, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { Vm0Error, type FolderEntry, type FolderRules } from '@vm0/contract/client'
+import { Vm0Error, type FolderEntry } from '@vm0/contract/client'
 import type { Session } from '../../session.js'
 import type { DownloadResult } from '../../transfer/receive-tree.js'
 import { compareFolders } from '../../transfer/sync/compare.js'
@@ -9,7 +9,8 @@ import { overBreaks } from '../../transfer/sync/over-breaks.js'
 import { bytesOf, Progress, type TransferProgress } from '../../transfer/sync/progress.js'
 import { scanFolder } from '../../transfer/sync/scan-folder.js'
 import { noteOf, type FolderRecord } from '../folder/folder-record.js'
-import { printableLine } from '../printable.js'
+import { someOf } from '../folder/some-of.js'
+import { withoutGit } from '../folder/without-git.js'
 import { planPull, type LocalState, type PullPlan, type RemoteEntry } from './plan.js'
 import { kindOf, look, requireFolders, statesOf, withoutOutsideLinks, type Skipped } from './remote-state.js'
 
@@ -32,10 +33,6 @@ export interface PullResult {
   record: FolderRecord
 }
 
-const shown = 10
-/** Its hooks and settings are commands that would run here, on this machine, at the next `git` call. */
-const withoutGit: FolderRules[] = [{ folder: '', text: '.git\n' }]
-
 /**
  * Brings what differs of a session's /workspace into a local folder. It is fetched beside its place first: when something
  * of it would overwrite a change that was made here, nothing is written at all.
@@ -46,6 +43,7 @@ export async function pullFolder(session: Session, options: PullOptions): Promis
   await mkdir(folder, { recursive: true })
   const { http, call } = session.files.folder('/workspace')
   const compared = await overBreaks(undefined, async () => {
+    // Its hooks and settings are commands that would run here, on this machine, at the next `git` call.
     const rules = all ? [] : withoutGit
     const scan = scanFolder(folder, { gitignore: !all, rules, specials: 'skip' })
     return compareFolders(
@@ -111,11 +109,9 @@ async function putAll(wanted: readonly FolderEntry[], scratch: string, folder: s
 }
 
 function conflict(names: readonly string[], folder: string): Vm0Error {
-  const some = names.slice(0, shown).map((name) => printableLine(name, 100))
-  const rest = names.length > shown ? ` and ${names.length - shown} more` : ''
   return new Vm0Error(
     'FILE_CHANGED',
-    `nothing was pulled into ${folder}: it would overwrite what is different here, ${some.join(', ')}${rest}`,
+    `nothing was pulled into ${folder}: it would overwrite what is different here, ${someOf(names)}`,
     { details: { files: names } },
   )
 }

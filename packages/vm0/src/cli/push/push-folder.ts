@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { Vm0Error, type FolderRules } from '@vm0/contract/client'
+import { Vm0Error } from '@vm0/contract/client'
 import type { Session } from '../../session.js'
 import { compareFolders } from '../../transfer/sync/compare.js'
 import { overBreaks } from '../../transfer/sync/over-breaks.js'
@@ -7,7 +7,8 @@ import { bytesOf, Progress, type TransferProgress } from '../../transfer/sync/pr
 import { scanFolder, type ScannedEntry } from '../../transfer/sync/scan-folder.js'
 import { removeEntries, sendEntries } from '../../transfer/sync/send-folder.js'
 import { noteOf, type FolderRecord } from '../folder/folder-record.js'
-import { printableLine } from '../printable.js'
+import { someOf } from '../folder/some-of.js'
+import { withoutGit } from '../folder/without-git.js'
 import { look } from '../pull/remote-state.js'
 import { planPush, type PushPlan } from './plan.js'
 
@@ -31,16 +32,13 @@ export interface PushResult {
   record: FolderRecord
 }
 
-const shown = 10
-/** What the agent committed there is not to be mixed with what was committed here. */
-const withoutGit: FolderRules[] = [{ folder: '', text: '.git\n' }]
-
 /** Brings what differs of a local folder into a session's /workspace, unless it would overwrite what was changed there. */
 export async function pushFolder(session: Session, options: PushOptions): Promise<PushResult> {
   const { folder, force, all, record, onProgress } = options
   const known = record?.folder === folder ? record.files : {}
   const { http, call } = session.files.folder('/workspace')
   const compared = await overBreaks(undefined, async () => {
+    // What the agent committed there is not to be mixed with what was committed here.
     const given = all ? [] : withoutGit
     const scan = scanFolder(folder, { gitignore: !all, rules: given })
     return compareFolders(
@@ -89,11 +87,9 @@ async function goneFrom(folder: string, known: FolderRecord['files'], here: read
 }
 
 function conflict(names: readonly string[]): Vm0Error {
-  const some = names.slice(0, shown).map((name) => printableLine(name, 100))
-  const rest = names.length > shown ? ` and ${names.length - shown} more` : ''
   return new Vm0Error(
     'FILE_CHANGED',
-    `nothing was pushed: it would overwrite what is different in the session, ${some.join(', ')}${rest}`,
+    `nothing was pushed: it would overwrite what is different in the session, ${someOf(names)}`,
     { details: { files: names }, hint: 'Look with `vm0 pull -o DIR`, or pass --force to overwrite it there.' },
   )
 }
