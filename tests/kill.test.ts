@@ -6,6 +6,7 @@ import { compareCursors, type EventType, type RunView, type Vm0Event } from '@vm
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { onHost } from './support/leftovers.js'
 import { TestPlatform } from './support/platform.js'
+import { uint32From } from './support/random.js'
 import { workScript } from './support/scripts.js'
 
 let platform: TestPlatform
@@ -172,15 +173,10 @@ test.each<EventType>([
   await expectConsistent({ ...work, unsure }, nothingDies)
 })
 
-/** Delays from a fixed seed (mulberry32): the same kills at each test run, as far as the machine allows. */
+/** Delays from a fixed seed: the same kills at each test run, as far as the machine allows. */
 function delays(seed: number, count: number, maxMs: number): number[] {
-  let state = seed
-  return Array.from({ length: count }, () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % maxMs
-  })
+  const next = uint32From(seed)
+  return Array.from({ length: count }, () => next() % maxMs)
 }
 
 test.each(delays(20261124, 6, 3_500))('killed %i ms after its runs were taken', async (afterMs) => {

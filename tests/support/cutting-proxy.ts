@@ -1,4 +1,5 @@
 import { createServer, connect, type AddressInfo, type Socket } from 'node:net'
+import { randomFrom } from './random.js'
 
 /**
  * A TCP proxy that breaks each connection after a random number of answered bytes (or of sent ones), for as long as it has
@@ -88,15 +89,4 @@ interface CuttingOptions {
   maxBytes: number
   /** Cut by what is sent, instead of by what is answered. */
   sent?: boolean
-}
-
-/** The same numbers for the same seed (mulberry32). */
-function randomFrom(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
 }

@@ -1,13 +1,11 @@
-/** Numbers from a seed (mulberry32): the same program again from the same seed. */
-export class Random {
-  constructor(private state: number) {}
+import { randomFrom } from '../support/random.js'
 
-  /** At least 0, less than 1. */
-  next(): number {
-    this.state = (this.state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(this.state ^ (this.state >>> 15), 1 | this.state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
+/** Choices from a seed: the same program again from the same seed. */
+export class Random {
+  private readonly next: () => number
+
+  constructor(seed: number) {
+    this.next = randomFrom(seed)
   }
 
   /** A whole number less than `end`. */
