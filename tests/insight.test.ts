@@ -70,7 +70,9 @@ test('a trace has what the run waited for, asked and did, each within the other,
   const first = answers[0]!.attributes['gen_ai.response.time_to_first_chunk'] as number
   expect(Math.abs(first * 1000 - (firstTokenMs! - firstModelRequestMs!))).toBeLessThan(200)
   expect(of('checkpoint').length).toBeGreaterThan(0)
-  for (const { startMs, durationMs: took } of spans) expect(startMs + (took ?? 0)).toBeLessThan(durationMs + 1)
+  // Both are tenths of a millisecond: what their sum has beyond is the arithmetic's.
+  const end = (span: Span): number => Math.round((span.startMs + (span.durationMs ?? 0)) * 10) / 10
+  for (const span of spans) expect(end(span)).toBeLessThanOrEqual(durationMs)
 })
 
 test("what a sub-agent asked and did lies within it: its calls follow its own requests, the agent's are outside", async () => {
@@ -79,16 +81,13 @@ test("what a sub-agent asked and did lies within it: its calls follow its own re
   const { spans } = await run.trace()
   const agent = spans.find(({ kind }) => kind === 'subagent') as Span
   const within = spans.filter(({ parentId }) => parentId === agent.id)
-  // The agent may account for two answers of a sub-agent at once: one of its requests then has no name, and is the turn's.
-  expect(within.map(({ kind }) => kind).join()).toMatch(/^model,tool(,model)?$/)
-  const [first, call, second] = within as [Span, Span, Span?]
+  expect(within.map(({ kind }) => kind)).toEqual(['model', 'tool', 'model'])
+  const [first, call, second] = within as [Span, Span, Span]
   const end = (span: Span): number => span.startMs + (span.durationMs ?? Infinity)
   // Stamps of gateway and agent differ a little.
   expect(end(first)).toBeLessThan(call.startMs + 100)
-  if (second) {
-    expect(second.startMs).toBeGreaterThan(end(call) - 100)
-    expect(end(second)).toBeLessThan(end(agent) + 100)
-  }
+  expect(second.startMs).toBeGreaterThan(end(call) - 100)
+  expect(end(second)).toBeLessThan(end(agent) + 100)
   const turn = spans.find(({ kind }) => kind === 'turn') as Span
   const own = spans.filter(
     ({ kind, parentId, name }) => kind === 'model' && parentId === turn.id && /^chat ./.test(name),

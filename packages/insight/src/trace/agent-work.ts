@@ -9,6 +9,8 @@ export class AgentWork {
   private readonly tools = new Map<string, Draft>()
   /** By the tool call that started them. */
   private readonly subagents = new Map<string, Draft>()
+  /** Sub-agents at work whose caller goes on only when they have ended. */
+  private readonly waitedFor = new Set<Draft>()
   private readonly pending = new Map<string, Draft>()
 
   constructor(private readonly book: SpanBook) {}
@@ -17,6 +19,12 @@ export class AgentWork {
   within(parentToolId: string | undefined, turn: Draft): Draft {
     if (parentToolId === undefined) return turn
     return this.subagents.get(parentToolId) ?? this.tools.get(parentToolId) ?? turn
+  }
+
+  /** Who asks its model now, as far as can be told: an agent that waits for one sub-agent asks nothing itself. */
+  asking(turn: Draft): Draft {
+    const [only, other] = [...this.waitedFor].filter(({ endMs }) => endMs === null)
+    return only && !other ? only : turn
   }
 
   add(event: Vm0Event, atMs: number, turn: Draft): void {
@@ -99,6 +107,7 @@ export class AgentWork {
     const key = `subagent ${event.subagentId}`
     const draft = this.begin(key, 'subagent', `invoke_agent ${event.kind}`, parent, event, atMs, attributes)
     if (event.toolId !== undefined && !this.subagents.has(event.toolId)) this.subagents.set(event.toolId, draft)
+    if (!event.background) this.waitedFor.add(draft)
   }
 
   private permissionResolved(event: EventOf<'permission.resolved'>, atMs: number, turn: Draft): void {

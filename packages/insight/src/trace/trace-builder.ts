@@ -53,7 +53,7 @@ export class TraceBuilder {
         this.startEnds(event, atMs)
         break
       case 'model.request':
-        this.models.request(event, atMs, this.here(root))
+        this.models.request(event, atMs, this.work.asking(this.here(root)))
         break
       case 'model.response':
         this.models.response(event, atMs, this.here(root))
