@@ -49,10 +49,12 @@ export class RunCheckpoints {
   async barrier(body: string): Promise<void> {
     const { policy = 'every', driver } = this.options
     if (policy === 'off' || this.over) return
+    const minIntervalMs = policy === 'every' ? 0 : policy.minIntervalMs
+    // Before the body is read: a conversation may have megabytes.
+    if (performance.now() - this.savedAtMs < minIntervalMs) return
     const results = driver.toolResults(body)
     if (results.length === 0 || !(await this.batch.settled(results))) return
-    const minIntervalMs = policy === 'every' ? 0 : policy.minIntervalMs
-    if (!this.batch.mayHaveChangedFiles || performance.now() - this.savedAtMs < minIntervalMs) return
+    if (!this.batch.mayHaveChangedFiles) return
     // A store that is slow must not keep the agent waiting: its next calls then share a checkpoint with these.
     if (this.saving) await Promise.race([this.saving, wait(storePatienceMs, undefined, { ref: false })])
     if (this.over || this.saving) return
