@@ -94,6 +94,14 @@ test('tools at the same time: each result stands on its own line with what it be
 `)
 })
 
+test('a question to a person comes on a line of its own, and the call is told again when it has ended', () => {
+  const asked: EventBody = { type: 'permission.requested', requestId: 'q', toolId: '1', name: 'Bash', input: {} }
+  expect(shown([started('1', 'Bash', 'shell', 'rm index.html'), asked])).toBe('  ▸ Bash   rm index.html\n')
+  expect(shown([started('1', 'Bash', 'shell', 'rm index.html'), asked, finished('1', 'Bash')])).toBe(
+    '  ▸ Bash   rm index.html\n  ▸ Bash   rm index.html                  ✓          3.0 s\n',
+  )
+})
+
 test('a message that did not come in pieces is shown whole, one that did only once', () => {
   const whole: EventBody = { type: 'message', messageId: 'n', text: 'one\ntwo' }
   expect(shown([said('in pieces'), { type: 'message', messageId: 'm', text: 'in pieces' }, whole])).toBe(

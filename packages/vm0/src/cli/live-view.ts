@@ -88,6 +88,10 @@ export class LiveView {
       case 'compaction':
         if (event.phase === 'started') this.line(dim('  … compacting the conversation'))
         break
+      case 'permission.requested':
+        // Whoever asks the person begins a line of its own.
+        this.endLine()
+        break
       case 'run.resumed':
         this.line(dim(`  … ${lossWords[event.reason]}: attempt ${event.attempt} goes on from there`))
         break
