@@ -152,14 +152,12 @@ export class RunLife {
   }
 
   private turnsOf(spec: CreateRunParsed, driver: FrameworkDriver, checkpoints: RunCheckpoints): RunTurns {
-    const { session, ref, log, talk, stopping, timings, progress, waiting } = this
-    const { logger } = this.options
-    const told = this.before.adopted?.events ?? new ToldEvents()
-    const parts = { session, ref, log, talk, stopping, timings, progress, logger, told, driver, checkpoints, waiting }
-    const outputSchema = spec.output && OutputSchema.of(spec.output)
+    const { context, talk, stopping, timings, progress, waiting } = this
+    const parts = { ...context, talk, stopping, timings, progress, waiting, driver, checkpoints }
     return new RunTurns({
       ...parts,
-      outputSchema,
+      told: this.before.adopted?.events ?? new ToldEvents(),
+      outputSchema: spec.output && OutputSchema.of(spec.output),
       prompt: spec.prompt,
       sinceCreated: (timeMs) => this.sinceCreated(timeMs),
     })

@@ -1,27 +1,22 @@
-import type { EventWriter } from '@vm0/backends'
-import type { CreateRunParsed, EventBody, RunRef, Timings } from '@vm0/contract'
+import type { CreateRunParsed, EventBody, Timings } from '@vm0/contract'
 import type { FrameworkDriver, TurnEnd } from '@vm0/frameworks'
-import type { Logger } from 'pino'
 import type { ToldEvents } from './adoption/told-events.js'
 import { endingOfDeath } from './agent-death.js'
 import type { AgentTalk } from './agent-talk.js'
 import { launchSpecOf, type LiveAgent } from './live-agent.js'
-import type { LiveSession, ReadySandbox } from './live-session.js'
+import type { ReadySandbox } from './live-session.js'
 import type { RunCheckpoints } from './run-checkpoints.js'
+import type { RunContext } from './run-context.js'
 import type { OutputSchema } from './output-schema.js'
 import { endingOfTurn, type Ending } from './run-endings.js'
 import type { RunProgress } from './run-progress.js'
 import type { RunStop } from './run-stop.js'
 import type { Waiting } from './waiting.js'
 
-export interface RunTurnsParts {
-  session: LiveSession
-  ref: RunRef
+export interface RunTurnsParts extends RunContext {
   driver: FrameworkDriver
   /** What the run was asked, whatever an agent was told later. */
   prompt: string
-  log: EventWriter
-  logger: Logger
   talk: AgentTalk
   stopping: RunStop
   timings: Timings
@@ -78,8 +73,8 @@ export class RunTurns {
     for (;;) {
       const { value: line, done } = await agent.lines.next()
       if (done && this.unproven && !progress.started && !stopping.why) {
-        const { logger, ref } = this.parts
-        logger.warn({ runId: ref.runId }, 'a warm agent died before it began: another is started')
+        const { runner, ref } = this.parts
+        runner.logger.warn({ runId: ref.runId }, 'a warm agent died before it began: another is started')
         session.agent = undefined
         agent = await this.beginAgain(spec)
         continue

@@ -1,5 +1,6 @@
 import type { RunView } from '@vm0/contract/client'
 import type { Vm0 } from '../client.js'
+import { count } from './format.js'
 
 /** More than these are told as more. */
 const enough = 1000
@@ -18,5 +19,5 @@ export async function changedFiles(client: Vm0, { checkpoint }: RunView): Promis
     // It only rounds the picture off: the run's end is told in any case.
     return ''
   }
-  return files === 0 ? 'no files changed' : files === 1 ? '1 file changed' : `${files} files changed`
+  return `${files === 0 ? 'no files' : count(files, 'file')} changed`
 }
