@@ -3,7 +3,7 @@ import { createSocket } from 'node:dgram'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { promisify } from 'node:util'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { python, sh, TestEngine } from './engine.test.fixture.js'
 
 const exec = promisify(execFile)
@@ -145,12 +145,16 @@ test("the host's loopback, its IPv6 addresses and the clouds' metadata are out o
   await new Promise<void>((resolve) => datagrams.bind(port, '::', resolve))
   try {
     await host.withSandbox(async (sandbox) => {
-      const { stdout } = await exec('ip', ['-6', '-j', 'addr', 'show', 'up'])
-      const links = (JSON.parse(stdout) as { ifname: string; addr_info: { local: string; scope: string }[] }[]).filter(
-        ({ ifname }) => ifname !== 'lo',
-      )
-      const own = links.filter(({ ifname }) => ifname.startsWith(`v${host.installation}`))
-      expect(own.length).toBe(1)
+      // The kernel gives a link its IPv6 address a moment after both ends are up.
+      const { links, own } = await vi.waitFor(async () => {
+        const { stdout } = await exec('ip', ['-6', '-j', 'addr', 'show', 'up'])
+        const links = (
+          JSON.parse(stdout) as { ifname: string; addr_info: { local: string; scope: string }[] }[]
+        ).filter(({ ifname }) => ifname !== 'lo')
+        const own = links.filter(({ ifname }) => ifname.startsWith(`v${host.installation}`))
+        expect(own.length).toBe(1)
+        return { links, own }
+      }, 10_000)
       const addresses = [
         '127.0.0.1',
         '[::1]',

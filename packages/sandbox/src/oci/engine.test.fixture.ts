@@ -8,6 +8,13 @@ import { ensureTemplate, openOciEngine } from '../index.js'
 
 export const gatewayPort = 7301
 
+/** Stands where a gateway would, and names the caller. */
+export async function listenAt(address: string): Promise<Server> {
+  const server = createServer((request, response) => response.end(`gateway sees ${request.socket.remoteAddress}`))
+  await new Promise<void>((resolve) => server.listen(gatewayPort, address, resolve))
+  return server
+}
+
 /** An engine with a data folder and an installation of the test file's own; what listens for the gateway names the caller. */
 export class TestEngine {
   private serial = 0
@@ -26,8 +33,7 @@ export class TestEngine {
     const cacheDir = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'vm0')
     const { image } = await ensureTemplate({ cacheDir })
     const engine = await openOciEngine({ installation, dataDir: directory, gatewayPort })
-    const gateway = createServer((request, response) => response.end(`gateway sees ${request.socket.remoteAddress}`))
-    await new Promise<void>((resolve) => gateway.listen(gatewayPort, engine.gatewayAddress, resolve))
+    const gateway = await listenAt(engine.gatewayAddress)
     return new TestEngine(installation, directory, image, engine, gateway)
   }
 

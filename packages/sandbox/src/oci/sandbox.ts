@@ -134,7 +134,8 @@ export class OciSandbox implements Sandbox, Guarded {
       }
       let exitCode = await ended
       finished = true
-      if (exitCode !== 0 && !existsSync(pidFile)) exitCode = await this.statusOfUnstarted(words)
+      // One that was ended here may have been ended before crun came to write its process id.
+      if (exitCode !== 0 && !signal?.aborted && !existsSync(pidFile)) exitCode = await this.statusOfUnstarted(words)
       yield { exitCode }
     } finally {
       signal?.removeEventListener('abort', stop)
