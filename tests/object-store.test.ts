@@ -183,6 +183,26 @@ test('a platform on a remote store goes on from it after its own disk is lost', 
     await platform.up()
     const again = platform.client.sessions.get(session.id)
     expect(await again.files.readText('/workspace/kept.txt')).toBe('kept')
+
+    // Another key seals from now on; the sandbox's own records are under the first one until it is freed.
+    const keys = async () => (await platform.client.store.encryption()).keys
+    const [{ id: first = '' } = {}] = await keys()
+    const rotated = await platform.cli('encryption', 'rotate')
+    expect(rotated).toMatchObject({ status: 0, stdout: expect.stringMatching(/sealed under the key [0-9a-f]{16}/) })
+    expect(await keys()).toMatchObject([{ newest: true }, { id: first, objects: 0, rows: 0 }])
+    await platform.client.sessions.get(session.id).run('save')
+    await again.close()
+    expect(await platform.cli('encryption', 'drop', first)).toMatchObject({ status: 0 })
+    const refused = await platform.cli('encryption', 'drop', (await keys())[0]?.id ?? '')
+    expect(refused).toMatchObject({ status: 2, stderr: expect.stringContaining('ENCRYPTION_KEY_IN_USE') })
+    await platform.kill()
+    await rm(join(platform.directory, 'data/cache'), { recursive: true })
+    await platform.up()
+    const third = platform.client.sessions.get(session.id)
+    expect(await third.files.readText('/workspace/kept.txt')).toBe('kept')
+    expect((await platform.client.runs.list({ sessionId: session.id })).items.map(({ text }) => text)).toContain('saved')
+    expect(await platform.client.store.encryption()).toMatchObject({ keys: [{ newest: true }], missing: [] })
+    expect((await platform.client.store.fsck({ deep: true })).problems).toEqual([])
   } finally {
     await platform.stop()
   }

@@ -67,21 +67,25 @@ export async function openBlobDirectory(directory: string, now: () => number = D
     await syncPath(directory)
   }
 
+  const replace = async (name: string, path: string): Promise<void> => {
+    const temporary = join(incoming, randomBytes(8).toString('hex'))
+    try {
+      await rename(path, temporary).catch(async (error: NodeJS.ErrnoException) => {
+        if (error.code !== 'EXDEV') throw error
+        await copyFile(path, temporary)
+      })
+      await publish(temporary, name)
+    } finally {
+      await rm(temporary, { force: true })
+    }
+  }
+
   return {
     has,
     renew,
+    replace,
     async putFile(name, path) {
-      if (await renew(name)) return
-      const temporary = join(incoming, randomBytes(8).toString('hex'))
-      try {
-        await rename(path, temporary).catch(async (error: NodeJS.ErrnoException) => {
-          if (error.code !== 'EXDEV') throw error
-          await copyFile(path, temporary)
-        })
-        await publish(temporary, name)
-      } finally {
-        await rm(temporary, { force: true })
-      }
+      if (!(await renew(name))) await replace(name, path)
     },
     async put(name, content) {
       if (await renew(name)) return

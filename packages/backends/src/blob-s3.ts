@@ -120,6 +120,8 @@ export async function openBlobS3(options: BlobS3Options): Promise<BlobPort & { c
       }
     },
 
+    replace: (name, path) => blobs.putFile(name, path),
+
     async get(name) {
       const parts: Uint8Array[] = []
       for await (const part of await blobs.read(name)) parts.push(part)

@@ -19,5 +19,6 @@ export type {
 } from './ports.js'
 export { isConnectionLost, overLostConnections } from './reconnect.js'
 export type { Schema } from './schema.js'
-export { openSecrets } from './secrets.js'
+export { keyOf, openSecrets, type KeyRing } from './secrets.js'
+export { resealRows, sealedRows } from './resealed-rows.js'
 export { forgetUploads, pinUpload, type UploadReference } from './upload-references.js'

@@ -20,6 +20,8 @@ export interface BlobPort {
   /** Durable on return; may take the file over. An object that exists already stays as it is, and counts as written now. */
   putFile(name: string, path: string): Promise<void>
   put(name: string, content: Uint8Array): Promise<void>
+  /** The same as `putFile`, but what is there is replaced: readers get the one or the other, whole. */
+  replace(name: string, path: string): Promise<void>
   get(name: string): Promise<Uint8Array>
   /** A local path of the object, or undefined where the object doesn't exist. */
   localPath(name: string): Promise<string | undefined>

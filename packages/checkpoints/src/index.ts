@@ -9,6 +9,7 @@ export type {
   SaveRequest,
   UpkeepOptions,
 } from './store.js'
+export type { Resealed } from './sealing/index.js'
 export type { Collected, FsckReport, References } from './upkeep/index.js'
 export {
   expiredCheckpoints,

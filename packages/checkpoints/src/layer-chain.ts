@@ -1,11 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type BlobPort } from '@vm0/backends'
-import { canonicalJson, Vm0Error } from '@vm0/contract'
+import { Vm0Error } from '@vm0/contract'
 import { captureUpper } from './capture/index.js'
-import { digestOf, objectName } from './digest.js'
 import type { LayerStore } from './layers/layer-store.js'
+import type { Manifests } from './sealing/index.js'
 import type { BackgroundSquash } from './squash/background-squash.js'
 import type { CheckpointManifest, LayerChain, LayerReference, SavedCheckpoint, SaveRequest } from './store.js'
 
@@ -17,7 +16,7 @@ interface Basis {
 }
 
 export interface ChainOptions {
-  blobs: BlobPort
+  manifests: Manifests
   layers: LayerStore
   scratch: string
   /** Absent where chains can't be made shorter. */
@@ -75,9 +74,7 @@ export class UpperChain implements LayerChain {
         layers: [...basis.layers],
         createdAt: new Date().toISOString(),
       }
-      const text = Buffer.from(canonicalJson(complete))
-      const id = digestOf(text)
-      await this.options.blobs.put(objectName('manifests', id), text)
+      const id = await this.options.manifests.put(complete)
       this.saved = { ...basis, id }
       return {
         id,

@@ -5,9 +5,9 @@ import pLimit from 'p-limit'
 import { openArchives } from './archive/archives.js'
 import type { ImportLimits } from './from-tar/index.js'
 import { diffStacks, type Stack } from './diff/index.js'
-import { digestOf, manifestOf, objectName } from './digest.js'
 import { UpperChain } from './layer-chain.js'
 import { PackedLayers, PlainLayers } from './layers/layer-store.js'
+import { Manifests, resealObjects, sealedObjects } from './sealing/index.js'
 import { BackgroundSquash } from './squash/background-squash.js'
 import type { CheckpointManifest, CheckpointStore } from './store.js'
 import { checkStore, collectGarbage } from './upkeep/index.js'
@@ -47,19 +47,8 @@ export async function openCheckpointStore({
   await mkdir(scratch, { recursive: true, mode: 0o700 })
   const layers = packed ? new PackedLayers(blobs, scratch, packed.cache, packed.keysOf) : new PlainLayers(blobs)
 
-  async function load(id: string): Promise<CheckpointManifest> {
-    const name = objectName('manifests', id)
-    if (!(await blobs.has(name)))
-      throw new Vm0Error('CHECKPOINT_CORRUPT', `the manifest of checkpoint ${id} is missing from the store`)
-    const text = Buffer.from(await blobs.get(name))
-    const found = digestOf(text)
-    if (found !== id)
-      throw new Vm0Error('CHECKPOINT_CORRUPT', `the manifest of checkpoint ${id} has the digest ${found}`)
-    const manifest = JSON.parse(text.toString('utf8')) as CheckpointManifest
-    if ((manifest.v as number) !== 1)
-      throw new Vm0Error('VERSION_UNSUPPORTED', `checkpoint ${id} has the version ${manifest.v}; expected 1`)
-    return manifest
-  }
+  const manifests = new Manifests(blobs, packed?.keysOf)
+  const load = (id: string): Promise<CheckpointManifest> => manifests.load(id)
 
   const layerImages = (manifest: CheckpointManifest): Promise<string[]> =>
     Promise.all(manifest.layers.map((layer) => layers.image(manifest.projectId, layer)))
@@ -74,15 +63,10 @@ export async function openCheckpointStore({
   return {
     openChain(manifest) {
       const squash = templateImage && new BackgroundSquash({ layers, scratch, maxLayers, templateImage, onError })
-      return new UpperChain({ blobs, layers, scratch, squash }, manifest)
+      return new UpperChain({ manifests, layers, scratch, squash }, manifest)
     },
     load,
-    async *list() {
-      for await (const { name } of blobs.list('manifests/')) {
-        const id = manifestOf(name)
-        if (id) yield id
-      }
-    },
+    list: () => manifests.list(),
     layerImages,
     async diff(before, after, query, signal) {
       const bottom = { ...after, layers: [] }
@@ -90,16 +74,24 @@ export async function openCheckpointStore({
       return maxComparisons(() => diffStacks(was, is, query, signal))
     },
     archives: openArchives({
-      blobs,
+      manifests,
       layers,
       scratch,
-      load,
       layerImages,
       addTemplate,
       templateImage: templateImage ?? noTemplates,
       limits: importLimits,
     }),
     fsck: (references, options) => checkStore({ layers, load, templateImage, references, ...options }),
+    async sealedObjects(options) {
+      await layers.settled()
+      return packed?.keysOf ? sealedObjects({ blobs, ...options }) : new Map()
+    },
+    async reseal(options) {
+      const keysOf = packed?.keysOf
+      await layers.settled()
+      return keysOf ? resealObjects({ blobs, scratch, keysOf, ...options }) : { objects: 0, bytes: 0, problems: [] }
+    },
     gc: (references, options) => collectGarbage({ blobs, load, references, ...options }),
   }
 }

@@ -1,5 +1,6 @@
 import type { ArchivePort, CheckpointCause } from '@vm0/contract'
 import type { DiffPage, DiffOptions } from './diff/index.js'
+import type { Resealed } from './sealing/index.js'
 import type { Collected, FsckReport, References } from './upkeep/index.js'
 
 /** What a checkpoint says of itself; stored as canonical JSON whose sha256 is the checkpoint's id. */
@@ -87,10 +88,14 @@ export interface CheckpointStore {
   fsck(references: References, options: UpkeepOptions & { deep: boolean }): Promise<FsckReport>
   /** Removes the objects that nothing refers to and that were not written within the grace time. */
   gc(references: References, options: UpkeepOptions & { graceMs: number; dryRun?: boolean }): Promise<Collected>
+  /** How many layers and manifests are sealed under each master key; `''`: under none. Empty where nothing is sealed here. */
+  sealedObjects(options: Pick<UpkeepOptions, 'signal'>): Promise<ReadonlyMap<string, number>>
+  /** Seals under the newest key what is under another one, or under none. */
+  reseal(options: UpkeepOptions): Promise<Resealed>
 }
 
 export interface UpkeepOptions {
-  /** Is told how many checkpoints were looked at so far. */
-  onProgress?: (checkpoints: number) => void
+  /** Is told how many checkpoints, or sealed objects, were looked at so far. */
+  onProgress?: (count: number) => void
   signal?: AbortSignal
 }

@@ -250,6 +250,18 @@ export const errorTable = {
     retryable: false,
     hint: 'It was made by a newer VM0: update this one.',
   },
+  ENCRYPTION_KEY_MISSING: {
+    status: 500,
+    exit: 6,
+    retryable: false,
+    hint: 'Put the key that the message names back behind the others in keys/master.json of the data folder, and start again.',
+  },
+  ENCRYPTION_KEY_IN_USE: {
+    status: 409,
+    exit: 2,
+    retryable: false,
+    hint: 'Seal everything under the newest key first: `vm0 encryption reseal`; close sessions whose sandboxes are from before.',
+  },
   STORE_UNREACHABLE: {
     status: 503,
     exit: 6,

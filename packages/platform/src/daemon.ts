@@ -102,7 +102,13 @@ export async function startDaemon(
       onError: (error) => logger.error({ error }, 'a chain of layers could not be squashed'),
     })
 
-    const upkeep = new Upkeep({ database, secrets, checkpoints, retention: retentionFrom(process.env) })
+    const upkeep = new Upkeep({
+      database,
+      secrets,
+      checkpoints,
+      sandboxes: join(dataDir, 'sandboxes'),
+      retention: retentionFrom(process.env),
+    })
     const collectEveryMs = secondsFrom('VM0_GC_SECONDS', 3600, 0) * 1000
 
     const { ANTHROPIC_API_KEY: apiKey, ANTHROPIC_BASE_URL: baseUrl } = process.env

@@ -1,10 +1,13 @@
 import {
   Vm0Error,
+  type EncryptionOutput,
+  type EncryptionReport,
   type FsckOutput,
   type FsckRequest,
   type GcOutput,
   type GcReport,
   type GcRequest,
+  type ResealReport,
   type StoreReport,
 } from '@vm0/contract/client'
 import { lineError, linesOf, type Http } from './http.js'
@@ -30,6 +33,21 @@ export interface FsckOptions extends FsckRequest {
  */
 export interface GcOptions extends GcRequest {
   /** Aborting ends it with CANCELLED; what was removed by then is gone. */
+  signal?: AbortSignal
+}
+
+/**
+ * How to seal the store anew.
+ *
+ * @example
+ * await vm0.store.reseal({ newKey: true, onProgress: console.log })
+ */
+export interface ResealOptions {
+  /** Make another master key first: it seals from then on. */
+  newKey?: boolean
+  /** Is told how far it is. */
+  onProgress?: (message: string) => void
+  /** Aborting ends it with CANCELLED; what was resealed by then is. */
   signal?: AbortSignal
 }
 
@@ -72,6 +90,54 @@ export class Store {
       if (line.type === 'error') throw lineError(line)
     }
     throw new Vm0Error('SERVER_UNREACHABLE', 'the answer ended before the store was collected')
+  }
+
+  /**
+   * The master keys of the installation, the newest first, and how much is sealed under each. The keys themselves never
+   * leave the server's host.
+   *
+   * @example
+   * const { keys } = await vm0.store.encryption()
+   * const sealsNow = keys.find(({ newest }) => newest)?.id
+   */
+  async encryption({ signal }: { signal?: AbortSignal } = {}): Promise<EncryptionReport> {
+    for await (const line of this.lines<EncryptionOutput>('/store/encryption', {}, signal)) {
+      if (line.type === 'keys') return line.report
+      if (line.type === 'error') throw lineError(line)
+    }
+    throw new Vm0Error('SERVER_UNREACHABLE', 'the answer ended before the store was looked at')
+  }
+
+  /**
+   * Seals every layer, manifest, prompt and result under the newest master key; with `newKey` one is made first. May be
+   * broken off and called again. What could not be opened is in `problems`.
+   *
+   * @example
+   * const { key, objects, problems } = await vm0.store.reseal({ newKey: true })
+   */
+  async reseal({ onProgress, signal, ...options }: ResealOptions = {}): Promise<ResealReport> {
+    for await (const line of this.lines<EncryptionOutput>('/store/encryption/reseal', options, signal)) {
+      if (line.type === 'progress') onProgress?.(line.message)
+      else if (line.type === 'resealed') return line.report
+      else if (line.type === 'error') throw lineError(line)
+    }
+    throw new Vm0Error('SERVER_UNREACHABLE', 'the answer ended before everything was resealed')
+  }
+
+  /**
+   * Forgets an older master key. Rejects with ENCRYPTION_KEY_IN_USE while anything is sealed under it.
+   *
+   * @example
+   * const { keys } = await vm0.store.encryption()
+   * const unused = keys.filter((key) => !key.newest && key.objects + key.rows + key.sandboxes === 0)
+   * for (const { id } of unused) await vm0.store.dropKey(id)
+   */
+  async dropKey(id: string, { signal }: { signal?: AbortSignal } = {}): Promise<void> {
+    for await (const line of this.lines<EncryptionOutput>('/store/encryption/drop', { id }, signal)) {
+      if (line.type === 'dropped') return
+      if (line.type === 'error') throw lineError(line)
+    }
+    throw new Vm0Error('SERVER_UNREACHABLE', 'the answer ended before the key was dropped')
   }
 
   private async *lines<T>(path: string, json: object, signal: AbortSignal | undefined): AsyncGenerator<T, void> {

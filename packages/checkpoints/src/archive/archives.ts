@@ -1,21 +1,19 @@
 import { randomBytes } from 'node:crypto'
 import { mkdir, rm, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { BlobPort } from '@vm0/backends'
-import { canonicalJson, type ArchivePort, type IncomingSession, type StoredImport } from '@vm0/contract'
-import { digestOf, objectName } from '../digest.js'
+import { type ArchivePort, type IncomingSession, type StoredImport } from '@vm0/contract'
 import { layerFromTar, type ImportLimits, type Spent } from '../from-tar/index.js'
 import type { LayerStore } from '../layers/layer-store.js'
+import type { Manifests } from '../sealing/index.js'
 import type { CheckpointManifest, LayerReference } from '../store.js'
 import { readArchive, type IncomingArchive, type IncomingLayer } from './read-archive.js'
 import { receiveFiles } from './receive-archive.js'
 import { writeArchive } from './write-archive.js'
 
 export interface ArchiveOptions {
-  blobs: BlobPort
+  manifests: Manifests
   layers: LayerStore
   scratch: string
-  load(id: string): Promise<CheckpointManifest>
   layerImages(manifest: CheckpointManifest): Promise<string[]>
   /** Local path of a template's image; rejects where it isn't there. */
   templateImage(digest: string): Promise<string>
@@ -30,7 +28,7 @@ const gib = 1024 ** 3
 export function openArchives(options: ArchiveOptions): ArchivePort {
   return {
     async *export(about) {
-      const manifest = await options.load(about.checkpoint)
+      const manifest = await options.manifests.load(about.checkpoint)
       const images = [await options.templateImage(manifest.template), ...(await options.layerImages(manifest))]
       yield* writeArchive({ manifest, about, images, scratch: options.scratch })
     },
@@ -97,9 +95,7 @@ class Incoming implements IncomingSession {
       conversation: this.about.conversation,
       createdAt: new Date().toISOString(),
     }
-    const text = Buffer.from(canonicalJson(manifest))
-    const checkpoint = digestOf(text)
-    await options.blobs.put(objectName('manifests', checkpoint), text)
+    const checkpoint = await options.manifests.put(manifest)
     return { checkpoint, template, sizeBytes: made.reduce((sum, { reference }) => sum + reference.sizeBytes, 0) }
   }
 

@@ -8,7 +8,7 @@ import fc from 'fast-check'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { digestOf, digestOfFile, packName } from '../digest.js'
 import type { LayerReference } from '../store.js'
-import { openFrames, sealFrames } from './frames.js'
+import { openFrames, sealFrames } from '../sealing/frames.js'
 import { PackedLayers } from './layer-store.js'
 
 let directory: string
@@ -102,7 +102,10 @@ test("another project's key does not open a layer; one that was rotated still do
   expect(await digestOfFile(await (await openLayers('three')).image('mine', layer))).toBe(layer.digest)
   await writeFile(keyFile, JSON.stringify([added]))
   secrets = await openSecrets(keyFile)
-  await expect((await openLayers('four')).image('mine', layer)).rejects.toThrow(/key .* not here/)
+  await expect((await openLayers('four')).image('mine', layer)).rejects.toMatchObject({
+    code: 'ENCRYPTION_KEY_MISSING',
+    message: expect.stringContaining(layer.digest) as string,
+  })
 })
 
 test('the cache stays within its bound, and forgets first what was not used for longest', async () => {

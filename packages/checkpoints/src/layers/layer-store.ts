@@ -17,6 +17,8 @@ export interface LayerStore {
   renew(projectId: string, layer: LayerReference): Promise<boolean>
   /** Rejects with CHECKPOINT_CORRUPT when the stored object is missing, or (deep) isn't what it should be. */
   check(projectId: string, layer: LayerReference, deep: boolean): Promise<void>
+  /** Resolves when what is being written now is written: under the key that was the newest when that began. */
+  settled(): Promise<void>
 }
 
 const corrupt = (layer: LayerReference, what: string, cause?: unknown): Vm0Error =>
@@ -68,11 +70,16 @@ export class PlainLayers implements LayerStore {
     const found = deep ? await digestOfFile(path) : layer.digest
     if (found !== layer.digest) throw corrupt(layer, `has the digest ${found}`)
   }
+
+  settled(): Promise<void> {
+    return Promise.resolve()
+  }
 }
 
 /** In a remote store layers are packed, each project's for itself; a cache of plain images is shared by all sandboxes of this host. */
 export class PackedLayers implements LayerStore {
   private readonly verifier = new Verifier()
+  private readonly writing = new Set<Promise<void>>()
 
   constructor(
     private readonly blobs: BlobPort,
@@ -83,6 +90,16 @@ export class PackedLayers implements LayerStore {
   ) {}
 
   async put(projectId: string, layer: LayerReference, image: string): Promise<void> {
+    const work = this.store(projectId, layer, image)
+    this.writing.add(work)
+    await work.finally(() => this.writing.delete(work))
+  }
+
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.writing)
+  }
+
+  private async store(projectId: string, layer: LayerReference, image: string): Promise<void> {
     const packed = join(this.scratch, `${randomBytes(8).toString('hex')}.pack`)
     try {
       await packLayer(image, packed, layer, this.keysOf?.(projectId))
@@ -116,6 +133,8 @@ export class PackedLayers implements LayerStore {
     if (!(await this.blobs.has(name))) throw corrupt(layer, 'is missing from the store')
     const packed = await this.blobs.read(name)
     await unpackLayer(packed, path, layer, this.keysOf?.(projectId)).catch((error: unknown) => {
+      if (error instanceof Vm0Error && error.code === 'ENCRYPTION_KEY_MISSING')
+        throw new Vm0Error(error.code, `the layer ${layer.digest}: ${error.message}`, { cause: error })
       throw corrupt(layer, `is damaged: ${(error as Error).message}`, error)
     })
   }

@@ -1,11 +1,14 @@
-import { expireCheckpoints, sessionsWithMany, type Database, type SecretsPort } from '@vm0/backends'
+import { expireCheckpoints, sessionsWithMany, type Database, type KeyRing } from '@vm0/backends'
 import { expiredCheckpoints, type CheckpointStore, type RetentionPolicy } from '@vm0/checkpoints'
-import type { GcReport, StoreReport, StoreUpkeep, UpkeepCall } from '@vm0/contract'
+import type { EncryptionReport, GcReport, ResealReport, StoreReport, StoreUpkeep, UpkeepCall } from '@vm0/contract'
+import { dropKey, encryptionReport, reseal } from './encryption.js'
 import { StoreReferences } from './references.js'
 
 export interface UpkeepParts {
   database: Database
-  secrets: SecretsPort
+  secrets: KeyRing
+  /** Where the records of this host's sandboxes lie. */
+  sandboxes: string
   checkpoints: CheckpointStore
   /** Without it every checkpoint of an open session stays. */
   retention?: RetentionPolicy | undefined
@@ -45,6 +48,24 @@ export class Upkeep implements StoreUpkeep {
       if (!dryRun) await references.forget(graceMs)
       return this.parts.checkpoints.gc(references, { graceMs, dryRun, signal })
     })
+  }
+
+  encryption({ signal }: UpkeepCall): Promise<EncryptionReport> {
+    return this.inTurn(() => encryptionReport(this.parts, signal))
+  }
+
+  reseal(options: { newKey: boolean }, { onProgress, signal }: UpkeepCall): Promise<ResealReport> {
+    return this.inTurn(() =>
+      reseal(this.parts, {
+        ...options,
+        signal,
+        onProgress: seldom((objects) => onProgress(`${objects} objects looked at`)),
+      }),
+    )
+  }
+
+  dropKey(id: string, { signal }: UpkeepCall): Promise<void> {
+    return this.inTurn(() => dropKey(this.parts, id, signal))
   }
 
   /** Lets the checkpoints go that the policy doesn't keep; says how many. What only they needed is garbage then. */

@@ -1,8 +1,11 @@
 import { PassThrough, Readable } from 'node:stream'
 import {
+  dropKeyRequestSchema,
   fsckRequestSchema,
   gcRequestSchema,
+  resealRequestSchema,
   toVm0Error,
+  type EncryptionOutput,
   type FsckOutput,
   type GcOutput,
   type UpkeepCall,
@@ -13,7 +16,7 @@ import { withHeartbeat } from './heartbeat.js'
 
 const heartbeatMs = 15_000
 
-/** The care of the store, which every project shares. Both take as long as the store is large: the answer is NDJSON. */
+/** The care of the store, which every project shares. It takes as long as the store is large: the answer is NDJSON. */
 export function storeRoutes(app: App, { options: { upkeep } }: Parts): void {
   const config = { scope: 'installation' as const }
   app.post('/store/fsck', { schema: { body: fsckRequestSchema }, config }, (request, reply) =>
@@ -21,6 +24,21 @@ export function storeRoutes(app: App, { options: { upkeep } }: Parts): void {
   )
   app.post('/store/gc', { schema: { body: gcRequestSchema }, config }, (request, reply) =>
     answer<GcOutput>(reply, async (call) => ({ type: 'collected', report: await upkeep.gc(request.body, call) })),
+  )
+  app.post('/store/encryption', { config }, (_request, reply) =>
+    answer<EncryptionOutput>(reply, async (call) => ({ type: 'keys', report: await upkeep.encryption(call) })),
+  )
+  app.post('/store/encryption/reseal', { schema: { body: resealRequestSchema }, config }, (request, reply) =>
+    answer<EncryptionOutput>(reply, async (call) => ({
+      type: 'resealed',
+      report: await upkeep.reseal(request.body, call),
+    })),
+  )
+  app.post('/store/encryption/drop', { schema: { body: dropKeyRequestSchema }, config }, (request, reply) =>
+    answer<EncryptionOutput>(reply, async (call) => {
+      await upkeep.dropKey(request.body.id, call)
+      return { type: 'dropped', id: request.body.id }
+    }),
   )
 }
 

@@ -6,6 +6,7 @@ import { answer } from './commands/answer.js'
 import { fork, log, rollback, save } from './commands/checkpoints.js'
 import { diff } from './commands/diff.js'
 import { doctor } from './commands/doctor.js'
+import { encryption } from './commands/encryption.js'
 import { exec } from './commands/exec.js'
 import { frameworks } from './commands/frameworks.js'
 import { exportSession } from './commands/export.js'
@@ -78,6 +79,7 @@ const application = buildApplication(
       import: importSession,
       fsck,
       gc,
+      encryption,
       doctor,
     },
   }),

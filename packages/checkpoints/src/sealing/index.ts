@@ -1,0 +1,2 @@
+export { Manifests } from './manifests.js'
+export { resealObjects, sealedObjects, type Resealed } from './reseal.js'

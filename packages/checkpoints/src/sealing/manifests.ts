@@ -1,0 +1,67 @@
+import type { BlobPort, DerivedKeys } from '@vm0/backends'
+import { canonicalJson, Vm0Error } from '@vm0/contract'
+import { digestOf, manifestOf, objectName } from '../digest.js'
+import type { CheckpointManifest } from '../store.js'
+import { isContainer, readContainer, sealContainer } from './container.js'
+
+/** The manifests of a store: canonical JSON, named by its sha256, and sealed with its project's key where there are keys. */
+export class Manifests {
+  constructor(
+    private readonly blobs: BlobPort,
+    private readonly keysOf?: (projectId: string) => DerivedKeys,
+  ) {}
+
+  /** Durable on return; gives the checkpoint's id. */
+  async put(manifest: CheckpointManifest): Promise<string> {
+    const text = Buffer.from(canonicalJson(manifest))
+    const id = digestOf(text)
+    const { projectId: project } = manifest
+    const about = { codec: 'none', digest: id, sizeBytes: text.length, project } as const
+    const stored = this.keysOf ? await collect(sealContainer(about, this.keysOf(project))(once(text))) : text
+    await this.blobs.put(objectName('manifests', id), stored)
+    return id
+  }
+
+  /** Reads and verifies one: CHECKPOINT_CORRUPT, VERSION_UNSUPPORTED or ENCRYPTION_KEY_MISSING name it. */
+  async load(id: string): Promise<CheckpointManifest> {
+    const name = objectName('manifests', id)
+    const corrupt = (what: string, cause?: unknown): Vm0Error =>
+      new Vm0Error('CHECKPOINT_CORRUPT', `the manifest of checkpoint ${id} ${what}`, cause ? { cause } : {})
+    if (!(await this.blobs.has(name))) throw corrupt('is missing from the store')
+    const stored = Buffer.from(await this.blobs.get(name))
+    const text = await this.open(stored).catch((cause: unknown) => {
+      if (cause instanceof Vm0Error)
+        throw new Vm0Error(cause.code, `the manifest of checkpoint ${id}: ${cause.message}`, { cause })
+      throw corrupt(`is damaged: ${(cause as Error).message}`, cause)
+    })
+    const found = digestOf(text)
+    if (found !== id) throw corrupt(`has the digest ${found}`)
+    const manifest = JSON.parse(text.toString('utf8')) as CheckpointManifest
+    if ((manifest.v as number) !== 1)
+      throw new Vm0Error('VERSION_UNSUPPORTED', `checkpoint ${id} has the version ${manifest.v}; expected 1`)
+    return manifest
+  }
+
+  async *list(): AsyncGenerator<string> {
+    for await (const { name } of this.blobs.list('manifests/')) {
+      const id = manifestOf(name)
+      if (id) yield id
+    }
+  }
+
+  private async open(stored: Buffer): Promise<Buffer> {
+    if (!isContainer(stored)) return stored
+    const { told, open } = await readContainer(once(stored))
+    return collect(open(this.keysOf?.(told.project ?? '')))
+  }
+}
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes
+}
+
+async function collect(source: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  const parts: Uint8Array[] = []
+  for await (const part of source) parts.push(part)
+  return Buffer.concat(parts)
+}
