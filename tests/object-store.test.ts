@@ -200,7 +200,9 @@ test('a platform on a remote store goes on from it after its own disk is lost', 
     await platform.up()
     const third = platform.client.sessions.get(session.id)
     expect(await third.files.readText('/workspace/kept.txt')).toBe('kept')
-    expect((await platform.client.runs.list({ sessionId: session.id })).items.map(({ text }) => text)).toContain('saved')
+    expect((await platform.client.runs.list({ sessionId: session.id })).items.map(({ text }) => text)).toContain(
+      'saved',
+    )
     expect(await platform.client.store.encryption()).toMatchObject({ keys: [{ newest: true }], missing: [] })
     expect((await platform.client.store.fsck({ deep: true })).problems).toEqual([])
   } finally {
