@@ -3,18 +3,21 @@ import { resourcesSchema } from './runs.js'
 
 /** What VM0 says of a session in the OCI image that it is exported as: JSON in this annotation of the image's manifest. */
 export const archiveAnnotation = 'dev.vm0.session'
-export const archiveVersion = 1
+/** The newest that is read; what has its template is written as 1, which every VM0 reads. */
+export const archiveVersion = 2
 
 const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/)
 
 export const archivedSessionSchema = z.object({
-  v: z.literal(archiveVersion),
+  v: z.union([z.literal(1), z.literal(archiveVersion)]),
   /** The session's id where it comes from. */
   id: z.uuid(),
   /** The checkpoint that was exported. */
   checkpoint: digest,
   /** Digest of the template image that is the lowest layer: where it is known, it isn't imported again. */
   template: digest,
+  /** False (since version 2): the lowest layer is the session's own, and the template has to be known where it is imported. */
+  templateIncluded: z.boolean().default(true),
   conversation: z
     .object({
       framework: z.string().min(1).max(64),
@@ -26,6 +29,7 @@ export const archivedSessionSchema = z.object({
   labels: z.record(z.string().min(1).max(64), z.string().max(256)),
   createdAt: z.iso.datetime(),
 })
+export type ArchivedSessionInput = z.input<typeof archivedSessionSchema>
 export type ArchivedSession = z.infer<typeof archivedSessionSchema>
 
 const descriptor = z.object({ mediaType: z.string(), digest, size: z.int().min(0) })
@@ -38,7 +42,7 @@ export const imageManifestSchema = z.object({
   schemaVersion: z.literal(2),
   config: descriptor,
   /** An overlay of many more can't be mounted. */
-  layers: z.array(descriptor).min(1).max(64),
+  layers: z.array(descriptor).max(64),
   annotations: z.record(z.string(), z.string()),
 })
 export const imageConfigSchema = z.object({
@@ -50,8 +54,11 @@ export const imageConfigSchema = z.object({
 /** A session that has come in as a file and whose layers are made anew, but not in the store yet. */
 export interface IncomingSession {
   readonly about: ArchivedSession
-  /** Rebuilds the layers and puts them into the store as a checkpoint of that session. */
-  store(session: { projectId: string; sessionId: string }): Promise<StoredImport>
+  /**
+   * Rebuilds the layers and puts them into the store as a checkpoint of that session; over another template than its own
+   * where one is given. Throws UNKNOWN_TEMPLATE where its own is neither in the file nor known here.
+   */
+  store(session: { projectId: string; sessionId: string; template?: string | undefined }): Promise<StoredImport>
   close(): Promise<void>
 }
 
@@ -63,10 +70,22 @@ export interface StoredImport {
 
 /** What a server asks of whoever holds the store: sessions as files. */
 export interface ArchivePort {
-  export(about: Omit<ArchivedSession, 'v' | 'template' | 'conversation' | 'createdAt'>): AsyncIterable<Uint8Array>
+  export(
+    about: Omit<ArchivedSession, 'v' | 'template' | 'templateIncluded' | 'conversation' | 'createdAt'>,
+    options: { withTemplate: boolean },
+  ): AsyncIterable<Uint8Array>
   /** Takes the file in and checks it; throws ARCHIVE_INVALID, ARCHIVE_CORRUPT, ARCHIVE_TOO_LARGE or VERSION_UNSUPPORTED. */
   receive(content: AsyncIterable<Uint8Array>): Promise<IncomingSession>
 }
+
+export const exportQuerySchema = z.object({
+  /** `omit`: only what the session has over its template. */
+  template: z.enum(['include', 'omit']).default('include'),
+})
+export const importQuerySchema = z.object({
+  /** Name or digest of the template that the session goes on with; without, the one that it comes with. */
+  template: z.string().max(200).optional(),
+})
 
 /** One line of the NDJSON answer of POST /v1/sessions/import. */
 export type ImportOutput =

@@ -12,31 +12,31 @@ export class Archives {
   ) {}
 
   /** The session as it is now, which is saved first. Throws SESSION_BUSY, or CHECKPOINT_NOT_FOUND where there is nothing yet. */
-  async export(projectId: string, sessionId: string): Promise<AsyncIterable<Uint8Array>> {
+  async export(
+    projectId: string,
+    sessionId: string,
+    options: { withTemplate: boolean },
+  ): Promise<AsyncIterable<Uint8Array>> {
     await this.sessions.row(projectId, sessionId)
     await this.sessions.requireIdle(projectId, sessionId)
     await this.options.runner.save({ projectId, sessionId })
     const { head, resources, labels } = await this.sessions.row(projectId, sessionId)
     if (!head)
       throw new Vm0Error('CHECKPOINT_NOT_FOUND', `session ${sessionId} has nothing to export: it never had a sandbox`)
-    return this.options.archives.export({
-      id: sessionId,
-      checkpoint: head,
-      resources: resources as Resources,
-      labels: labels as Record<string, string>,
-    })
+    const about = { id: sessionId, checkpoint: head, resources: resources as Resources }
+    return this.options.archives.export({ ...about, labels: labels as Record<string, string> }, options)
   }
 
   receive(content: AsyncIterable<Uint8Array>): Promise<IncomingSession> {
     return this.options.archives.receive(content)
   }
 
-  /** Makes the session, under its own id where that is free in this project. */
-  async adopt(projectId: string, incoming: IncomingSession): Promise<string> {
+  /** Makes the session, under its own id where that is free in this project; over another template where one is given. */
+  async adopt(projectId: string, incoming: IncomingSession, onto?: string): Promise<string> {
     const { about } = incoming
     const isTaken = await this.exists(projectId, about.id)
     const sessionId = isTaken ? uuidv7() : about.id
-    const { checkpoint, template, sizeBytes } = await incoming.store({ projectId, sessionId })
+    const { checkpoint, template, sizeBytes } = await incoming.store({ projectId, sessionId, template: onto })
     const conversation = {
       framework: about.conversation?.framework ?? null,
       agent_session_id: about.conversation?.agentSessionId ?? null,

@@ -123,13 +123,16 @@ export class Vm0 {
 
     /**
      * Makes a session of what `session.export()` gave, here or on another VM0; it keeps its id where that is free. Throws
-     * ARCHIVE_INVALID, ARCHIVE_CORRUPT, ARCHIVE_TOO_LARGE or VERSION_UNSUPPORTED.
+     * ARCHIVE_INVALID, ARCHIVE_CORRUPT, ARCHIVE_TOO_LARGE, VERSION_UNSUPPORTED, or UNKNOWN_TEMPLATE where its template is
+     * neither in it nor known here: `template` names another one that it goes on with.
      *
      * @example
      * const copy = await vm0.sessions.import(await session.export())
      */
-    import: async (content: AsyncIterable<Uint8Array> | Uint8Array): Promise<Session> =>
-      new Session(this.http, await importSession(this.http, content)),
+    import: async (
+      content: AsyncIterable<Uint8Array> | Uint8Array,
+      { template, signal }: { template?: string; signal?: AbortSignal } = {},
+    ): Promise<Session> => new Session(this.http, await importSession(this.http, content, template, signal)),
   }
 
   /**

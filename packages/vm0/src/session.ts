@@ -49,6 +49,19 @@ export interface ExecResult {
 }
 
 /**
+ * What of a session goes into its file.
+ *
+ * @example
+ * const small = await session.export({ withoutTemplate: true })
+ */
+export interface ExportOptions {
+  /** Leave out what the session was made from: it can be imported where that is known, or onto another template. */
+  withoutTemplate?: boolean
+  /** Aborting ends it. */
+  signal?: AbortSignal
+}
+
+/**
  * A session: conversation, files and installed software that stay. What needs a sandbox brings one back by itself.
  *
  * @example
@@ -129,14 +142,15 @@ export class Session {
 
   /**
    * The session as one file, as it comes: conversation, files and installed software, as an OCI image layout in a tar. Another
-   * VM0 takes it in by `vm0.sessions.import`. Throws SESSION_BUSY while a run is at work.
+   * VM0 takes it in by `vm0.sessions.import`. Without its template it is as small as what the session has over it, and can be
+   * imported only where that template is known, or onto another one. Throws SESSION_BUSY while a run is at work.
    *
    * @example
    * for await (const bytes of await session.export()) process.stdout.write(bytes)
    */
-  async export({ signal }: { signal?: AbortSignal } = {}): Promise<AsyncIterable<Uint8Array>> {
+  async export({ withoutTemplate = false, signal }: ExportOptions = {}): Promise<AsyncIterable<Uint8Array>> {
     await this.made
-    return exportSession(this.http, this.id, signal)
+    return exportSession(this.http, this.id, !withoutTemplate, signal)
   }
 
   /**

@@ -40,16 +40,16 @@ async function* inPieces(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   for (let at = 0; at < bytes.length; at += 100_000) yield bytes.subarray(at, at + 100_000)
 }
 
-async function exported(checkpoint: string): Promise<Uint8Array> {
+async function exported(checkpoint: string, withTemplate = true): Promise<Uint8Array> {
   const parts: Uint8Array[] = []
-  for await (const part of store.archives.export({ ...about, checkpoint })) parts.push(part)
+  for await (const part of store.archives.export({ ...about, checkpoint }, { withTemplate })) parts.push(part)
   return Buffer.concat(parts)
 }
 
-async function imported(archive: Uint8Array): Promise<CheckpointManifest> {
+async function imported(archive: Uint8Array, template?: string): Promise<CheckpointManifest> {
   const incoming = await store.archives.receive(inPieces(archive))
   try {
-    return await store.load((await incoming.store(target)).checkpoint)
+    return await store.load((await incoming.store({ ...target, template })).checkpoint)
   } finally {
     await incoming.close()
   }
@@ -105,6 +105,9 @@ test('names that mean something in a tar, and a template that is not known here,
   expect(known.template).toBe(manifest.template)
   expect(await treeOf(known.layers)).toEqual(await treeOf(manifest.layers))
 
+  const small = await exported(id, false)
+  expect((await imported(small)).layers).toEqual(known.layers)
+
   const image = templates.get(manifest.template) as string
   templates.clear()
   const copy = await imported(archive)
@@ -121,6 +124,14 @@ test('names that mean something in a tar, and a template that is not known here,
   }
   expect(treeAt(templates.get(copy.template) as string)).toEqual(treeAt(image))
   expect(await treeOf(copy.layers)).toEqual(await treeOf(manifest.layers))
+
+  // Where it has no template of its own, and the one that it was made on is not known, another one has to be named.
+  await expect(imported(small)).rejects.toMatchObject({
+    code: 'UNKNOWN_TEMPLATE',
+    message: expect.stringContaining(manifest.template) as string,
+  })
+  expect(await imported(small, copy.template)).toMatchObject({ template: copy.template, layers: copy.layers })
+  expect(await imported(archive, copy.template)).toMatchObject({ template: copy.template, layers: copy.layers })
 })
 
 test('an export that nobody reads to its end leaves nothing behind', async () => {
@@ -128,7 +139,7 @@ test('an export that nobody reads to its end leaves nothing behind', async () =>
   await overlay.start()
   writeFileSync(join(overlay.live, 'file'), 'x'.repeat(100_000))
   const { id } = await overlay.save()
-  for await (const _part of store.archives.export({ ...about, checkpoint: id })) break
+  for await (const _part of store.archives.export({ ...about, checkpoint: id }, { withTemplate: true })) break
   expect(await readdir(join(overlay.directory, 'scratch'))).toEqual([expect.stringContaining('.index')])
 })
 
@@ -241,7 +252,7 @@ test.each<[string, string, RegExp, Crafted]>([
     /not JSON/,
     { change: (files) => void files.set('index.json', Buffer.from('{')) },
   ],
-  ['a session of a later version', 'VERSION_UNSUPPORTED', /version 2/, { about: { v: 2, something: 'new' } }],
+  ['a session of a later version', 'VERSION_UNSUPPORTED', /version 3/, { about: { v: 3, something: 'new' } }],
   ['a layout of a later version', 'VERSION_UNSUPPORTED', /2\.0\.0/, { layout: { imageLayoutVersion: '2.0.0' } }],
   ['an image that is no session', 'ARCHIVE_INVALID', /is no session/, { about: null }],
   [

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { mkdir, rm, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type ArchivePort, type IncomingSession, type StoredImport } from '@vm0/contract'
+import { Vm0Error, type ArchivePort, type IncomingSession, type StoredImport } from '@vm0/contract'
 import { layerFromTar, type ImportLimits, type Spent } from '../from-tar/index.js'
 import type { LayerStore } from '../layers/layer-store.js'
 import type { Manifests } from '../sealing/index.js'
@@ -27,10 +27,11 @@ const gib = 1024 ** 3
 /** Sessions as files: written from a checkpoint, and made anew from what comes in. */
 export function openArchives(options: ArchiveOptions): ArchivePort {
   return {
-    async *export(about) {
+    async *export(about, { withTemplate }) {
       const manifest = await options.manifests.load(about.checkpoint)
-      const images = [await options.templateImage(manifest.template), ...(await options.layerImages(manifest))]
-      yield* writeArchive({ manifest, about, images, scratch: options.scratch })
+      const templateImage = withTemplate ? await options.templateImage(manifest.template) : undefined
+      const images = await options.layerImages(manifest)
+      yield* writeArchive({ manifest, about, templateImage, images, scratch: options.scratch })
     },
     async receive(content) {
       const folder = join(options.scratch, `import-${randomBytes(8).toString('hex')}`)
@@ -73,10 +74,11 @@ class Incoming implements IncomingSession {
     return this.archive.about
   }
 
-  async store({ projectId, sessionId }: { projectId: string; sessionId: string }): Promise<StoredImport> {
+  async store(session: Parameters<IncomingSession['store']>[0]): Promise<StoredImport> {
     const { options } = this
-    const [base, ...over] = this.archive.layers as [IncomingLayer, ...IncomingLayer[]]
-    const template = await this.template(base)
+    const { projectId, sessionId } = session
+    const { base, over } = this.archive
+    const template = session.template ?? (await this.template(base))
     const made: { reference: LayerReference; image: string }[] = []
     for (const layer of over) made.push(await this.rebuild(layer))
     // All at once, so that what is stored first isn't old before a row names it.
@@ -100,10 +102,14 @@ class Incoming implements IncomingSession {
   }
 
   /** The template that this machine has, else the one that came along: it then has another digest, for it is made anew. */
-  private async template(layer: IncomingLayer): Promise<string> {
+  private async template(layer: IncomingLayer | undefined): Promise<string> {
     const { template } = this.about
     const known = await this.options.templateImage(template).catch(() => undefined)
     if (known !== undefined) return template
+    if (!layer)
+      throw new Vm0Error('UNKNOWN_TEMPLATE', `the file has no template, and ${template} is not known here`, {
+        hint: 'Name one that the session shall go on with, such as `vm0 import FILE --template standard`, or export it with its template.',
+      })
     const { reference, image } = await this.rebuild(layer)
     await this.options.addTemplate(reference.digest, image)
     return reference.digest

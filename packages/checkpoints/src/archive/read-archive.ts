@@ -22,8 +22,10 @@ export interface IncomingLayer {
 
 export interface IncomingArchive {
   about: ArchivedSession
-  /** The template's first. */
-  layers: IncomingLayer[]
+  /** The template, unless it was left out. */
+  base: IncomingLayer | undefined
+  /** The session's own, the oldest first. */
+  over: IncomingLayer[]
 }
 
 const maxJsonBytes = 1024 ** 2
@@ -68,14 +70,15 @@ export async function readArchive({ blobs, texts }: ReceivedFiles): Promise<Inco
       'ARCHIVE_INVALID',
       `the image has ${manifest.layers.length} layers and ${diffIds.length} digests of them`,
     )
-  return {
-    about,
-    layers: manifest.layers.map((layer, index) => ({
-      blob: find(layer).path,
-      compression: compressionOf(layer.mediaType),
-      diffId: diffIds[index] as string,
-    })),
-  }
+  const layers = manifest.layers.map((layer, index) => ({
+    blob: find(layer).path,
+    compression: compressionOf(layer.mediaType),
+    diffId: diffIds[index] as string,
+  }))
+  if (!about.templateIncluded) return { about, base: undefined, over: layers }
+  const [base, ...over] = layers
+  if (!base) throw new Vm0Error('ARCHIVE_INVALID', 'the image has no layers; expected the template and those over it')
+  return { about, base, over }
 }
 
 function aboutOf(annotation: string | undefined): ArchivedSession {

@@ -2,19 +2,24 @@ import { randomBytes } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { archiveAnnotation, archiveVersion, type ArchivedSession, type ImageDescriptor } from '@vm0/contract'
+import { archiveAnnotation, type ArchivedSession, type ArchivedSessionInput, type ImageDescriptor } from '@vm0/contract'
 import { createTarPacker } from 'modern-tar'
 import { digestOf } from '../digest.js'
 import type { CheckpointManifest } from '../store.js'
 import { layerToTar } from '../to-tar/index.js'
 import { architecture, blobName, layoutVersion, mediaTypes } from './oci.js'
 
-export type ExportedSession = Omit<ArchivedSession, 'v' | 'template' | 'conversation' | 'createdAt'>
+export type ExportedSession = Omit<
+  ArchivedSession,
+  'v' | 'template' | 'templateIncluded' | 'conversation' | 'createdAt'
+>
 
 export interface WriteOptions {
   manifest: CheckpointManifest
   about: ExportedSession
-  /** The template's image and those of the layers over it. */
+  /** The template's image, unless it is to be left out. */
+  templateImage: string | undefined
+  /** Those of the layers over it. */
   images: readonly string[]
   /** Folder for a layer's blob while it is made. */
   scratch: string
@@ -37,11 +42,11 @@ export async function* writeArchive(options: WriteOptions): AsyncGenerator<Uint8
 }
 
 async function writeAll(options: WriteOptions, archive: Archive, signal: AbortSignal): Promise<void> {
-  const { manifest, about, images, scratch } = options
+  const { manifest, about, templateImage, images, scratch } = options
   await archive.file('oci-layout', json({ imageLayoutVersion: layoutVersion }))
   const layers: ImageDescriptor[] = []
   const diffIds: string[] = []
-  for (const image of images) {
+  for (const image of templateImage === undefined ? images : [templateImage, ...images]) {
     const target = join(scratch, `${randomBytes(8).toString('hex')}.blob`)
     try {
       const { digest, sizeBytes, diffId } = await layerToTar({ image, target }, signal)
@@ -53,7 +58,8 @@ async function writeAll(options: WriteOptions, archive: Archive, signal: AbortSi
     }
   }
   const { template, conversation, createdAt } = manifest
-  const session: ArchivedSession = { v: archiveVersion, ...about, template, conversation, createdAt }
+  const version = templateImage === undefined ? ({ v: 2, templateIncluded: false } as const) : ({ v: 1 } as const)
+  const session: ArchivedSessionInput = { ...version, ...about, template, conversation, createdAt }
   const config = await archive.json(mediaTypes.config, configOf(manifest, diffIds))
   const described = await archive.json(mediaTypes.manifest, {
     schemaVersion: 2,
@@ -74,6 +80,7 @@ async function writeAll(options: WriteOptions, archive: Archive, signal: AbortSi
 /** What a program needs that runs the image as a container: the same as in a sandbox. */
 function configOf({ createdAt, layers }: CheckpointManifest, diffIds: readonly string[]): object {
   const made = { created: createdAt, created_by: 'vm0 export' }
+  const own = layers.map(() => made)
   return {
     created: createdAt,
     architecture,
@@ -84,7 +91,7 @@ function configOf({ createdAt, layers }: CheckpointManifest, diffIds: readonly s
       WorkingDir: '/workspace',
     },
     rootfs: { type: 'layers', diff_ids: diffIds },
-    history: [{ ...made, comment: 'template' }, ...layers.map(() => made)],
+    history: diffIds.length > layers.length ? [{ ...made, comment: 'template' }, ...own] : own,
   }
 }
 

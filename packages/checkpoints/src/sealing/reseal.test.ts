@@ -121,3 +121,18 @@ test('manifests of before there were keys are read, and sealed by the next rotat
   expect((await readFile(stored(objectName('manifests', id)))).includes('sessionId')).toBe(false)
   expect(await manifests().load(id)).toEqual(manifest)
 })
+
+test('a manifest of a later version is refused, named with its version, sealed or not', async () => {
+  const { id: known } = await save('project', 'x')
+  const manifest = await manifests().load(known)
+  for (const store of [manifests(), new Manifests(blobs)]) {
+    const later = { ...manifest, v: 2, layers: { base: [], own: manifest.layers } }
+    const id = await store.put(later as unknown as CheckpointManifest)
+    await expect(manifests().load(id)).rejects.toMatchObject({
+      code: 'VERSION_UNSUPPORTED',
+      message: expect.stringMatching(new RegExp(`${id}.*version 2; expected 1`)) as string,
+    })
+    await blobs.remove(objectName('manifests', id))
+  }
+  expect(await manifests().load(known)).toEqual(manifest)
+})

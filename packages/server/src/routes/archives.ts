@@ -1,5 +1,5 @@
 import { PassThrough, Readable } from 'node:stream'
-import { idSchema, toVm0Error, type ImportOutput } from '@vm0/contract'
+import { exportQuerySchema, idSchema, importQuerySchema, toVm0Error, type ImportOutput } from '@vm0/contract'
 import { z } from 'zod'
 import type { App, Parts } from '../create-server.js'
 import { withHeartbeat } from './heartbeat.js'
@@ -12,9 +12,11 @@ const maxIgnoredBytes = 2 ** 30
 const maxBytes = 2 ** 40
 
 /** Sessions out to a file, and in from one. */
-export function archiveRoutes(app: App, { archives }: Parts): void {
-  app.get('/sessions/:id/export', { schema: { params, produces: ['application/x-tar'] } }, async (request, reply) => {
-    const content = await archives.export(request.projectId, request.params.id)
+export function archiveRoutes(app: App, { archives, options }: Parts): void {
+  const exported = { params, querystring: exportQuerySchema, produces: ['application/x-tar'] }
+  app.get('/sessions/:id/export', { schema: exported }, async (request, reply) => {
+    const withTemplate = request.query.template === 'include'
+    const content = await archives.export(request.projectId, request.params.id, { withTemplate })
     return reply.type('application/x-tar').send(Readable.from(content, { objectMode: false }))
   })
   void app.register(async (scope) => {
@@ -22,8 +24,10 @@ export function archiveRoutes(app: App, { archives }: Parts): void {
     scope.addContentTypeParser('*', (_request, payload, done) => done(null, payload))
     ;(scope as unknown as App).post(
       '/sessions/import',
-      { schema: { produces: ['application/x-ndjson'] }, bodyLimit: maxBytes },
+      { schema: { querystring: importQuerySchema, produces: ['application/x-ndjson'] }, bodyLimit: maxBytes },
       async (request, reply) => {
+        const { template } = request.query
+        const onto = template === undefined ? undefined : options.resolveTemplate(template)
         // All of it is here and checked before the answer begins; to make the session may take minutes.
         const incoming = await archives
           .receive(request.raw.iterator({ destroyOnReturn: false }))
@@ -36,7 +40,7 @@ export function archiveRoutes(app: App, { archives }: Parts): void {
           lines.end(`${JSON.stringify(line)}\n`)
         }
         void archives
-          .adopt(request.projectId, incoming)
+          .adopt(request.projectId, incoming, onto)
           .then((sessionId) => say({ type: 'imported', sessionId }))
           .catch((thrown: unknown) => {
             const { code, message, hint } = toVm0Error(thrown)

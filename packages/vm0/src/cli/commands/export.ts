@@ -14,6 +14,7 @@ import { help, json, sessionArgument } from './shared-flags.js'
 
 interface Flags {
   output?: string
+  withoutTemplate: boolean
   json: boolean
 }
 
@@ -24,7 +25,8 @@ export const exportSession = buildCommand({
       ['vm0 export 9f3c1e70', 'vm0 export 9f3c1e70 -o backup.tar', 'vm0 export -o - | ssh other vm0 import -'],
       [
         'Conversation, files and installed software, as they are now. The file is an OCI image layout: skopeo reads it, and',
-        '`podman load -i FILE` gives an image that has the files.',
+        '`podman load -i FILE` gives an image that has the files. --without-template leaves out what the session was made from:',
+        'the file is small then, and is imported where that template is known, or onto another one.',
       ].join('\n'),
     ),
   },
@@ -37,6 +39,7 @@ export const exportSession = buildCommand({
         brief: 'File, or - for the standard output (default: vm0-SESSION.tar)',
         placeholder: 'FILE',
       },
+      withoutTemplate: { kind: 'boolean', default: false, withNegated: false, brief: 'Leave the template out' },
       json,
     },
     aliases: { o: 'output' },
@@ -45,7 +48,7 @@ export const exportSession = buildCommand({
   async func(this: CommandContext, flags: Flags, given?: string) {
     const client = createClient()
     const id = await findSession(client, given)
-    const content = await client.sessions.get(id).export()
+    const content = await client.sessions.get(id).export({ withoutTemplate: flags.withoutTemplate })
     if (flags.output === '-') return pipeline(content, process.stdout)
     const file = resolve(flags.output ?? `vm0-${shortId(id)}.tar`)
     // Whole or not at all, whatever happens on the way.

@@ -25,13 +25,22 @@ export const importSession = buildCommand({
     ),
   },
   parameters: {
-    flags: { json },
+    flags: {
+      template: {
+        kind: 'parsed',
+        parse: String,
+        optional: true,
+        brief: 'Go on with this template instead of its own',
+        placeholder: 'TEMPLATE',
+      },
+      json,
+    },
     positional: {
       kind: 'tuple',
       parameters: [{ brief: 'File, or - for the standard input', parse: String, placeholder: 'FILE' }],
     },
   },
-  async func(this: CommandContext, flags: { json: boolean }, given: string) {
+  async func(this: CommandContext, flags: { template?: string; json: boolean }, given: string) {
     const file = resolve(given)
     if (given !== '-')
       await access(file, constants.R_OK).catch((cause: NodeJS.ErrnoException) => {
@@ -40,7 +49,9 @@ export const importSession = buildCommand({
           hint: 'Give a file that `vm0 export` wrote.',
         })
       })
-    const session = await createClient().sessions.import(given === '-' ? process.stdin : createReadStream(file))
+    const content = given === '-' ? process.stdin : createReadStream(file)
+    const { template } = flags
+    const session = await createClient().sessions.import(content, template === undefined ? {} : { template })
     process.stdout.write(
       flags.json
         ? jsonLine({ id: session.id })
