@@ -9,20 +9,16 @@ import {
   maxFolderEntries,
   Vm0Error,
   type FolderComparison,
-  type FolderEntry,
   type FolderSummary,
 } from '@vm0/contract'
 import type { Sandbox } from '@vm0/sandbox'
 import { checkPath } from '../files.js'
 import type { FileDigests } from './file-digests.js'
+import type { FoundEntry } from './known-folder.js'
 import { leftIn, rulesIn } from './left-in.js'
 import { listFolder, type FoundFolder } from './list-folder.js'
 
 const maxRequestBytes = 8 * 1024 ** 2
-
-interface DigestedEntry extends FolderEntry {
-  digest: string
-}
 
 interface Place {
   sandbox: Sandbox
@@ -37,7 +33,7 @@ interface Place {
 export async function* compareFolder(place: Place, request: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
   checkPath(place.folder)
   const [found, { comparison, digests }] = await Promise.all([
-    listFolder(place.sandbox, place.folder, maxFolderEntries),
+    listFolder(place.sandbox, place.folder, place.digests.folder(place.folder), maxFolderEntries),
     readRequest(request),
   ])
   if (found.entries.length > maxFolderEntries)
@@ -60,18 +56,15 @@ export async function* compareFolder(place: Place, request: AsyncIterable<Uint8A
   yield `${JSON.stringify(summary)}\n`
 }
 
-async function entriesOf(place: Place, found: FoundFolder, comparison: FolderComparison): Promise<DigestedEntry[]> {
+async function entriesOf(
+  place: Place,
+  found: FoundFolder,
+  comparison: FolderComparison,
+): Promise<readonly FoundEntry[]> {
   const { sandbox, folder, digests } = place
   if (found.entries.length === 0) return []
   const own = comparison.ownRules ? await rulesIn(sandbox, folder, found.entries) : []
-  const kept = leftIn(found.entries, [...comparison.rules, ...own])
-  const known = await digests.of(sandbox, folder, kept)
-  const entries: DigestedEntry[] = []
-  for (const { path, kind, mode, sizeBytes } of kept) {
-    const digested = known.get(path)
-    if (digested) entries.push({ path, kind, mode, sizeBytes, content: digested.content, digest: digested.digest })
-  }
-  return entries
+  return digests.of(sandbox, folder, leftIn(found.entries, [...comparison.rules, ...own]))
 }
 
 async function readRequest(request: AsyncIterable<Uint8Array>) {

@@ -1,6 +1,6 @@
 import { entryDigest, Vm0Error } from '@vm0/contract'
 import type { Sandbox } from '@vm0/sandbox'
-import type { FoundEntry } from './list-folder.js'
+import { KnownFolder, type FoundEntry } from './known-folder.js'
 
 /**
  * A file may change once more within the same tick of the clock without its time telling so: what was changed as lately as
@@ -11,52 +11,36 @@ const settleMs = 1_000
 /** Of a sandbox; the ones that were asked for last. */
 const maxFolders = 4
 
-export interface Digested {
-  /** The sha256 of a file's content in hex, where a link leads; empty for folders. */
-  content: string
-  /** Of all that makes the entry another one. */
-  digest: string
-}
-
-interface Known extends Digested {
-  stamp: string
-}
-
 /** Digests of what is in one sandbox, kept as long as it lives, so that what has not changed is read once. */
 export class FileDigests {
-  private readonly folders = new Map<string, Map<string, Known>>()
+  private readonly folders = new Map<string, KnownFolder>()
 
-  /** By path, for those that could be read. */
-  async of(sandbox: Sandbox, folder: string, entries: readonly FoundEntry[]): Promise<Map<string, Digested>> {
-    const before = this.folders.get(folder)
-    const now = new Map<string, Known>()
-    const unread = new Map<string, FoundEntry>()
-    for (const entry of entries) {
-      const known = before?.get(entry.path)
-      if (known?.stamp === entry.stamp) now.set(entry.path, known)
-      else if (entry.kind === 'file') unread.set(entry.path, entry)
-      else now.set(entry.path, digested(entry, entry.target))
-    }
-    const startedMs = Date.now()
-    if (unread.size > 0)
-      for await (const [path, content] of hash(sandbox, folder, [...unread.keys()])) {
-        const entry = unread.get(path)
-        if (entry) now.set(path, digested(entry, content))
-      }
-    const settled = new Map(now)
-    for (const [path, { changedAtMs }] of unread) if (changedAtMs > startedMs - settleMs) settled.delete(path)
+  /** What is known of a folder from before. */
+  folder(folder: string): KnownFolder {
+    const known = this.folders.get(folder) ?? new KnownFolder()
     this.folders.delete(folder)
-    this.folders.set(folder, settled)
+    this.folders.set(folder, known)
     for (const oldest of this.folders.keys()) if (this.folders.size > maxFolders) this.folders.delete(oldest)
-    return now
+    return known
+  }
+
+  /** Those that could be read, with their digests. */
+  async of(sandbox: Sandbox, folder: string, entries: readonly FoundEntry[]): Promise<readonly FoundEntry[]> {
+    const unread = new Map<string, FoundEntry>()
+    for (const entry of entries) if (entry.digest === '') unread.set(entry.path, entry)
+    if (unread.size === 0) return entries
+    const startedMs = Date.now()
+    for await (const [path, content] of hash(sandbox, folder, [...unread.keys()])) {
+      const entry = unread.get(path)
+      if (!entry) continue
+      entry.content = content
+      entry.digest = entryDigest(entry)
+    }
+    const unsettled = [...unread.values()].filter(({ changedAtMs }) => changedAtMs > startedMs - settleMs)
+    if (unsettled.length > 0) this.folders.get(folder)?.forget(new Set(unsettled))
+    return entries.filter(({ digest }) => digest !== '')
   }
 }
-
-const digested = (entry: FoundEntry, content: string): Known => ({
-  content,
-  stamp: entry.stamp,
-  digest: entryDigest({ ...entry, content }),
-})
 
 /** What `sha256sum` in the sandbox says, each as it comes. */
 async function* hash(sandbox: Sandbox, folder: string, paths: readonly string[]): AsyncGenerator<[string, string]> {

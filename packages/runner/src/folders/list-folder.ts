@@ -1,18 +1,5 @@
-import type { FolderEntry } from '@vm0/contract'
 import type { Sandbox } from '@vm0/sandbox'
-
-/** What `find` tells of an entry. */
-export interface FoundEntry {
-  path: string
-  kind: FolderEntry['kind']
-  mode: number
-  sizeBytes: number
-  /** Of a link where it leads. */
-  target: string
-  /** Type, mode, inode, size and the time of its last change: another one when anything of it may be another. */
-  stamp: string
-  changedAtMs: number
-}
+import type { FoundEntry, KnownFolder } from './known-folder.js'
 
 export interface FoundFolder {
   exists: boolean
@@ -25,11 +12,23 @@ export interface FoundFolder {
 /** Type, mode, inode, size, time of the last change, path; of a link then where it leads. */
 const facts = String.raw`%y %m %i %s %C@ %P\0`
 const script = 'test -d "$1" || exit 44; exec find "$1" -mindepth 1 -printf "$2" -type l -printf "$3"'
-const kinds: Record<string, FolderEntry['kind']> = { f: 'file', d: 'folder', l: 'link' }
 
 /** Every file, folder and link below a folder, by the sandbox's own `find`: names and links mean what they mean there. */
-export async function listFolder(sandbox: Sandbox, folder: string, maxEntries: number): Promise<FoundFolder> {
+export async function listFolder(
+  sandbox: Sandbox,
+  folder: string,
+  known: KnownFolder,
+  maxEntries: number,
+): Promise<FoundFolder> {
   const found: FoundFolder = { exists: false, entries: [], unnamed: 0 }
+  const look = known.look()
+  const take = (line: string, target: string): void => {
+    if (line.includes('\uFFFD')) found.unnamed += 1
+    else {
+      const entry = look.take(line, target)
+      if (entry) found.entries.push(entry)
+    }
+  }
   const args = ['sh', '-c', script, 'sh', `${folder}/`, facts, String.raw`%l\0`]
   let rest = Buffer.alloc(0)
   let link: string | undefined
@@ -41,36 +40,14 @@ export async function listFolder(sandbox: Sandbox, folder: string, maxEntries: n
       rest = bytes.subarray(end)
       for (const value of bytes.toString('utf8', 0, end).split('\0').slice(0, -1)) {
         if (link !== undefined) {
-          take(link, value, found)
+          take(link, value)
           link = undefined
         } else if (value.startsWith('l')) link = value
-        else take(value, '', found)
+        else take(value, '')
       }
-      if (found.entries.length > maxEntries) break
+      if (found.entries.length > maxEntries) return found
     }
   }
+  look.end()
   return found
-}
-
-function take(line: string, target: string, found: FoundFolder): void {
-  const kind = kinds[line[0] as string]
-  if (!kind) return
-  if (line.includes('\uFFFD')) {
-    found.unnamed += 1
-    return
-  }
-  const afterMode = line.indexOf(' ', 2)
-  const afterInode = line.indexOf(' ', afterMode + 1)
-  const afterSize = line.indexOf(' ', afterInode + 1)
-  const afterTime = line.indexOf(' ', afterSize + 1)
-  if (afterTime < 0) return
-  found.entries.push({
-    path: line.slice(afterTime + 1),
-    kind,
-    mode: kind === 'link' ? 0 : Number.parseInt(line.slice(2, afterMode), 8) & 0o777,
-    sizeBytes: kind === 'file' ? Number(line.slice(afterInode + 1, afterSize)) : 0,
-    target,
-    stamp: line.slice(0, afterTime),
-    changedAtMs: Number(line.slice(afterSize + 1, afterTime)) * 1000,
-  })
 }

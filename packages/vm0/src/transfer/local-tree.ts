@@ -22,7 +22,7 @@ export interface WalkOptions {
 }
 
 /** How long the walk may keep everything else of the program waiting. */
-const sliceMs = 15
+export const sliceMs = 15
 
 /** What is in a local folder, folders before what they hold. */
 export async function* walkFolder(root: string, options: WalkOptions): AsyncGenerator<LocalEntry> {

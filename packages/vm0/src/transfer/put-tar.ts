@@ -1,7 +1,9 @@
 import { Vm0Error, webStreamOf } from '@vm0/contract/client'
-import { packTar, type TarSource } from 'modern-tar/fs'
+import { packTar } from 'modern-tar/fs'
 import type { Http, RequestBody } from '../http.js'
 import { counted } from './counted.js'
+import type { LocalEntry } from './local-tree.js'
+import { packedSources } from './packed-sources.js'
 
 interface PutOptions {
   /** What is packed, for messages. */
@@ -16,21 +18,25 @@ interface PutOptions {
 export async function putTar(
   http: Http,
   address: string,
-  sources: TarSource[],
+  entries: readonly LocalEntry[],
   { label, signal, onStart, onBytes }: PutOptions,
 ): Promise<void> {
   let unreadable: Error | undefined
+  async function* tarOf(): AsyncGenerator<Uint8Array> {
+    try {
+      yield* packTar(await packedSources(entries, 'FILE_INVALID'))
+    } catch (error) {
+      unreadable = error as Error
+      throw error
+    }
+  }
   try {
     await http.json(address, {
       method: 'PUT',
       headers: { 'content-type': 'application/x-tar' },
       body: () => {
         onStart?.()
-        const tar = packTar(sources)
-        tar.once('error', (error) => {
-          unreadable = error
-        })
-        return webStreamOf(counted(tar, (bytes) => onBytes?.(bytes))) as RequestBody
+        return webStreamOf(counted(tarOf(), (bytes) => onBytes?.(bytes))) as RequestBody
       },
       signal,
       patient: true,

@@ -2,7 +2,6 @@ import { realpath, stat } from 'node:fs/promises'
 import { posix, resolve } from 'node:path'
 import { Vm0Error } from '@vm0/contract/client'
 import type { Http } from '../http.js'
-import { tarSource } from './local-tree.js'
 import { putTar } from './put-tar.js'
 import type { FolderCall } from './sync/calls.js'
 import type { TransferProgress } from './sync/progress.js'
@@ -60,7 +59,7 @@ export async function sendTree(
     const { sendFolder } = await import('./sync/send-folder.js')
     return sendFolder(http, source, (kind) => call(kind, remotePath), options)
   }
-  const entry = tarSource({ path: source, name: posix.basename(remotePath), info }, 'FILE_INVALID')
+  const entry = { path: source, name: posix.basename(remotePath), info }
   const { signal } = options
   await putTar(http, await call('tree', posix.dirname(remotePath)), [entry], { label: localPath, signal })
   return { files: 1, bytes: info.size, savedBytes: 0, removed: [] }

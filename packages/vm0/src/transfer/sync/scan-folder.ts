@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
-import { readFile, readlink } from 'node:fs/promises'
+import { createReadStream, readFileSync, readlinkSync } from 'node:fs'
+import { setImmediate } from 'node:timers/promises'
 import { entryDigest, Vm0Error, type FolderEntry, type FolderRules } from '@vm0/contract/client'
-import { walkFolder, type LocalEntry, type WalkOptions } from '../local-tree.js'
+import { sliceMs, walkFolder, type LocalEntry, type WalkOptions } from '../local-tree.js'
 import { DigestCache } from './digest-cache.js'
 
 export interface ScannedEntry extends FolderEntry {
@@ -17,7 +17,9 @@ export interface ScannedFolder {
   rules: FolderRules[]
 }
 
-const smallBytes = 1024 ** 2
+/** Files up to this size are read at once: the promises of a system call cost several times the call. */
+const smallBytes = 128 * 1024
+const pieceBytes = 1024 ** 2
 const readersAtOnce = 8
 
 export interface ScanOptions extends WalkOptions {
@@ -42,7 +44,12 @@ export async function scanFolder(root: string, options: ScanOptions, signal?: Ab
     signal?.throwIfAborted()
   }
   const gone = new Set<ScannedEntry>()
+  let sliceEndsMs = performance.now() + sliceMs
   await inParallel(unread, readersAtOnce, async (entry) => {
+    if (performance.now() >= sliceEndsMs) {
+      await setImmediate()
+      sliceEndsMs = performance.now() + sliceMs
+    }
     signal?.throwIfAborted()
     try {
       await read(entry, cache)
@@ -71,15 +78,15 @@ function describe(local: LocalEntry): ScannedEntry {
 async function read(entry: ScannedEntry, cache: DigestCache): Promise<void> {
   const { kind, local } = entry
   const readMs = Date.now()
-  entry.content = kind === 'link' ? await readlink(local.path) : await digestOfFile(local)
+  entry.content = kind === 'link' ? readlinkSync(local.path) : await digestOfFile(local)
   entry.digest = entryDigest(entry)
   if (kind === 'file') cache.learn(local.name, local.info, entry, readMs)
 }
 
 export async function digestOfFile({ path, info }: Pick<LocalEntry, 'path' | 'info'>): Promise<string> {
   const hash = createHash('sha256')
-  if (info.size <= smallBytes) hash.update(await readFile(path))
-  else for await (const chunk of createReadStream(path, { highWaterMark: smallBytes })) hash.update(chunk as Buffer)
+  if (info.size <= smallBytes) hash.update(readFileSync(path))
+  else for await (const chunk of createReadStream(path, { highWaterMark: pieceBytes })) hash.update(chunk as Buffer)
   return hash.digest('hex')
 }
 

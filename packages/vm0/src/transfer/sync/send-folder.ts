@@ -1,6 +1,6 @@
 import { Vm0Error, type FileEntry, type FolderEntry } from '@vm0/contract/client'
 import type { Http, RequestBody } from '../../http.js'
-import { tarSource, walkFolder } from '../local-tree.js'
+import { walkFolder } from '../local-tree.js'
 import { putTar } from '../put-tar.js'
 import type { UploadOptions, UploadResult } from '../send-tree.js'
 import { namesOf, type CallOfFolder } from './calls.js'
@@ -78,7 +78,7 @@ export async function sendEntries(
   const address = await call('tree')
   const send = async (pack: readonly Sendable[]): Promise<void> => {
     const counted = progress.pack(pack)
-    const sources = pack.map(({ local }) => tarSource(local, 'FILE_INVALID'))
+    const sources = pack.map(({ local }) => local)
     const label = pack.length === 1 ? (pack[0]?.path ?? '') : `${pack[0]?.path} and ${pack.length - 1} more`
     const steps = { onStart: counted.restart, onBytes: counted.moved }
     await putTar(http, address, sources, { label, signal, ...steps })

@@ -1,0 +1,78 @@
+import { entryDigest, type FolderEntry } from '@vm0/contract'
+
+/** An entry as `find` tells of it, and its digest once its content is known. */
+export interface FoundEntry extends FolderEntry {
+  /** Of all that makes the entry another one; empty as long as its content is not known. */
+  digest: string
+  changedAtMs: number
+}
+
+interface Known {
+  entry: FoundEntry
+  /** The look that saw it last. */
+  seen: number
+}
+
+const kinds: Record<string, FolderEntry['kind']> = { f: 'file', d: 'folder', l: 'link' }
+
+/**
+ * What is known of a folder, by what `find` says of each entry: type, mode, inode, size, time of the last change, path. As
+ * long as that is the same, so is the entry, and nothing of it has to be taken apart or read again.
+ */
+export class KnownFolder {
+  private readonly lines = new Map<string, Known>()
+  private looks = 0
+
+  /** One look through the folder; what has not been seen at its end is forgotten. */
+  look() {
+    const round = ++this.looks
+    let taken = 0
+    return {
+      /** The entry that a line tells of; of a link, `target` is where it leads. What is neither file, folder nor link is none. */
+      take: (line: string, target: string): FoundEntry | undefined => {
+        const key = target === '' ? line : `${line}\0${target}`
+        const known = this.lines.get(key)
+        if (known) {
+          if (known.seen < round) {
+            known.seen = round
+            taken += 1
+          }
+          return known.entry
+        }
+        const entry = parse(line, target)
+        if (!entry) return undefined
+        this.lines.set(key, { entry, seen: round })
+        taken += 1
+        return entry
+      },
+      end: (): void => {
+        if (taken === this.lines.size) return
+        for (const [line, { seen }] of this.lines) if (seen < round) this.lines.delete(line)
+      },
+    }
+  }
+
+  forget(entries: ReadonlySet<FoundEntry>): void {
+    for (const [line, { entry }] of this.lines) if (entries.has(entry)) this.lines.delete(line)
+  }
+}
+
+function parse(line: string, target: string): FoundEntry | undefined {
+  const kind = kinds[line[0] as string]
+  const afterMode = line.indexOf(' ', 2)
+  const afterInode = line.indexOf(' ', afterMode + 1)
+  const afterSize = line.indexOf(' ', afterInode + 1)
+  const afterTime = line.indexOf(' ', afterSize + 1)
+  if (!kind || afterTime < 0) return undefined
+  const entry: FoundEntry = {
+    path: line.slice(afterTime + 1),
+    kind,
+    mode: kind === 'link' ? 0 : Number.parseInt(line.slice(2, afterMode), 8) & 0o777,
+    sizeBytes: kind === 'file' ? Number(line.slice(afterInode + 1, afterSize)) : 0,
+    content: target,
+    digest: '',
+    changedAtMs: Number(line.slice(afterSize + 1, afterTime)) * 1000,
+  }
+  if (kind !== 'file') entry.digest = entryDigest(entry)
+  return entry
+}
