@@ -13,6 +13,8 @@ interface Known {
   seen: number
 }
 
+/** Type, mode, inode, size, time of the last change, path. */
+const entryLine = /^([fdl]) ([0-7]+) \d+ (\d+) ([\d.]+) (.+)$/s
 const kinds: Record<string, FolderEntry['kind']> = { f: 'file', d: 'folder', l: 'link' }
 
 /**
@@ -58,20 +60,18 @@ export class KnownFolder {
 }
 
 function parse(line: string, target: string): FoundEntry | undefined {
-  const kind = kinds[line[0] as string]
-  const afterMode = line.indexOf(' ', 2)
-  const afterInode = line.indexOf(' ', afterMode + 1)
-  const afterSize = line.indexOf(' ', afterInode + 1)
-  const afterTime = line.indexOf(' ', afterSize + 1)
-  if (!kind || afterTime < 0) return undefined
+  const match = entryLine.exec(line)
+  if (!match) return undefined
+  const [, letter = '', mode = '', sizeBytes, changed, path = ''] = match
+  const kind = kinds[letter] as FolderEntry['kind']
   const entry: FoundEntry = {
-    path: line.slice(afterTime + 1),
+    path,
     kind,
-    mode: kind === 'link' ? 0 : Number.parseInt(line.slice(2, afterMode), 8) & 0o777,
-    sizeBytes: kind === 'file' ? Number(line.slice(afterInode + 1, afterSize)) : 0,
+    mode: kind === 'link' ? 0 : Number.parseInt(mode, 8) & 0o777,
+    sizeBytes: kind === 'file' ? Number(sizeBytes) : 0,
     content: target,
     digest: '',
-    changedAtMs: Number(line.slice(afterSize + 1, afterTime)) * 1000,
+    changedAtMs: Number(changed) * 1000,
   }
   if (kind !== 'file') entry.digest = entryDigest(entry)
   return entry
