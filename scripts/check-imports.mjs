@@ -15,7 +15,18 @@ const allowed = {
   insight: ['contract'],
   server: ['contract', 'backends', 'insight'],
   runner: ['contract', 'backends', 'sandbox', 'checkpoints', 'frameworks', 'gateway'],
-  platform: ['contract', 'backends', 'server', 'runner', 'sandbox', 'checkpoints', 'frameworks', 'gateway', 'testkit'],
+  platform: [
+    'contract',
+    'backends',
+    'server',
+    'runner',
+    'sandbox',
+    'checkpoints',
+    'frameworks',
+    'gateway',
+    'insight',
+    'testkit',
+  ],
 }
 const maxLines = 350
 const problems = []

@@ -32,6 +32,8 @@ export class TestPlatform {
   client!: Vm0
   url = ''
   apiKey = ''
+  /** What `vm0 up` has said on stderr. */
+  words = ''
 
   private constructor(
     readonly directory: string,
@@ -62,13 +64,13 @@ export class TestPlatform {
 
   async up(): Promise<void> {
     const child = this.spawn()
-    let words = ''
+    this.words = ''
     child.stderr!.setEncoding('utf8').on('data', (text: string) => {
-      words += text
+      this.words += text
     })
     const ready = (async () => {
       for await (const line of createInterface({ input: child.stdout! })) if (line.includes('ready at')) return
-      throw new Error(`vm0 up ended: ${words}`)
+      throw new Error(`vm0 up ended: ${this.words}`)
     })()
     await ready
     child.stdout!.resume()

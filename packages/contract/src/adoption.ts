@@ -59,6 +59,8 @@ export const journalEntrySchema = z.discriminatedUnion('t', [
     read: z.object({ out: z.int(), err: z.int() }),
     queuedMs: z.number().nullable(),
     sandboxReadyMs: z.number().nullable(),
+    boundMs: z.number().nullable().default(null),
+    pool: z.enum(['hit', 'miss']).nullable().default(null),
   }),
   /** Tasks of the sandbox that the kernel had killed for want of memory when the run began. */
   z.object({ t: z.literal('kills'), oomKills: z.int() }),

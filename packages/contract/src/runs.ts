@@ -158,25 +158,40 @@ export function addUsage(a: Usage, b: Usage): Usage {
   }
 }
 
-/** Milliseconds since the API call arrived; null where that point was not reached. */
+/** When a run reached each point of its way, in milliseconds since the API call arrived; null where it did not. */
 export const timingsSchema = z.object({
+  /** The caller's key was looked at. */
+  authorisedMs: z.number().nullable(),
+  /** A runner has taken it: it is placed. */
   queuedMs: z.number().nullable(),
+  /** Its sandbox is there, with the session's files and the workspace. */
+  boundMs: z.number().nullable(),
+  /** An agent process is there, bound to what the run asks for. */
   sandboxReadyMs: z.number().nullable(),
+  /** The prompt is written to the agent. */
   promptSentMs: z.number().nullable(),
+  /** The agent's first word: it has read the prompt. */
+  agentReadyMs: z.number().nullable(),
   firstModelRequestMs: z.number().nullable(),
   firstTokenMs: z.number().nullable(),
   agentFinishedMs: z.number().nullable(),
   totalMs: z.number().nullable(),
+  /** Whether a sandbox that waited warm could be had; null where none was asked for: the session had its own, or files to restore. */
+  pool: z.enum(['hit', 'miss']).nullable(),
 })
 export type Timings = z.infer<typeof timingsSchema>
 export const noTimings: Timings = {
+  authorisedMs: null,
   queuedMs: null,
+  boundMs: null,
   sandboxReadyMs: null,
   promptSentMs: null,
+  agentReadyMs: null,
   firstModelRequestMs: null,
   firstTokenMs: null,
   agentFinishedMs: null,
   totalMs: null,
+  pool: null,
 }
 
 export const runErrorSchema = z.object({

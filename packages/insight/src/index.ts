@@ -1,6 +1,6 @@
 export { otlpOf } from './trace/otlp.js'
 export { perfettoOf } from './trace/perfetto.js'
-export { TraceBuilder, traceIdOf, traceOf, type TracedRun } from './trace/trace-builder.js'
+export { TraceBuilder, traceOf, type TracedRun } from './trace/trace-builder.js'
 export { findingsOf } from './detect/detect.js'
 export { defaultThresholds } from './detect/thresholds.js'
 export { recordOf, RunRecord } from './record/run-record.js'

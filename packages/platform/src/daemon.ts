@@ -1,4 +1,5 @@
 import { mkdir, readFile, rm } from 'node:fs/promises'
+import { createRequire } from 'node:module'
 import { availableParallelism, hostname, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { claimInstallation, holdDatabase, openDatabase, openEventLog, openSecrets, writeDurable } from '@vm0/backends'
@@ -19,8 +20,11 @@ import { portTaken, requireFreePort } from './free-port.js'
 import { openObjectStore } from './object-store.js'
 import { ownKey } from './own-key.js'
 import { cacheDir, configFile } from './paths.js'
+import { openObservation } from './observe/index.js'
 import { templateImages } from './template-images.js'
 import { collectInBackground, Upkeep } from './upkeep/index.js'
+
+const { version } = createRequire(import.meta.url)('../package.json') as { version: string }
 
 /** Its address is the installation's own, so that the port can't be taken. */
 const gatewayPort = 7301
@@ -87,7 +91,15 @@ export async function startDaemon(
     await claimInstallation(database, { id: installation, place: `${hostname()}:${dataDir}` })
     if (process.env.DATABASE_URL) undo.push(await holdDatabase(process.env.DATABASE_URL))
     const secrets = await openSecrets(join(dataDir, 'keys', 'master.json'))
-    const eventLog = openEventLog(join(dataDir, 'events'))
+    const observation = openObservation({
+      eventLog: openEventLog(join(dataDir, 'events')),
+      database,
+      logger,
+      env: process.env,
+      version,
+    })
+    undo.push(() => observation.close())
+    const { eventLog } = observation
     const objects = await openObjectStore(dataDir, secrets)
     const { blobs, packed } = objects
     undo.push(() => objects.close())
@@ -163,10 +175,11 @@ export async function startDaemon(
     undo.push(() => runner.stop())
     const { kept, lost } = await runner.recover(stories)
     for (const end of early) end()
+    for (const ref of lost) eventLog.wake(ref)
     signal.throwIfAborted()
     const runs = (count: number, were: string) => `${count} run${count === 1 ? ' was' : 's were'} ${were}`
     if (kept > 0) say(`${runs(kept, 'at work when VM0 last ended')}: carried on`)
-    if (lost > 0) say(`${runs(lost, 'at work when VM0 last ended')}: reported as died (host_lost)`)
+    if (lost.length > 0) say(`${runs(lost.length, 'at work when VM0 last ended')}: reported as died (host_lost)`)
     server = await createServer({
       limits,
       database,
@@ -205,6 +218,7 @@ export async function startDaemon(
     await writeDurable(configFile, `${JSON.stringify({ url, apiKey: localKey }, null, 2)}\n`)
     undo.push(() => removeConfig(url))
     undo.push(collectInBackground({ upkeep, everyMs: collectEveryMs, logger }))
+    for (const line of await observation.start(() => runner.status())) say(line)
     dispatch()
     const warmed = runner.warm()
     say(

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import type { RunSpec } from '@vm0/contract'
+import { traceparentOf, type RunSpec } from '@vm0/contract'
 import type { AgentProtocol, FrameworkDriver, LaunchSpec } from '@vm0/frameworks'
 import type { MonitoredProcess, Sandbox } from '@vm0/sandbox'
 import type { RunnerOptions } from './options.js'
@@ -22,8 +22,10 @@ export interface LiveAgent {
   journal: Journal | undefined
 }
 
-export function launchSpecOf({ limits, ...spec }: RunSpec): LaunchSpec {
-  const { model, systemPrompt, tools, env, permissions, output, mcpServers } = spec
+/** Programs of the run find its span as TRACEPARENT, unless the caller gave them another. */
+export function launchSpecOf({ limits, ...spec }: RunSpec, runId: string): LaunchSpec {
+  const { model, systemPrompt, tools, permissions, output, mcpServers } = spec
+  const env = { TRACEPARENT: traceparentOf(runId, spec.traceparent), ...spec.env }
   return { model, systemPrompt, tools, env, permissions, output, mcpServers, maxTurns: limits?.turns }
 }
 

@@ -43,7 +43,8 @@ export async function finishRun(unsaved: Ending, options: RunFinishOptions): Pro
 function commit(ending: Ending, saved: SavedCheckpoint | null, options: RunFinishOptions): Promise<boolean> {
   const { runner, store, ref, epoch, turn, progress, timings, since } = options
   timings.totalMs = since()
-  const { firstTokenAtMs } = progress
+  const { startedAtMs, firstTokenAtMs } = progress
+  timings.agentReadyMs = startedAtMs === undefined ? null : since(startedAtMs)
   timings.firstTokenMs = firstTokenAtMs === undefined ? null : since(firstTokenAtMs)
   const text = turn ? runner.secrets.seal(turn.text) : null
   const given = ending.state === 'succeeded' ? turn?.output : undefined

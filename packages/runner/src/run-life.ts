@@ -18,6 +18,7 @@ import { observeTraffic } from './model-traffic.js'
 import { noteOf, resumptionOf, type LossReason } from './resumption.js'
 import type { RunnerOptions } from './options.js'
 import type { WarmPool } from './pool/pool.js'
+import type { WarmKind, WarmSandbox } from './pool/warm-sandbox.js'
 import { OutputSchema } from './output-schema.js'
 import { RunCheckpoints } from './run-checkpoints.js'
 import type { RunContext } from './run-context.js'
@@ -31,7 +32,7 @@ import { Waiting } from './waiting.js'
 
 /** One run from its claim to its outcome. */
 export class RunLife {
-  private readonly timings: Timings = { ...noTimings }
+  private readonly timings: Timings
   private log!: EventWriter
   private turns!: RunTurns
   private driver: FrameworkDriver | undefined
@@ -59,6 +60,7 @@ export class RunLife {
     private readonly before: EarlierLife = {},
   ) {
     this.attempts = claimed.attempts
+    this.timings = { ...noTimings, ...claimed.timings }
     this.patience = new ModelPatience(options.modelPatienceMs, (modelFailure) => {
       this.stopping.modelFailure = modelFailure
       this.stop('model')
@@ -230,10 +232,11 @@ export class RunLife {
     const { sandbox, how } = await this.session.ready({
       resources: spec.resources,
       known: this.claimed.session,
-      takeWarm: (template, resources) => this.pool?.take({ driver, template, resources }),
+      takeWarm: (template, resources) => this.takeWarm({ driver, template, resources }),
       signal: this.stopping.signal,
     })
     if (spec.workspaceUpload) await this.session.unpack(sandbox, spec.workspaceUpload, this.stopping.signal)
+    this.timings.boundMs ??= this.sinceCreated()
     this.stopping.check()
     const agent = await this.turns.takeAgent(spec, how)
     const durationMs = this.sinceCreated()
@@ -255,6 +258,12 @@ export class RunLife {
       this.turns.begin(agent, spec.prompt).then(() => (this.timings.promptSentMs ??= this.sinceCreated())),
     ])
     if (!running) throw takenOver()
+  }
+
+  private takeWarm(kind: WarmKind): WarmSandbox | undefined {
+    const warm = this.pool?.take(kind)
+    this.timings.pool ??= warm ? 'hit' : 'miss'
+    return warm
   }
 
   private async finish(unsaved: Ending): Promise<void> {

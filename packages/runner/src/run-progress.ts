@@ -14,13 +14,18 @@ const plus = (a: Account, b: Account): Account => ({
 export class RunProgress {
   /** The agent has told that its session began. */
   started = false
+  /** When it first did, in milliseconds since 1970. */
+  startedAtMs: number | undefined
   /** When the model's first piece came, in milliseconds since 1970. */
   firstTokenAtMs: number | undefined
   private steps: Account = { usage: noUsage, costUsd: 0 }
   private earlier: Account = { usage: noUsage, costUsd: 0 }
 
   observe(event: EventBody, timeMs: number): void {
-    if (event.type === 'run.started') this.started = true
+    if (event.type === 'run.started') {
+      this.started = true
+      this.startedAtMs ??= timeMs
+    }
     if (event.type === 'usage' && event.scope === 'step')
       this.steps = plus(this.steps, { usage: event.usage, costUsd: event.costUsd ?? 0 })
     if (event.type === 'message.delta' || event.type === 'message' || event.type === 'tool.started')

@@ -50,16 +50,17 @@ export class RunTurns {
   }
 
   async takeAgent(spec: CreateRunParsed, how: ReadySandbox['how']): Promise<LiveAgent> {
-    const agent = await this.parts.session.agentFor(this.parts.driver, launchSpecOf(spec))
+    const agent = await this.parts.session.agentFor(this.parts.driver, launchSpecOf(spec, this.parts.ref.runId))
     this.take(agent, how)
     return agent
   }
 
   begin(agent: LiveAgent, prompt: string): Promise<void> {
     const { ref, talk, timings } = this.parts
-    const { queuedMs, sandboxReadyMs } = timings
+    const { queuedMs, boundMs, sandboxReadyMs, pool } = timings
+    const reached = { queuedMs, boundMs, sandboxReadyMs, pool }
     const read = { out: agent.lines.out, err: agent.lines.err }
-    agent.journal?.add({ t: 'run', runId: ref.runId, how: this.how, read, queuedMs, sandboxReadyMs })
+    agent.journal?.add({ t: 'run', runId: ref.runId, how: this.how, read, ...reached })
     return talk.begin(agent, prompt)
   }
 

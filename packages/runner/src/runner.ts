@@ -81,9 +81,9 @@ export class Runner implements RunnerPort {
 
   /**
    * Goes on with what an earlier process of this runner had at work: sandboxes that the engine has adopted, by the stories of
-   * what was done in them. Says how many runs go on, and how many ended as `died`.
+   * what was done in them. Says how many runs go on, and which ended as `died`.
    */
-  async recover(stories: Stories): Promise<{ kept: number; lost: number }> {
+  async recover(stories: Stories): Promise<{ kept: number; lost: RunRef[] }> {
     const { database, runnerId } = this.options
     const rows = new OwnedRows(database, runnerId, this.patience.signal)
     const { runs, lost } = await new Recovery(this.options, rows, this.sessions, stories).recover()

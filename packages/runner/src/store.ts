@@ -9,6 +9,8 @@ export interface ClaimedRun {
   spec: Buffer
   framework: string
   createdAtMs: number
+  /** What is known of its way until here. */
+  timings: Partial<Timings>
   /** From 1: how often it was taken up. */
   attempts: number
   /** The session as it was when it was taken. */
@@ -28,7 +30,7 @@ type SessionRow = Pick<
   Selectable<Schema['sessions']>,
   'epoch' | 'template' | 'head' | 'agent_session_id' | 'resources' | 'workspace_upload'
 >
-type ClaimedRow = SessionRow & Pick<Selectable<Schema['runs']>, 'spec' | 'framework' | 'created_at'>
+type ClaimedRow = SessionRow & Pick<Selectable<Schema['runs']>, 'spec' | 'framework' | 'created_at' | 'timings'>
 
 function sessionState(row: SessionRow): SessionState {
   return {
@@ -89,7 +91,7 @@ export class RunnerStore {
         ), claimed as (
           update runs set state = 'starting', epoch = owned.epoch, started_at = now() from owned
           where runs.project_id = ${projectId} and runs.id = ${runId} and (runs.state = 'queued' or (${own}))
-          returning runs.spec, runs.framework, runs.created_at
+          returning runs.spec, runs.framework, runs.created_at, runs.timings
         )
         select * from owned, claimed`.execute(this.database.db)
       const [row] = rows
@@ -99,6 +101,7 @@ export class RunnerStore {
         spec: Buffer.from(row.spec),
         framework: row.framework,
         createdAtMs: new Date(row.created_at).getTime(),
+        timings: row.timings as Partial<Timings>,
         attempts: 1,
         session: sessionState(row),
       }

@@ -9,6 +9,8 @@ declare module 'fastify' {
     principal: Principal
     /** Of the principal: every row that a handler touches carries it. */
     projectId: string
+    /** When the request came, and when its key had been looked at, in milliseconds since 1970. */
+    arrival: { receivedMs: number; authorisedMs: number }
     /** Whether the key or token that the request came with is valid still. */
     stillValid(): Promise<boolean>
   }
@@ -24,6 +26,7 @@ declare module 'fastify' {
 export function accessHook(keys: Keys, rate: RequestRate, isStopping: () => boolean) {
   return async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
     const { config } = request.routeOptions
+    const receivedMs = now()
     if (isStopping() && scopeOf(request.method) === 'write') throw stopping()
     const key = credential(request)
     // A page of any origin may use its token: no cookie speaks for the user here.
@@ -46,8 +49,13 @@ export function accessHook(keys: Keys, rate: RequestRate, isStopping: () => bool
     requireScope(principal, config.scope ?? scopeOf(request.method))
     request.principal = principal
     request.projectId = principal.projectId
+    request.arrival = { receivedMs, authorisedMs: now() }
     request.stillValid = async () => (await keys.authenticate(key)) !== undefined
   }
+}
+
+function now(): number {
+  return performance.timeOrigin + performance.now()
 }
 
 export function stopping(): Vm0Error {

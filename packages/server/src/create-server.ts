@@ -98,6 +98,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
       scope.decorateRequest('principal')
       scope.decorateRequest('projectId', '')
       scope.decorateRequest('stillValid')
+      scope.decorateRequest('arrival')
       scope.addHook(
         'onRequest',
         accessHook(keys, new RequestRate(limits), () => isStopping),

@@ -12,6 +12,7 @@ import {
   type RunView,
   type Vm0Event,
 } from '@vm0/contract'
+import type { FastifyRequest } from 'fastify'
 import { sql, type Selectable } from 'kysely'
 import { uuidv7 } from 'uuidv7'
 import type { Dispatcher } from './dispatcher.js'
@@ -40,7 +41,11 @@ export class Runs {
   ) {}
 
   /** Takes the run, or gives the one that the same request made before. The row alone makes it accepted. */
-  async create(projectId: string, { id = uuidv7(), ...body }: CreateRunParsed): Promise<RunView> {
+  async create(
+    projectId: string,
+    { id = uuidv7(), ...body }: CreateRunParsed,
+    arrival: FastifyRequest['arrival'],
+  ): Promise<RunView> {
     // A request that is sent again comes from another span of the caller's.
     const { traceparent: _, ...same } = body
     const hash = bodyHash(same)
@@ -50,7 +55,7 @@ export class Runs {
         'INVALID_REQUEST',
         `session ${body.sessionId} goes on from its own head; expected from without a session, or rollback before`,
       )
-    const made = (await this.find(projectId, id)) ?? (await this.insert(projectId, id, body, hash))
+    const made = (await this.find(projectId, id)) ?? (await this.insert(projectId, id, body, hash, arrival))
     if (made.body_hash !== hash) throw new Vm0Error('CONFLICT', `run ${id} exists and was made by another request`)
     if (made.state === 'queued') {
       const ref = { projectId, sessionId: made.session_id, runId: id }
@@ -60,7 +65,15 @@ export class Runs {
     return runView(made, this.options.secrets)
   }
 
-  private async insert(projectId: string, id: string, body: Omit<CreateRunParsed, 'id'>, hash: string): Promise<Row> {
+  private async insert(
+    projectId: string,
+    id: string,
+    body: Omit<CreateRunParsed, 'id'>,
+    hash: string,
+    { receivedMs, authorisedMs }: FastifyRequest['arrival'],
+  ): Promise<Row> {
+    const createdAtMs = Math.floor(receivedMs)
+    const timings = { authorisedMs: Math.round((authorisedMs - createdAtMs) * 10) / 10 }
     try {
       return await this.options.database.db.transaction().execute(async (trx) => {
         await this.requireRoom(projectId, trx)
@@ -81,6 +94,8 @@ export class Runs {
             model: body.model ?? null,
             labels: JSON.stringify(body.labels ?? {}),
             body_hash: hash,
+            created_at: new Date(createdAtMs),
+            timings: JSON.stringify(timings),
             spec: this.options.secrets.seal(JSON.stringify(specOf(body, makesSession))),
           } as never)
           .onConflict((oc) => oc.columns(['project_id', 'id']).doNothing())

@@ -1,5 +1,4 @@
-import { createHash } from 'node:crypto'
-import type { Span, Vm0Event } from '@vm0/contract'
+import { spanIdOf, type Span, type Vm0Event } from '@vm0/contract'
 
 export type Attributes = Span['attributes']
 /** What may be unknown is left out. */
@@ -111,7 +110,7 @@ export class SpanBook {
   }
 
   private idOf({ key }: Draft): string {
-    return createHash('sha256').update(`${this.runId} ${key}`).digest('hex').slice(0, 16)
+    return spanIdOf(this.runId, key)
   }
 }
 

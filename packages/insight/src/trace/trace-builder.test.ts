@@ -1,11 +1,11 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { EventBody, Span, Trace } from '@vm0/contract'
-import { traceSchema } from '@vm0/contract'
+import { traceIdOf, traceSchema } from '@vm0/contract'
 import { RunLog } from '../run-log.test.fixture.js'
 import { otlpOf } from './otlp.js'
 import { perfettoOf } from './perfetto.js'
-import { traceIdOf, traceOf } from './trace-builder.js'
+import { traceOf } from './trace-builder.js'
 
 const traced = ({ run, events }: RunLog): Trace => traceSchema.parse(traceOf(run, events))
 

@@ -1,4 +1,12 @@
-import { noTimings, type EventOf, type RunView, type Timings, type Trace, type Vm0Event } from '@vm0/contract'
+import {
+  noTimings,
+  traceOfRun,
+  type EventOf,
+  type RunView,
+  type Timings,
+  type Trace,
+  type Vm0Event,
+} from '@vm0/contract'
 import { AgentWork } from './agent-work.js'
 import { ModelRequests, saysWords, usageAttributes } from './model-requests.js'
 import { names } from './names.js'
@@ -98,10 +106,8 @@ export class TraceBuilder {
 
   trace(): Trace {
     this.models.settle()
-    const [, traceId = traceIdOf(this.run.id), remoteParentId = null] = this.run.traceparent?.split('-') ?? []
     return {
-      traceId,
-      remoteParentId,
+      ...traceOfRun(this.run.id, this.run.traceparent),
       runId: this.run.id,
       sessionId: this.run.sessionId,
       startTime: this.startTime ?? this.run.createdAt,
@@ -251,13 +257,6 @@ export class TraceBuilder {
 
 function opensTurn(event: Vm0Event): boolean {
   return event.type === 'run.started' || event.type === 'tool.started' || saysWords(event)
-}
-
-/** A run's id is one of 128 bits already: as the trace's it can be searched for by whoever knows the run. */
-export function traceIdOf(runId: string): string {
-  const digits = runId.replaceAll('-', '').toLowerCase()
-  // A trace id of nothing but zeros isn't valid.
-  return /^0+$/.test(digits) ? `${'0'.repeat(31)}1` : digits
 }
 
 /** The trace of a run's events, in the order of the log. */

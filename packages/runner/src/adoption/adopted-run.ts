@@ -73,6 +73,8 @@ export async function adoptRun(options: AdoptRunOptions): Promise<AdoptedRun> {
     how: run.how,
     timings: {
       queuedMs: run.queuedMs,
+      boundMs: run.boundMs,
+      pool: run.pool,
       sandboxReadyMs: run.sandboxReadyMs,
       promptSentMs: since(run.promptedAtMs),
       firstModelRequestMs: since(told.firstRequestMs),

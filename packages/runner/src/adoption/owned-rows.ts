@@ -1,5 +1,5 @@
 import { overLostConnections, type Database } from '@vm0/backends'
-import type { SessionRef } from '@vm0/contract'
+import type { RunRef, SessionRef, Timings } from '@vm0/contract'
 import { sql } from 'kysely'
 import { hostLost } from '../host-lost.js'
 import type { ClaimedRun, SessionState } from '../store.js'
@@ -25,6 +25,7 @@ interface Row {
   framework: string
   created_at: Date | string
   attempts: number
+  timings: Partial<Timings>
 }
 
 /** What the rows say of the sessions that a runner owned when its process ended. */
@@ -40,7 +41,7 @@ export class OwnedRows {
       select sessions.project_id, sessions.id, sessions.template, sessions.head, sessions.agent_session_id,
         sessions.resources, sessions.workspace_upload, sessions.epoch,
         runs.id as run_id, runs.state as run_state, runs.spec, runs.framework, runs.created_at,
-        runs.attempts
+        runs.attempts, runs.timings
       from sessions left join runs on runs.project_id = sessions.project_id and runs.session_id = sessions.id
         and runs.state in ('starting', 'running', 'waiting')
       where sessions.runner_id = ${this.runnerId} and sessions.state = 'open'`
@@ -60,7 +61,7 @@ export class OwnedRows {
    * Every other session that the runner owned gets a new epoch, and its run ends as `died`. Queued runs stay queued. That
    * runs have ended is in the rows alone, which readers of their events look into.
    */
-  release(others: readonly SessionRef[]): Promise<number> {
+  release(others: readonly SessionRef[]): Promise<RunRef[]> {
     const kept = JSON.stringify(others.map(({ projectId, sessionId }) => ({ project_id: projectId, id: sessionId })))
     const given = sql`
       select project_id, id from sessions where runner_id = ${this.runnerId} and not exists (
@@ -70,13 +71,14 @@ export class OwnedRows {
     return overLostConnections(
       () =>
         this.database.db.transaction().execute(async (trx) => {
-          const died = await sql`
+          const { rows } = await sql<{ project_id: string; session_id: string; id: string }>`
             update runs set state = 'died', reason = 'host_lost', error = ${error}::jsonb, ended_at = now()
-            where state in ('starting', 'running', 'waiting') and (project_id, session_id) in (${given})`.execute(trx)
+            where state in ('starting', 'running', 'waiting') and (project_id, session_id) in (${given})
+            returning project_id, session_id, id`.execute(trx)
           await sql`
             update sessions set runner_id = null, epoch = epoch + 1
             where (project_id, id) in (${given})`.execute(trx)
-          return Number(died.numAffectedRows ?? 0)
+          return rows.map((row) => ({ projectId: row.project_id, sessionId: row.session_id, runId: row.id }))
         }),
       this.patience,
     )
@@ -109,6 +111,7 @@ function claimedOf(row: Row, session: SessionState): ClaimedRun {
     spec: Buffer.from(row.spec),
     framework: row.framework,
     createdAtMs: new Date(row.created_at).getTime(),
+    timings: row.timings,
     attempts: row.attempts,
     session,
   }

@@ -20,8 +20,8 @@ export interface RecoveredRun {
 
 export interface Recovered {
   runs: RecoveredRun[]
-  /** How many runs ended as `died`. */
-  lost: number
+  /** Those that ended as `died`. */
+  lost: RunRef[]
 }
 
 /** What the start of a runner makes of what its last process has left. */

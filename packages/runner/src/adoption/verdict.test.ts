@@ -14,7 +14,16 @@ const agent: JournalEntry = {
   read,
   spec: '',
 }
-const run: JournalEntry = { t: 'run', runId: 'r', how: 'cold', read, queuedMs: 1, sandboxReadyMs: 2 }
+const run: JournalEntry = {
+  t: 'run',
+  runId: 'r',
+  how: 'cold',
+  read,
+  queuedMs: 1,
+  sandboxReadyMs: 2,
+  boundMs: 2,
+  pool: null,
+}
 const call = { t: 'call' as const, n: 1, after: 0, args: '', ids: ['a'], atMs: 5 }
 const prompt: JournalEntry = { ...call, method: 'prompt' }
 

@@ -21,7 +21,8 @@ export function runRoutes(app: App, { runs }: Parts): void {
     if (Buffer.byteLength(request.body.prompt) > maxPromptBytes)
       throw new Vm0Error('REQUEST_TOO_LARGE', `the prompt is larger than ${maxPromptBytes} bytes`)
     const id = requestedId(request, request.body.id)
-    return reply.code(201).send(await runs.create(request.projectId, { ...request.body, ...callersSpan(request), id }))
+    const body = { ...request.body, ...callersSpan(request), id }
+    return reply.code(201).send(await runs.create(request.projectId, body, request.arrival))
   })
   app.get('/runs', { schema: { querystring: pageQuerySchema, response: { 200: pageOf(runSchema) } } }, (request) =>
     runs.list(request.projectId, request.query),

@@ -44,6 +44,23 @@ export function table(rows: readonly (readonly string[])[]): string {
     .join('')
 }
 
+/** Every stage of a run's way, each from the API call on. */
+export function stageLine(timings: Timings): string {
+  const stages: [string, number | null][] = [
+    ['authorised', timings.authorisedMs],
+    ['placed', timings.queuedMs],
+    ['bound', timings.boundMs],
+    ['sandbox ready', timings.sandboxReadyMs],
+    ['prompt written', timings.promptSentMs],
+    ['agent ready', timings.agentReadyMs],
+    ['first model request', timings.firstModelRequestMs],
+    ['first token', timings.firstTokenMs],
+    ['agent finished', timings.agentFinishedMs],
+    ['total', timings.totalMs],
+  ]
+  return stages.map(([name, ms]) => `${name} ${duration(ms)}`).join(' · ')
+}
+
 /** Where the time went, each from the API call on. */
 export function timingLine(timings: Timings): string {
   const parts: [string, number | null][] = [

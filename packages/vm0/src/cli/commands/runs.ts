@@ -3,7 +3,7 @@ import type { RunView } from '@vm0/contract/client'
 import { createClient } from '../../client.js'
 import { changedFiles } from '../changed-files.js'
 import { findRun, findSession } from '../find-id.js'
-import { duration, money, shortId, table, timingLine } from '../format.js'
+import { duration, money, shortId, stageLine, table } from '../format.js'
 import { LiveView } from '../live-view.js'
 import { jsonLine, printable } from '../printable.js'
 import { help, json, limit, runArgument } from './shared-flags.js'
@@ -77,7 +77,8 @@ function details(view: RunView): string {
       ['checkpoint', view.checkpoint ?? ''],
       ['created', view.createdAt],
       ['ended', view.endedAt ?? ''],
-      ['timings', timingLine(view.timings)],
+      ['timings', stageLine(view.timings)],
+      ['pool', view.timings.pool ?? ''],
       ['error', view.error ? `${view.error.code}: ${view.error.message}` : ''],
       ['what to do', view.error?.hint ?? ''],
     ].filter(([, value]) => value !== ''),

@@ -1,0 +1,2 @@
+export { openObservation } from './observation.js'
+export { type RunObserver } from './observed-log.js'

@@ -1,0 +1,156 @@
+import { execFile } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { spanIdOf, traceIdOf } from '@vm0/contract'
+import type { RunOptions } from '../packages/vm0/src/index.js'
+import { Prometheus } from './support/prometheus.js'
+import { TestPlatform } from './support/platform.js'
+
+const bash = (command: string) => [{ name: 'Bash', input: { command, description: 'x' } }]
+const script = {
+  name: 'observed',
+  conversations: [
+    { when: 'who am I', steps: [{ tools: bash('echo "parent=$TRACEPARENT"') }, { text: 'told' }] },
+    {
+      when: 'work',
+      steps: [{ tools: bash('echo one > one.txt') }, { tools: bash('exit 3') }, { text: 'All tests pass.' }],
+    },
+    { when: 'hang', steps: [{ fault: { kind: 'hang' as const } }] },
+  ],
+}
+const deploy = join(import.meta.dirname, '../deploy/grafana')
+
+let platform: TestPlatform
+let prometheus: Prometheus
+beforeAll(async () => {
+  platform = await TestPlatform.start([script], { VM0_METRICS: '127.0.0.1:0' }, { args: ['--warm', '1'] })
+  prometheus = await Prometheus.start(metricsUrl().host)
+})
+afterAll(async () => {
+  await prometheus?.close()
+  await platform?.stop()
+})
+
+function metricsUrl(): URL {
+  return new URL(/Metrics are at (\S+)/.exec(platform.words)?.[1] ?? '')
+}
+
+async function outputOf(options: RunOptions): Promise<{ id: string; output: string }> {
+  const run = platform.client.run(options)
+  let output = ''
+  for await (const event of run) if (event.type === 'tool.finished') output += event.output
+  return { id: run.id, output: output.trim() }
+}
+
+test('each stage of a run is a timing, in the order of its way; a new session says whether the pool had a sandbox', async () => {
+  const run = platform.client.run({ prompt: 'work' })
+  const { timings } = await run
+  const { authorisedMs, queuedMs, boundMs, sandboxReadyMs, promptSentMs, firstModelRequestMs, firstTokenMs, totalMs } =
+    timings
+  const way = [
+    authorisedMs,
+    queuedMs,
+    boundMs,
+    sandboxReadyMs,
+    promptSentMs,
+    firstModelRequestMs,
+    firstTokenMs,
+    totalMs,
+  ]
+  expect(way.every((ms) => typeof ms === 'number' && ms >= 0)).toBe(true)
+  expect(way).toEqual(way.toSorted((a, b) => a! - b!))
+  // The agent's first word may overtake the write of the prompt's last byte, not its first token.
+  expect(timings.agentReadyMs).toBeLessThanOrEqual(firstTokenMs!)
+  expect(timings.pool).toMatch(/^(hit|miss)$/)
+  const again = platform.client.run({ session: run.session, prompt: 'work' })
+  expect((await again).timings.pool).toBeNull()
+  const { stdout } = await platform.cli('runs', 'show', run.id)
+  expect(stdout).toMatch(/authorised .* · placed .* · bound .* · prompt written .* · agent ready .* · first token /)
+  expect(stdout).toMatch(/pool +(hit|miss)/)
+})
+
+test('what an agent starts finds the span of its run as TRACEPARENT, warm and cold, in the next run too, unless the caller says otherwise', async () => {
+  const caller = `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`
+  const parentOf = (id: string, trace = traceIdOf(id)) => `parent=00-${trace}-${spanIdOf(id, 'run')}-01`
+  const first = await outputOf({ prompt: 'who am I' })
+  expect(first.output).toBe(parentOf(first.id))
+  const cold = await outputOf({ prompt: 'who am I', resources: { memoryMiB: 2049 }, traceparent: caller })
+  expect(cold.output).toBe(parentOf(cold.id, 'a'.repeat(32)))
+  const { sessionId: session } = await platform.client.runs.get(first.id).get()
+  const next = await outputOf({ prompt: 'who am I', session })
+  expect(next.output).toBe(parentOf(next.id))
+  const own = await outputOf({ prompt: 'who am I', session, env: { TRACEPARENT: caller } })
+  expect(own.output).toBe(`parent=${caller}`)
+  // The span is the root of the trace that the run tells of itself.
+  const { spans, traceId } = await platform.client.runs.get(next.id).trace()
+  expect(next.output).toBe(`parent=00-${traceId}-${spans[0]!.id}-01`)
+})
+
+test('a Prometheus sees runs, stages, tokens, cost, tools and checkpoints, and an exemplar leads to the run', async () => {
+  const { id } = await outputOf({ prompt: 'work' })
+  await prometheus.until('vm0_runs_finished_total{project="default",outcome="succeeded"} > 0')
+  const [failed] = await prometheus.until(
+    'gen_ai_execute_tool_duration_seconds_count{gen_ai_tool_name="Bash",error_type="tool_error"} > 0',
+  )
+  expect(failed!.metric.job).toBe('vm0')
+  for (const stage of ['authorised', 'placed', 'bound', 'agent_ready', 'first_model_request', 'first_token'])
+    expect(await prometheus.until(`vm0_run_stage_seconds_count{stage="${stage}"} > 0`)).not.toEqual([])
+  expect(await prometheus.until('sum(vm0_run_cost_usd_total{gen_ai_request_model=~"claude.*"}) > 0')).toHaveLength(1)
+  expect(await prometheus.until('vm0_checkpoint_size_bytes_sum{cause="tool"} > 0')).toHaveLength(1)
+  const runs = (await platform.client.runs.list()).items.map((run) => run.id)
+  let found: Record<string, string>[] = []
+  while (found.length === 0) found = await prometheus.exemplars('vm0_run_stage_seconds_bucket')
+  expect(runs).toContain(found[0]!.run_id)
+  expect(runs).toContain(id)
+})
+
+test('a run that is cancelled before it starts, or while it works, counts as cancelled', async () => {
+  const first = platform.client.run({ prompt: 'hang' })
+  const waiting = first.session.run('hang')
+  for await (const event of first) if (event.type === 'model.request') break
+  await waiting.cancel()
+  await first.cancel()
+  expect([(await waiting.result()).outcome, (await first.result()).outcome]).toEqual(['cancelled', 'cancelled'])
+  const [count] = await prometheus.until('sum(vm0_runs_finished_total{outcome="cancelled"}) >= 2')
+  expect(count!.value[1]).toBe('2')
+})
+
+test('every metric that the dashboard and the alerts use is in a real scrape, and their expressions are accepted', async () => {
+  await prometheus.until('vm0_runs_finished_total{outcome="cancelled"} > 0')
+  const dashboard = JSON.parse(await readFile(join(deploy, 'vm0-dashboard.json'), 'utf8')) as {
+    panels: { title: string; targets: { expr: string }[] }[]
+  }
+  const rules =
+    (await readFile(join(deploy, 'vm0-rules.yml'), 'utf8')).match(/expr:[^]*?(?=\n +(?:for|labels):)/g) ?? []
+  const expressions = dashboard.panels.flatMap(({ targets }) => targets.map(({ expr }) => expr))
+  for (const expression of expressions)
+    await prometheus.query(expression.replaceAll('$__rate_interval', '1m').replaceAll('$project', '.*'))
+  const used = new Set(
+    [...expressions, ...rules].flatMap((text) => text.match(/\b(vm0_|gen_ai_)[a-z_]+\b(?=[{[)\s])/g) ?? []),
+  )
+  for (const label of ['gen_ai_tool_name', 'gen_ai_request_model']) used.delete(label)
+  if (!existsSync('/proc/pressure/memory')) used.delete('vm0_host_memory_pressure_ratio')
+  expect(used.size).toBeGreaterThan(15)
+  const names = await prometheus.names()
+  expect([...used].filter((name) => !names.includes(name))).toEqual([])
+})
+
+test('the alert rules fire when they should, and not otherwise', async () => {
+  const run = promisify(execFile)
+  await run('promtool', ['check', 'rules', join(deploy, 'vm0-rules.yml')])
+  await run('promtool', ['check', 'config', join(deploy, 'prometheus.yml')])
+  await run('promtool', ['test', 'rules', join(deploy, 'vm0-rules.test.yml')])
+})
+
+test('the metrics have an address of their own: the API does not show them, they show nothing else', async () => {
+  expect((await platform.fetch('/metrics')).status).toBe(404)
+  expect((await platform.fetch('/v1/metrics')).status).toBe(404)
+  const scrape = await fetch(metricsUrl())
+  expect(scrape.headers.get('content-type')).toContain('application/openmetrics-text')
+  expect((await scrape.text()).endsWith('# EOF\n')).toBe(true)
+  expect((await fetch(new URL('/v1/runs', metricsUrl()))).status).toBe(404)
+  expect((await fetch(metricsUrl(), { method: 'POST' })).status).toBe(404)
+})
