@@ -18,6 +18,17 @@ const script = {
       when: 'work',
       steps: [{ tools: bash('echo one > one.txt') }, { tools: bash('exit 3') }, { text: 'All tests pass.' }],
     },
+    {
+      when: 'make it',
+      steps: [
+        { tools: bash('echo one > a.txt') },
+        { tools: bash('cat a.txt') },
+        { tools: bash('echo two >> a.txt') },
+        { text: 'made' },
+      ],
+    },
+    { when: 'show it', steps: [{ tools: bash('cat a.txt; echo "colour=$COLOUR"') }, { text: 'shown' }] },
+    { when: 'say', steps: [{ text: 'said' }] },
     { when: 'hang', steps: [{ fault: { kind: 'hang' as const } }] },
   ],
 }
@@ -116,6 +127,90 @@ test('a run that is cancelled before it starts, or while it works, counts as can
   expect([(await waiting.result()).outcome, (await first.result()).outcome]).toEqual(['cancelled', 'cancelled'])
   const [count] = await prometheus.until('sum(vm0_runs_finished_total{outcome="cancelled"}) >= 2')
   expect(count!.value[1]).toBe('2')
+})
+
+test('runs are listed by outcome, reason, label and time, a page at a time', async () => {
+  const { client } = platform
+  const parts = ['one', 'two', 'three']
+  const { session } = await client.run({ prompt: 'say', labels: { list: 'yes', part: parts[0]! } })
+  for (const part of parts.slice(1)) await client.run({ session, prompt: 'say', labels: { list: 'yes', part } })
+  const cancelled = client.run({ prompt: 'hang', labels: { list: 'yes' } })
+  for await (const event of cancelled) if (event.type === 'model.request') await cancelled.cancel()
+  const ids = async (options: Parameters<typeof client.runs.list>[0]) =>
+    (await client.runs.list(options)).items.map(({ labels, state }) => labels.part ?? state)
+  expect(await ids({ label: 'list=yes' })).toEqual(['cancelled', 'three', 'two', 'one'])
+  expect(await ids({ label: 'list=yes', state: 'succeeded', limit: 2 })).toEqual(['three', 'two'])
+  const { next } = await client.runs.list({ label: 'list=yes', state: 'succeeded', limit: 2 })
+  expect(await ids({ label: 'list=yes', state: 'succeeded', limit: 2, before: next! })).toEqual(['one'])
+  expect(await ids({ label: 'list=yes', reason: 'cancelled' })).toEqual(['cancelled'])
+  expect(await ids({ label: 'list=yes', since: new Date(Date.now() + 60_000) })).toEqual([])
+  const { stdout } = await platform.cli(
+    'runs',
+    'ls',
+    '--outcome',
+    'cancelled',
+    '--since',
+    '1d',
+    '--label',
+    'list=yes',
+    '--json',
+  )
+  expect(JSON.parse(stdout)).toMatchObject({ id: cancelled.id, state: 'cancelled' })
+  expect((await platform.cli('runs', 'ls', '--since', 'yesterday')).status).toBe(2)
+  expect((await platform.fetch('/v1/runs?state=gone')).status).toBe(400)
+  expect((await platform.fetch('/v1/runs?label=x')).status).toBe(400)
+})
+
+test('groups of runs are compared with intervals, and two runs by what was called', async () => {
+  const { client } = platform
+  const runs = []
+  for (const variant of ['a', 'a', 'b']) {
+    const run = client.run({ prompt: variant === 'a' ? 'work' : 'make it', labels: { variant } })
+    await run
+    runs.push(await run.get())
+  }
+  const { cohorts, more } = await client.insights({ by: 'label:variant', label: 'variant=a' })
+  expect(more).toBe(false)
+  expect(cohorts).toMatchObject([{ value: 'a', runs: 2, enough: false, success: { value: 1, n: 2 }, difference: null }])
+  expect(cohorts[0]!.toolFailures.value).toBe(1)
+  const all = await client.insights({ by: 'label:variant' })
+  expect(all.cohorts.map(({ value }) => value)).toEqual(expect.arrayContaining(['', 'a', 'b']))
+  expect(all.cohorts[1]!.difference!.success.n).toBe(2)
+  const models = await client.insights({ by: 'model', label: 'variant=a' })
+  expect(models.cohorts[0]!.value).toMatch(/^claude/)
+  const comparison = await client.runs.compare(runs[0]!.id, runs[2]!.id)
+  expect(comparison.settings.map(({ name }) => name)).toEqual(['prompt', 'label:variant'])
+  expect(comparison.calls.map(({ in: where }) => where).toSorted()).toEqual(['a', 'a', 'b', 'b', 'b'])
+  const table = (await platform.cli('insights', '--by', 'label:variant')).stdout
+  expect(table).toMatch(/COHORT +RUNS +SUCCEEDED/)
+  expect(table).toMatch(/\na +2 +100% \(34% to 100%\)/)
+  const { stdout } = await platform.cli('compare', runs[0]!.id, runs[2]!.id)
+  expect(stdout).toMatch(/^prompt +work +make it$/m)
+  expect(stdout).toContain('- Bash exit 3   exit 3')
+  expect((await platform.cli('insights', '--by', 'colour')).status).toBe(2)
+  expect((await platform.fetch('/v1/insights?by=colour')).status).toBe(400)
+  expect((await platform.fetch(`/v1/runs/${runs[0]!.id}/compare/${crypto.randomUUID()}`)).status).toBe(404)
+})
+
+test('a run is tried again from one of its calls on: files and conversation as before it, the same settings, another prompt', async () => {
+  const { client } = platform
+  const run = client.run({ prompt: 'make it', env: { COLOUR: 'teal' }, labels: { team: 'x' } })
+  await run
+  const again = await run.replay({ from: '3', prompt: 'show it' })
+  expect(again).toMatchObject({ callsBetween: 1, checkpoint: expect.stringMatching(/^sha256:/) })
+  const output: string[] = []
+  for await (const event of again.run) if (event.type === 'tool.finished') output.push(event.output.trim())
+  expect(output).toEqual(['one\ncolour=teal'])
+  expect((await again.run.get()).labels).toEqual({ team: 'x', 'replay-of': run.id })
+  const asked = platform.model.requests.find(({ messages }) => JSON.stringify(messages.at(-1)).includes('show it'))
+  expect(JSON.stringify(asked!.messages)).toContain('echo one > a.txt')
+  expect(JSON.stringify(asked!.messages)).not.toContain('echo two')
+  // From the first call on there is nothing yet: it is the run's own prompt again.
+  const { stdout, status } = await platform.cli('replay', run.id, '--from', '1')
+  expect(stdout).toContain('from the beginning')
+  expect(stdout).toContain('▸ Bash   echo two >> a.txt')
+  expect(status).toBe(0)
+  await expect(run.replay({ from: '9' })).rejects.toMatchObject({ code: 'INVALID_REQUEST' })
 })
 
 test('every metric that the dashboard and the alerts use is in a real scrape, and their expressions are accepted', async () => {

@@ -4,6 +4,7 @@
 export type * from './check.js'
 export type * from './checkpoints.js'
 export type * from './checkpoint-diff.js'
+export type * from './comparison.js'
 export * from './cursor.js'
 export * from './error-table.js'
 export * from './errors.js'

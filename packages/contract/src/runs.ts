@@ -259,6 +259,21 @@ export const pageQuerySchema = z.object({
   before: idSchema.optional(),
   sessionId: idSchema.optional(),
 })
+/** `name=value` of one label. */
+export const labelFilterSchema = z
+  .string()
+  .max(330)
+  .regex(/^[^=]{1,64}=/, 'expected name=value')
+
+export const runPageSchema = pageQuerySchema.extend({
+  state: runStateSchema.optional(),
+  reason: z.string().max(100).optional(),
+  /** Asked for at this time or later. */
+  since: z.iso.datetime().optional(),
+  label: labelFilterSchema.optional(),
+})
+export type RunPage = z.infer<typeof runPageSchema>
+
 export const pageOf = <T extends z.ZodType>(item: T) => z.object({ items: z.array(item), next: z.string().nullable() })
 
 export const execRequestSchema = z.strictObject({

@@ -4,6 +4,7 @@ import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fas
 import { accessHook, stopping } from './access.js'
 import { Archives } from './archives.js'
 import { Checkpoints } from './checkpoints.js'
+import { RunComparisons } from './insights.js'
 import { Dispatcher } from './dispatcher.js'
 import { readJsonBodies } from './json-body.js'
 import { Keys } from './keys.js'
@@ -13,6 +14,7 @@ import type { ServerOptions } from './options.js'
 import { maxBodyBytes, tellProblem, tellProblems } from './problems.js'
 import { Projects } from './projects.js'
 import { archiveRoutes } from './routes/archives.js'
+import { comparisonRoutes } from './routes/comparison.js'
 import { checkpointRoutes } from './routes/checkpoints.js'
 import { diffRoutes } from './routes/diff.js'
 import { eventRoutes } from './routes/events.js'
@@ -26,6 +28,7 @@ import { runRoutes } from './routes/runs.js'
 import { sandboxRoutes } from './routes/sandbox.js'
 import { storeRoutes } from './routes/store.js'
 import { treeRoutes } from './routes/trees.js'
+import { Replays } from './replays.js'
 import { Runs } from './runs.js'
 import { Sessions } from './sessions.js'
 import { Streams } from './streams.js'
@@ -39,6 +42,8 @@ export interface Parts {
   checkpoints: Checkpoints
   archives: Archives
   streams: Streams
+  comparisons: RunComparisons
+  replays: Replays
 }
 export type App = FastifyInstance<any, any, any, any, ZodTypeProvider>
 
@@ -65,7 +70,9 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   const runs = new Runs(options, sessions, dispatcher)
   const checkpoints = new Checkpoints(options, sessions)
   const archives = new Archives(options, sessions)
-  const parts: Parts = { options, keys, projects, sessions, runs, checkpoints, archives, streams }
+  const comparisons = new RunComparisons(runs, sessions)
+  const replays = new Replays(options.database, runs, sessions, comparisons)
+  const parts: Parts = { options, keys, projects, sessions, runs, checkpoints, archives, streams, comparisons, replays }
   let isStopping = false
 
   const app = Fastify({
@@ -107,6 +114,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
         runRoutes,
         eventRoutes,
         insightRoutes,
+        comparisonRoutes,
         checkpointRoutes,
         diffRoutes,
         sandboxRoutes,

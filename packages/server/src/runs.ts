@@ -7,6 +7,7 @@ import {
   type Answer,
   type CreateRunParsed,
   type Resources,
+  type RunPage,
   type RunRef,
   type RunState,
   type RunView,
@@ -171,16 +172,21 @@ export class Runs {
   async circumstances(by: Principal, id: string): Promise<Circumstances> {
     const row = await this.seen(by, id)
     const session = await this.sessions.row(row.project_id, row.session_id)
-    const sealed = Buffer.from(row.spec)
-    const spec = sealed.length === 0 ? {} : (JSON.parse(this.options.secrets.open(sealed)) as Partial<CreateRunParsed>)
+    const spec = this.specOf(row)
     const resources = { ...defaultResources, ...(session.resources as Resources), ...spec.resources }
     return { prompt: by.token ? undefined : spec.prompt, resources, traceparent: spec.traceparent }
   }
 
-  async list(
-    projectId: string,
-    { limit, before, sessionId }: { limit: number; before?: string | undefined; sessionId?: string | undefined },
-  ) {
+  /** What the run was asked for; empty of one whose session was deleted. */
+  async spec(projectId: string, id: string): Promise<Partial<CreateRunParsed>> {
+    return this.specOf(await this.row(projectId, id))
+  }
+
+  private specOf({ spec }: Row): Partial<CreateRunParsed> {
+    return spec.length === 0 ? {} : (JSON.parse(this.options.secrets.open(Buffer.from(spec))) as CreateRunParsed)
+  }
+
+  async list(projectId: string, { limit, before, sessionId, state, reason, since, label }: RunPage) {
     if (sessionId) await this.sessions.find(projectId, sessionId)
     let query = this.options.database.db
       .selectFrom('runs')
@@ -189,6 +195,10 @@ export class Runs {
       .orderBy('position', 'desc')
       .limit(limit + 1)
     if (sessionId) query = query.where('session_id', '=', sessionId)
+    if (state) query = query.where('state', '=', state)
+    if (reason) query = query.where('reason', '=', reason)
+    if (since) query = query.where('created_at', '>=', new Date(since))
+    if (label) query = query.where(sql<boolean>`labels @> ${JSON.stringify(labelOf(label))}::jsonb`)
     if (before) query = query.where('position', '<', Number((await this.row(projectId, before)).position))
     const rows = await query.execute()
     const items = rows.slice(0, limit).map((row) => runView(row, this.options.secrets))
@@ -252,6 +262,11 @@ export class Runs {
     }
     yield* this.options.eventLog.read(refOf(row), { after: isNew ? queued.cursor : after, follow, signal, ending })
   }
+}
+
+function labelOf(filter: string): Record<string, string> {
+  const at = filter.indexOf('=')
+  return { [filter.slice(0, at)]: filter.slice(at + 1) }
 }
 
 function newSessionOf({ sessionId, from, template, resources, labels, workspaceUpload }: Omit<CreateRunParsed, 'id'>) {

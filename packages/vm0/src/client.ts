@@ -1,10 +1,13 @@
 import {
   Vm0Error,
+  type Comparison,
   type CreateKey,
   type CreateProject,
   type CreateSession,
   type CreateToken,
   type FrameworkView,
+  type Insights,
+  type InsightsQuery,
   type InstallOutput,
   type KeyView,
   type ProjectView,
@@ -17,7 +20,7 @@ import { uuidv7 } from 'uuidv7'
 import type { ClientOptions } from './config.js'
 import { Http, lineError, linesOf } from './http.js'
 import { Checkpoint } from './checkpoint.js'
-import { query, type Page, type PageOptions } from './page.js'
+import { query, type Page, type PageOptions, type RunListOptions } from './page.js'
 import { Run } from './run.js'
 import { fromOf, Session, type RunOptions } from './session.js'
 import { Store } from './store.js'
@@ -158,7 +161,31 @@ export class Vm0 {
      * @example
      * for (const { id, state, costUsd } of (await vm0.runs.list()).items) console.log(id, state, costUsd)
      */
-    list: (options: PageOptions = {}): Promise<Page<RunView>> => this.http.json(`/runs${query(options)}`),
+    list: (options: RunListOptions = {}): Promise<Page<RunView>> => this.http.json(`/runs${query(options)}`),
+
+    /**
+     * Two runs beside each other: what they were given that differs, figures, findings, and which tool calls one has that the
+     * other has not.
+     *
+     * @example
+     * const [a, b] = [await vm0.run({ prompt: 'say hello' }), await vm0.run({ prompt: 'say hello' })]
+     * const { items } = await vm0.runs.list({ limit: 2 })
+     * const { settings, figures } = await vm0.runs.compare(items[0].id, items[1].id)
+     */
+    compare: (a: string, b: string): Promise<Comparison> => this.http.json(`/runs/${a}/compare/${b}`),
+  }
+
+  /**
+   * Runs that have ended, by what they have in common: `label:NAME`, `template`, `release` (the agent and its version) or
+   * `model`. Success, time, cost, tool failures and findings of each group, with 95% intervals, and how it differs from the
+   * largest.
+   *
+   * @example
+   * const { cohorts } = await vm0.insights({ by: 'model', limit: 100 })
+   * for (const { value, runs, success } of cohorts) console.log(value, runs, success.value, success.low, success.high)
+   */
+  insights({ since, ...options }: Omit<InsightsQuery, 'since'> & { since?: Date | string }): Promise<Insights> {
+    return this.http.json(`/insights${query({ ...options, since })}`)
   }
 
   /**

@@ -4,14 +4,18 @@ export { Vm0Error } from '@vm0/contract/client'
 export type {
   Answer,
   CheckpointView,
+  Cohort,
+  Comparison,
   DiffEntry,
   ErrorCode,
+  Estimate,
   Evidence,
   ExecOutput,
   FileEntry,
   Finding,
   FrameworkView,
   GcReport,
+  Insights,
   KeyView,
   Outcome,
   ProjectView,
@@ -37,9 +41,9 @@ export { Checkpoint, SessionCheckpoints, type ForkOptions } from './checkpoint.j
 export { createClient, Vm0, type SessionOptions } from './client.js'
 export type { ClientOptions } from './config.js'
 export { Diff, type DiffOptions, type DiffResult } from './diff.js'
-export type { Page, PageOptions } from './page.js'
+export type { Page, PageOptions, RunListOptions } from './page.js'
 export { RunError, type RunFailure, type RunResult } from './run-result.js'
-export { Run } from './run.js'
+export { Run, type ReplayResult } from './run.js'
 export { SessionFiles } from './session-files.js'
 export { Session, type ExecOptions, type ExecResult, type ExportOptions, type RunOptions } from './session.js'
 export { Store, type FsckOptions, type GcOptions, type ResealOptions } from './store.js'

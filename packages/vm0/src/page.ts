@@ -1,3 +1,5 @@
+import type { RunState } from '@vm0/contract/client'
+
 /**
  * A page of a list, the newest first.
  *
@@ -25,10 +27,27 @@ export interface PageOptions {
   sessionId?: string
 }
 
+/**
+ * Which runs of a list.
+ *
+ * @example
+ * const died = await vm0.runs.list({ state: 'died', reason: 'out_of_memory', since: new Date(Date.now() - 86_400_000) })
+ */
+export interface RunListOptions extends PageOptions {
+  /** Only those in this state, or with this outcome. */
+  state?: RunState
+  /** Only those that ended for this reason, such as `out_of_memory`. */
+  reason?: string
+  /** Only those that were asked for at this time or later. */
+  since?: Date | string
+  /** Only those with this label: `name=value`. */
+  label?: string
+}
+
 /** @internal */
-export function query(options: PageOptions): string {
+export function query(options: object): string {
   const entries = Object.entries(options)
     .filter(([, value]) => value !== undefined)
-    .map(([name, value]): [string, string] => [name, String(value)])
+    .map(([name, value]): [string, string] => [name, value instanceof Date ? value.toISOString() : String(value)])
   return entries.length > 0 ? `?${new URLSearchParams(entries)}` : ''
 }

@@ -3,6 +3,8 @@ import {
   toVm0Error,
   Vm0Error,
   type Answer,
+  type Replay,
+  type ReplayedRun,
   type RunView,
   type Thresholds,
   type Trace,
@@ -10,10 +12,29 @@ import {
   type Vm0Event,
   type Why,
 } from '@vm0/contract/client'
+import { uuidv7 } from 'uuidv7'
 import { followEvents } from './events.js'
 import type { Http } from './http.js'
 import { resultOf, resultOfFailure, RunError, type RunResult } from './run-result.js'
 import { Session } from './session.js'
+
+/**
+ * Where a replay began.
+ *
+ * @example
+ * const run = vm0.run({ prompt: 'say hello' })
+ * for await (const event of run)
+ *   if (event.type === 'tool.started') console.log((await run.replay({ from: event.toolId })).checkpoint)
+ */
+export interface ReplayResult {
+  run: Run
+  /** The call that was named. */
+  toolId: string
+  /** The state that it begins with; null: with nothing, as the run did. */
+  checkpoint: string | null
+  /** Calls between that state and the call: they are done anew too. */
+  callsBetween: number
+}
 
 /**
  * A run: iterate over it for its events, await it for its result. It has been sent already; a program that ends leaves it
@@ -225,6 +246,28 @@ export class Run implements PromiseLike<RunResult>, AsyncIterable<Vm0Event> {
     await this.accepted
     const answer = typeof decision === 'string' ? { decision } : decision
     await this.http.json(`/runs/${this.id}/answers`, { method: 'POST', json: { ...answer, requestId }, retry: false })
+  }
+
+  /**
+   * The run again in a session of its own, from the state that was saved last before one of its tool calls, with the same
+   * settings but for what is given: to try another prompt or model on it. `from` is the call's id, the end of one, or its
+   * number from 1. The label `replay-of` has this run's id.
+   *
+   * @example
+   * const run = vm0.run({ prompt: 'say hello' })
+   * for await (const event of run)
+   *   if (event.type === 'tool.started') await (await run.replay({ from: event.toolId, prompt: 'in French' })).run
+   */
+  async replay(options: Omit<Replay, 'id' | 'sessionId'>): Promise<ReplayResult> {
+    await this.accepted
+    const session = new Session(this.http, uuidv7())
+    const id = uuidv7()
+    const made = await this.http.json<ReplayedRun>(`/runs/${this.id}/replay`, {
+      method: 'POST',
+      json: { ...options, id, sessionId: session.id },
+    })
+    const { toolId, checkpoint, callsBetween } = made.replay
+    return { run: new Run(this.http, id, session, Promise.resolve()), toolId, checkpoint, callsBetween }
   }
 
   private async settled(): Promise<{ result: RunResult; cause?: Vm0Error }> {

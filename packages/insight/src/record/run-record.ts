@@ -33,7 +33,7 @@ export class RunRecord {
   readonly compactions: (At & { before: number | undefined; after: number | undefined; callsBefore: number })[] = []
   readonly inputs: At[] = []
   readonly errors: (At & { code: string; message: string })[] = []
-  readonly checkpoints: (At & { files: number; id: string })[] = []
+  readonly checkpoints: (At & { files: number; id: string; toolIds: readonly string[] })[] = []
   readonly turns: (At & { reason: string; text: string })[] = []
   /** Attempts that were lost, with the calls that were at work then. */
   readonly losses: (At & { reason: string; attempt: number; calls: Call[] })[] = []
@@ -133,7 +133,12 @@ export class RunRecord {
         this.turns.push({ ...at, reason: event.reason, text: event.text.slice(-maxTailChars) })
         break
       case 'checkpoint.committed':
-        this.checkpoints.push({ ...at, files: event.changedFiles, id: event.checkpoint })
+        this.checkpoints.push({
+          ...at,
+          files: event.changedFiles,
+          id: event.checkpoint,
+          toolIds: event.toolIds ?? [],
+        })
         break
       case 'run.resumed':
         this.losses.push({ ...at, reason: event.reason, attempt: event.attempt - 1, calls: this.openCalls })

@@ -5,7 +5,7 @@ import {
   idSchema,
   maxPromptBytes,
   pageOf,
-  pageQuerySchema,
+  runPageSchema,
   runSchema,
   traceparentSchema,
   Vm0Error,
@@ -24,7 +24,7 @@ export function runRoutes(app: App, { runs }: Parts): void {
     const body = { ...request.body, ...callersSpan(request), id }
     return reply.code(201).send(await runs.create(request.projectId, body, request.arrival))
   })
-  app.get('/runs', { schema: { querystring: pageQuerySchema, response: { 200: pageOf(runSchema) } } }, (request) =>
+  app.get('/runs', { schema: { querystring: runPageSchema, response: { 200: pageOf(runSchema) } } }, (request) =>
     runs.list(request.projectId, request.query),
   )
   app.get('/runs/:id', { config: { tokens: true }, schema: { params, response: { 200: runSchema } } }, (request) =>

@@ -13,6 +13,8 @@ import { exportSession } from './commands/export.js'
 import { importSession } from './commands/import.js'
 import { fsck } from './commands/fsck.js'
 import { gc } from './commands/gc.js'
+import { compare, insights } from './commands/insights.js'
+import { replay } from './commands/replay.js'
 import { keys } from './commands/keys.js'
 import { pull } from './commands/pull.js'
 import { push } from './commands/push.js'
@@ -61,6 +63,9 @@ const application = buildApplication(
       logs,
       trace,
       why,
+      insights,
+      compare,
+      replay,
       answer,
       log,
       diff,

@@ -1,15 +1,31 @@
 import { buildCommand, buildRouteMap, type CommandContext } from '@stricli/core'
-import type { RunView } from '@vm0/contract/client'
+import { activeStates, outcomes, type RunState, type RunView } from '@vm0/contract/client'
 import { createClient } from '../../client.js'
 import { changedFiles } from '../changed-files.js'
 import { findRun, findSession } from '../find-id.js'
 import { duration, money, shortId, stageLine, table } from '../format.js'
 import { LiveView } from '../live-view.js'
 import { jsonLine, printable } from '../printable.js'
-import { help, json, limit, runArgument } from './shared-flags.js'
+import type { Page } from '../../page.js'
+import { since } from '../since.js'
+import { help, json, label, limit, runArgument } from './shared-flags.js'
 
 interface Flags {
   json: boolean
+}
+
+interface ListFlags extends Flags {
+  limit: number
+  session?: string
+  outcome?: RunState
+  reason?: string
+  since?: Date
+  label?: string
+}
+
+function withoutUndefined<T extends object>(options: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  const given = Object.entries(options).filter(([, value]) => value !== undefined)
+  return Object.fromEntries(given) as { [K in keyof T]: Exclude<T[K], undefined> }
 }
 
 export function runRows(runs: readonly RunView[]): string[][] {
@@ -30,20 +46,43 @@ export function runRows(runs: readonly RunView[]): string[][] {
 const list = buildCommand({
   docs: {
     brief: 'List runs, the newest first',
-    fullDescription: help(['vm0 runs', 'vm0 runs ls -s 9f3c1e70', 'vm0 runs --json | jq -r .state']),
+    fullDescription: help([
+      'vm0 runs',
+      'vm0 runs ls -s 9f3c1e70',
+      'vm0 runs ls --outcome died --reason out_of_memory --since 1d',
+      'vm0 runs ls --label team=web --limit 1000',
+      'vm0 runs --json | jq -r .state',
+    ]),
   },
   parameters: {
     flags: {
       json,
       limit,
       session: { kind: 'parsed', parse: String, optional: true, brief: 'Only runs of this session' },
+      outcome: {
+        kind: 'enum',
+        values: [...outcomes, ...activeStates],
+        optional: true,
+        brief: 'Only those that ended so, or are in this state',
+      },
+      reason: { kind: 'parsed', parse: String, optional: true, brief: 'Only those that ended for it: out_of_memory' },
+      since,
+      label,
     },
     aliases: { s: 'session' },
   },
-  async func(this: CommandContext, flags: Flags & { limit: number; session?: string }) {
+  async func(this: CommandContext, flags: ListFlags) {
     const client = createClient()
     const sessionId = flags.session === undefined ? undefined : await findSession(client, flags.session)
-    const { items } = await client.runs.list({ limit: flags.limit, ...(sessionId ? { sessionId } : {}) })
+    const { outcome: state, reason, since, label } = flags
+    const items: RunView[] = []
+    for (let before: string | null | undefined; before !== null && items.length < flags.limit;) {
+      const limit = Math.max(1, Math.min(200, Math.floor(flags.limit) - items.length))
+      const given = { limit, sessionId, before, state, reason, since, label }
+      const page: Page<RunView> = await client.runs.list(withoutUndefined(given))
+      items.push(...page.items)
+      before = page.next
+    }
     if (flags.json) for (const item of items) process.stdout.write(jsonLine(item))
     else process.stdout.write(table(runRows(items)))
   },

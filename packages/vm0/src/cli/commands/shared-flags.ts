@@ -2,6 +2,13 @@ import { numberParser } from '@stricli/core'
 
 export const json = { kind: 'boolean', default: false, withNegated: false, brief: 'One object a line' } as const
 export const limit = { kind: 'parsed', parse: numberParser, default: '20', brief: 'How many' } as const
+export const label = {
+  kind: 'parsed',
+  parse: String,
+  optional: true,
+  placeholder: 'NAME=VALUE',
+  brief: 'Only those with this label',
+} as const
 export const session = {
   kind: 'parsed',
   parse: String,
