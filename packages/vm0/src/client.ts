@@ -1,14 +1,11 @@
 import {
-  Vm0Error,
   type Comparison,
   type CreateKey,
   type CreateProject,
   type CreateSession,
   type CreateToken,
-  type FrameworkView,
   type Insights,
   type InsightsQuery,
-  type InstallOutput,
   type KeyView,
   type ProjectView,
   type RunnerStatus,
@@ -18,7 +15,8 @@ import {
 } from '@vm0/contract/client'
 import { uuidv7 } from 'uuidv7'
 import type { ClientOptions } from './config.js'
-import { Http, lineError, linesOf } from './http.js'
+import { Frameworks } from './frameworks.js'
+import { Http } from './http.js'
 import { Checkpoint } from './checkpoint.js'
 import { query, type Page, type PageOptions, type RunListOptions } from './page.js'
 import { Run } from './run.js'
@@ -58,6 +56,14 @@ export class Vm0 {
   readonly store: Store
 
   /**
+   * The agents that the server can run.
+   *
+   * @example
+   * const frameworks = await vm0.frameworks.list()
+   */
+  readonly frameworks: Frameworks
+
+  /**
    * The same as `createClient(options)`.
    *
    * @example
@@ -66,6 +72,7 @@ export class Vm0 {
   constructor(options: ClientOptions = {}) {
     this.http = new Http(options)
     this.store = new Store(this.http)
+    this.frameworks = new Frameworks(this.http)
   }
 
   /**
@@ -307,48 +314,6 @@ export class Vm0 {
      * for (const { id, warm, sessions } of await vm0.runners.list()) console.log(id, warm, sessions)
      */
     list: async (): Promise<RunnerStatus[]> => (await this.http.json<{ items: RunnerStatus[] }>('/runners')).items,
-  }
-
-  /**
-   * The agents that the server can run.
-   *
-   * @example
-   * const frameworks = await vm0.frameworks.list()
-   */
-  readonly frameworks = {
-    /**
-     * Agents with their installed versions; `default` is the one that new runs take.
-     *
-     * @example
-     * for (const { name, versions } of await vm0.frameworks.list()) console.log(name, versions)
-     */
-    list: async (): Promise<FrameworkView[]> => (await this.http.json<{ items: FrameworkView[] }>('/frameworks')).items,
-
-    /**
-     * Installs an exact version from the npm registry on the server, its integrity checked; one that is there already is
-     * fine. Sandboxes that are made from then on have it. Throws UNKNOWN_FRAMEWORK, INVALID_REQUEST,
-     * AGENT_RELEASE_MISSING or AGENT_RELEASE_CORRUPT.
-     *
-     * @example
-     * await vm0.frameworks.install('claude-code', '2.1.330', { onProgress: (line) => console.log(line) })
-     */
-    install: async (
-      name: string,
-      version: string,
-      { onProgress }: { onProgress?: (message: string) => void } = {},
-    ): Promise<FrameworkView> => {
-      const response = await this.http.request('/frameworks', {
-        method: 'POST',
-        json: { name, version },
-        patient: true,
-      })
-      for await (const line of linesOf<InstallOutput>(response)) {
-        if (line.type === 'progress') onProgress?.(line.message)
-        else if (line.type === 'installed') return line.framework
-        else throw lineError(line)
-      }
-      throw new Vm0Error('SERVER_UNREACHABLE', 'the answer ended before the release was installed')
-    },
   }
 }
 

@@ -40,6 +40,7 @@ export type {
 export { Checkpoint, SessionCheckpoints, type ForkOptions } from './checkpoint.js'
 export { createClient, Vm0, type SessionOptions } from './client.js'
 export type { ClientOptions } from './config.js'
+export { Frameworks } from './frameworks.js'
 export { Diff, type DiffOptions, type DiffResult } from './diff.js'
 export type { Page, PageOptions, RunListOptions } from './page.js'
 export { RunError, type RunFailure, type RunResult } from './run-result.js'
