@@ -19,6 +19,13 @@ export type {
 } from './ports.js'
 export { isConnectionLost, overLostConnections } from './reconnect.js'
 export type { Schema } from './schema.js'
+export {
+  largestSessions,
+  projectStorage,
+  storageUnderQuota,
+  type ProjectStorage,
+  type SessionStorage,
+} from './project-storage.js'
 export { keyOf, openSecrets, type KeyRing } from './secrets.js'
 export { resealRows, sealedRows } from './resealed-rows.js'
 export { forgetUploads, pinUpload, type UploadReference } from './upload-references.js'

@@ -9,7 +9,13 @@ type Big = ColumnType<number | string | bigint, number | undefined, number>
 /** The tables of `migrations/`, as Kysely sees them. */
 export interface Schema {
   installation: { only_one: Generated<boolean>; id: string; place: string; claimed_at: Timestamp }
-  projects: { id: string; name: string; created_at: Timestamp; position: Generated<number | string> }
+  projects: {
+    id: string
+    name: string
+    created_at: Timestamp
+    position: Generated<number | string>
+    quota_bytes: ColumnType<number | string | null, number | null | undefined, number | null>
+  }
   api_keys: {
     id: string
     project_id: string

@@ -82,6 +82,12 @@ export const errorTable = {
     retryable: true,
     hint: 'Wait until queued runs of the project have started, or cancel some of them.',
   },
+  QUOTA_EXCEEDED: {
+    status: 403,
+    exit: 2,
+    retryable: false,
+    hint: 'Remove sessions that hold much: `vm0 projects show` lists them, `vm0 rm SESSION` removes one. Or have the quota raised: `vm0 projects set PROJECT --quota SIZE`.',
+  },
   INTERNAL: {
     status: 500,
     exit: 1,

@@ -187,6 +187,10 @@ export const eventBodySchema = z.discriminatedUnion('type', [
     timings: timingsSchema,
     error: runErrorSchema.nullable(),
   }),
+  /** Nine tenths of the sandbox's disk are used: what is written beyond it fails. Told again only after there was room. */
+  z.object({ type: z.literal('sandbox.disk_pressure'), usedBytes: z.number(), totalBytes: z.number() }),
+  /** Nine tenths of what the project may store are used: this run is saved in any case, then new ones are refused. */
+  z.object({ type: z.literal('project.quota_pressure'), storedBytes: z.number(), quotaBytes: z.number() }),
   /** Its agent, sandbox or host was lost, and the run goes on from what was left or saved last. */
   z.object({
     type: z.literal('run.resumed'),

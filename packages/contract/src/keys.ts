@@ -64,8 +64,39 @@ export const tokenSchema = z.object({
 })
 export type TokenView = z.infer<typeof tokenSchema>
 
-export const createProjectSchema = z.strictObject({ id: projectIdSchema, name: z.string().min(1).max(100).optional() })
+const projectName = z.string().min(1).max(100)
+/** What the project's checkpoints may hold; null: without bound. */
+const quotaBytes = z.int().min(0).nullable()
+export const createProjectSchema = z.strictObject({
+  id: projectIdSchema,
+  name: projectName.optional(),
+  quotaBytes: quotaBytes.optional(),
+})
 export type CreateProject = z.input<typeof createProjectSchema>
 
-export const projectSchema = z.object({ id: projectIdSchema, name: z.string(), createdAt: z.iso.datetime() })
+export const updateProjectSchema = z
+  .strictObject({ name: projectName.optional(), quotaBytes: quotaBytes.optional() })
+  .refine((body) => Object.keys(body).length > 0, 'expected name, quotaBytes, or both')
+export type UpdateProject = z.input<typeof updateProjectSchema>
+
+export const projectSchema = z.object({
+  id: projectIdSchema,
+  name: z.string(),
+  createdAt: z.iso.datetime(),
+  quotaBytes,
+  /** What its checkpoints hold. */
+  storedBytes: z.int(),
+})
 export type ProjectView = z.infer<typeof projectSchema>
+
+export const storageQuerySchema = z.object({ sessions: z.coerce.number().int().min(0).max(100).default(10) })
+
+/** What a project stores: the plain sizes of its checkpoints' own layers. */
+export const storageSchema = z.object({
+  project: projectIdSchema,
+  storedBytes: z.int(),
+  quotaBytes,
+  /** Those that hold most, the largest first. */
+  sessions: z.array(z.object({ id: idSchema, storedBytes: z.int(), checkpoints: z.int() })),
+})
+export type StorageView = z.infer<typeof storageSchema>

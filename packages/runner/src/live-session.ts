@@ -9,6 +9,7 @@ import type { RunnerOptions } from './options.js'
 import { agentOf, bind, startAgent, type LiveAgent } from './live-agent.js'
 import { platformMounts } from './platform-mounts.js'
 import type { WarmSandbox } from './pool/warm-sandbox.js'
+import { dropUndefined } from './given-resources.js'
 import { SavedState, type SaveReason, type WhileFrozen } from './saved-state.js'
 import type { RunnerStore, SessionState } from './store.js'
 import { unpackUpload } from './workspace-upload.js'
@@ -39,6 +40,8 @@ export class LiveSession {
   agentSessionId: string | null = null
   /** The run whose model traffic is observed. */
   traffic: ModelTraffic | undefined
+  /** Called when a checkpoint of it has become its head. */
+  onCommitted: (() => void) | undefined
   /** Something may have changed since the last checkpoint. */
   dirty = false
   /** Files were put in since the agent started. */
@@ -311,6 +314,7 @@ export class LiveSession {
 
   committed(saved: SavedCheckpoint): void {
     this.saved?.committed(saved)
+    this.onCommitted?.()
   }
 
   get template(): string {
@@ -342,8 +346,4 @@ export class LiveSession {
 /** The sandbox has lost something that was written in it: it must not be saved, nor go on. */
 export function isLost(error: unknown): boolean {
   return error instanceof Vm0Error && error.code === 'HOST_DISK_FULL'
-}
-
-function dropUndefined(resources: Resources | undefined): Partial<Required<Resources>> {
-  return Object.fromEntries(Object.entries(resources ?? {}).filter(([, value]) => value !== undefined))
 }

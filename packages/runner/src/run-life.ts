@@ -28,6 +28,7 @@ import { endingOfError, type Ending, type StopReason } from './run-endings.js'
 import { RunStop } from './run-stop.js'
 import { RunTurns } from './run-turns.js'
 import type { ClaimedRun, RunnerStore } from './store.js'
+import { StorageWatch } from './storage-watch.js'
 import { Waiting } from './waiting.js'
 
 /** One run from its claim to its outcome. */
@@ -72,8 +73,9 @@ export class RunLife {
     this.resumeRefill = this.pool?.pause()
     this.log = await this.options.eventLog.open(this.ref, this.claimed.epoch)
     this.waiting = new Waiting(this.context)
+    const storage = new StorageWatch(this.context)
     try {
-      await this.finish(await this.live())
+      await this.finish(await this.live().finally(() => storage.close()))
     } finally {
       // Not before the outcome is in the row: from then on readers take the end from there.
       await this.log.close().catch((error: unknown) => this.logFailed(error))

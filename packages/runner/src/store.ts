@@ -1,4 +1,4 @@
-import { overLostConnections, type Database, type Schema } from '@vm0/backends'
+import { overLostConnections, storageUnderQuota, type Database, type Schema } from '@vm0/backends'
 import type { RunRef, RunState, SessionRef, Timings, Usage } from '@vm0/contract'
 import { runTransitions } from '@vm0/contract'
 import { checkpointColumns, type SavedCheckpoint } from '@vm0/checkpoints'
@@ -130,6 +130,11 @@ export class RunnerStore {
 
   session(session: SessionRef): Promise<SessionState | undefined> {
     return overLostConnections(() => this.readSession(session), this.patience)
+  }
+
+  /** What the session's project stores and may store; undefined where it has no quota. */
+  storageUnderQuota({ projectId }: SessionRef): ReturnType<typeof storageUnderQuota> {
+    return storageUnderQuota(this.database.db, projectId)
   }
 
   /** What the session's last run was done with; null before the first. */

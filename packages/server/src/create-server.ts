@@ -26,11 +26,13 @@ import { otherRoutes } from './routes/other.js'
 import { runnerRoutes } from './routes/runners.js'
 import { runRoutes } from './routes/runs.js'
 import { sandboxRoutes } from './routes/sandbox.js'
+import { storageRoutes } from './routes/storage.js'
 import { storeRoutes } from './routes/store.js'
 import { treeRoutes } from './routes/trees.js'
 import { Replays } from './replays.js'
 import { Runs } from './runs.js'
 import { Sessions } from './sessions.js'
+import { Storage } from './storage.js'
 import { Streams } from './streams.js'
 
 export interface Parts {
@@ -41,6 +43,7 @@ export interface Parts {
   runs: Runs
   checkpoints: Checkpoints
   archives: Archives
+  storage: Storage
   streams: Streams
   comparisons: RunComparisons
   replays: Replays
@@ -67,12 +70,25 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   const keys = new Keys(options.database, (ids) => streams.end(ids))
   const projects = new Projects(options.database)
   const sessions = new Sessions(options)
-  const runs = new Runs(options, sessions, dispatcher)
+  const storage = new Storage(options.database)
+  const runs = new Runs(options, sessions, storage, dispatcher)
   const checkpoints = new Checkpoints(options, sessions)
   const archives = new Archives(options, sessions)
   const comparisons = new RunComparisons(runs, sessions)
   const replays = new Replays(options.database, runs, sessions, comparisons)
-  const parts: Parts = { options, keys, projects, sessions, runs, checkpoints, archives, streams, comparisons, replays }
+  const parts: Parts = {
+    options,
+    keys,
+    projects,
+    sessions,
+    runs,
+    checkpoints,
+    archives,
+    storage,
+    streams,
+    comparisons,
+    replays,
+  }
   let isStopping = false
 
   const app = Fastify({
@@ -121,6 +137,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
         keyRoutes,
         frameworkRoutes,
         otherRoutes,
+        storageRoutes,
         treeRoutes,
         folderRoutes,
         runnerRoutes,

@@ -21,6 +21,7 @@ import { endingOf, queuedEvent } from './milestones.js'
 import type { ServerOptions } from './options.js'
 import { requireSight, type Principal } from './principal.js'
 import { bodyHash, type Sessions } from './sessions.js'
+import type { Storage } from './storage.js'
 import { runView } from './views.js'
 
 type Row = Selectable<Schema['runs']>
@@ -38,6 +39,7 @@ export class Runs {
   constructor(
     private readonly options: ServerOptions,
     private readonly sessions: Sessions,
+    private readonly storage: Storage,
     private readonly dispatcher: Pick<Dispatcher, 'wake' | 'offer'>,
   ) {}
 
@@ -78,6 +80,7 @@ export class Runs {
     try {
       return await this.options.database.db.transaction().execute(async (trx) => {
         await this.requireRoom(projectId, trx)
+        await this.storage.requireRoom(projectId, trx)
         const makesSession = body.newSession || !body.sessionId
         const sessionId = makesSession
           ? await this.sessions.create(projectId, newSessionOf(body), trx)

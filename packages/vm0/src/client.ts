@@ -1,13 +1,11 @@
 import {
   type Comparison,
   type CreateKey,
-  type CreateProject,
   type CreateSession,
   type CreateToken,
   type Insights,
   type InsightsQuery,
   type KeyView,
-  type ProjectView,
   type RunnerStatus,
   type RunView,
   type SessionView,
@@ -19,6 +17,7 @@ import { Frameworks } from './frameworks.js'
 import { Http } from './http.js'
 import { Checkpoint } from './checkpoint.js'
 import { query, type Page, type PageOptions, type RunListOptions } from './page.js'
+import { Projects } from './projects.js'
 import { Run } from './run.js'
 import { fromOf, Session, type RunOptions } from './session.js'
 import { Store } from './store.js'
@@ -73,6 +72,7 @@ export class Vm0 {
     this.http = new Http(options)
     this.store = new Store(this.http)
     this.frameworks = new Frameworks(this.http)
+    this.projects = new Projects(this.http)
   }
 
   /**
@@ -280,25 +280,7 @@ export class Vm0 {
    * @example
    * const { items } = await vm0.projects.list()
    */
-  readonly projects = {
-    /**
-     * Makes a project; needs a key with the scope `installation`, as `vm0 up` gives to its user.
-     *
-     * @example
-     * await vm0.projects.create({ id: 'team-a' })
-     */
-    create: (project: CreateProject): Promise<ProjectView> =>
-      this.http.json('/projects', { method: 'POST', json: project }),
-
-    /**
-     * Projects of the installation, the newest first.
-     *
-     * @example
-     * const { items } = await vm0.projects.list()
-     */
-    list: (options: Omit<PageOptions, 'sessionId'> = {}): Promise<Page<ProjectView>> =>
-      this.http.json(`/projects${query(options)}`),
-  }
+  readonly projects: Projects
 
   /**
    * The hosts that carry sandboxes.

@@ -7,6 +7,7 @@ import {
   projectIdSchema,
   projectSchema,
   tokenSchema,
+  updateProjectSchema,
 } from '@vm0/contract'
 import { z } from 'zod'
 import type { App, Parts } from '../create-server.js'
@@ -61,5 +62,17 @@ export function keyRoutes(app: App, { keys, projects, runs, sessions }: Parts): 
     '/projects',
     { config: installation, schema: { body: createProjectSchema, response: { 201: projectSchema } } },
     async (request, reply) => reply.code(201).send(await projects.create(request.body)),
+  )
+  app.patch(
+    '/projects/:id',
+    {
+      config: installation,
+      schema: {
+        params: z.object({ id: projectIdSchema }),
+        body: updateProjectSchema,
+        response: { 200: projectSchema },
+      },
+    },
+    (request) => projects.update(request.params.id, request.body),
   )
 }

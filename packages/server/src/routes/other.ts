@@ -11,7 +11,7 @@ import type { App, Parts } from '../create-server.js'
 const maxUploadBytes = 2 * 1024 ** 3
 
 /** Frameworks, workspace uploads. */
-export function otherRoutes(app: App, { options }: Parts): void {
+export function otherRoutes(app: App, { options, storage }: Parts): void {
   app.get(
     '/frameworks',
     { schema: { response: { 200: z.object({ items: z.array(frameworkSchema) }) } } },
@@ -32,6 +32,7 @@ export function otherRoutes(app: App, { options }: Parts): void {
       },
       async (request, reply) => {
         const { digest } = request.params
+        await storage.requireRoom(request.projectId)
         const file = join(options.scratch, `upload-${randomBytes(8).toString('hex')}`)
         try {
           const hash = createHash('sha256')

@@ -11,6 +11,7 @@ import {
   type UpkeepCall,
 } from '@vm0/contract'
 import type { FastifyReply } from 'fastify'
+import { z } from 'zod'
 import type { App, Parts } from '../create-server.js'
 import { withHeartbeat } from './heartbeat.js'
 
@@ -25,7 +26,7 @@ export function storeRoutes(app: App, { options: { upkeep } }: Parts): void {
   app.post('/store/gc', { schema: { body: gcRequestSchema }, config }, (request, reply) =>
     answer<GcOutput>(reply, async (call) => ({ type: 'collected', report: await upkeep.gc(request.body, call) })),
   )
-  app.post('/store/encryption', { config }, (_request, reply) =>
+  app.post('/store/encryption', { schema: { body: z.strictObject({}) }, config }, (_request, reply) =>
     answer<EncryptionOutput>(reply, async (call) => ({ type: 'keys', report: await upkeep.encryption(call) })),
   )
   app.post('/store/encryption/reseal', { schema: { body: resealRequestSchema }, config }, (request, reply) =>

@@ -1,6 +1,6 @@
 import type { EventOf, RunView, Vm0Event } from '@vm0/contract/client'
 import { changedLines } from './changed-lines.js'
-import { duration, money, shortId, templateName, timingLine } from './format.js'
+import { byteCount, duration, money, shortId, templateName, timingLine } from './format.js'
 import { printable, printableLine } from './printable.js'
 import { bold, dim, green, red } from './style.js'
 
@@ -27,6 +27,9 @@ const lossWords: Record<EventOf<'run.resumed'>['reason'], string> = {
   host_lost: 'the host was lost',
   platform_away: 'the platform was away for long',
 }
+
+const share = (used: number, total: number): string =>
+  `${byteCount(used)} of ${byteCount(total)} (${Math.round((used / Math.max(1, total)) * 100)}%)`
 
 /**
  * A run's events as lines that a person reads while it works. What agents and commands wrote is shown as text: no control
@@ -81,6 +84,12 @@ export class LiveView {
         break
       case 'notice':
         if (event.level !== 'info') this.line(dim(`  ! ${printableLine(event.text, this.width)}`))
+        break
+      case 'sandbox.disk_pressure':
+        this.line(dim(`  ! ${share(event.usedBytes, event.totalBytes)} of the sandbox's disk is used`))
+        break
+      case 'project.quota_pressure':
+        this.line(dim(`  ! the project stores ${share(event.storedBytes, event.quotaBytes)} of its quota`))
         break
       case 'subagent.started':
         this.line(dim(`  ↳ ${printableLine(`sub-agent: ${event.prompt}`, this.width)}`))

@@ -16,6 +16,7 @@ import { gc } from './commands/gc.js'
 import { compare, insights } from './commands/insights.js'
 import { replay } from './commands/replay.js'
 import { keys } from './commands/keys.js'
+import { projects } from './commands/projects.js'
 import { pull } from './commands/pull.js'
 import { push } from './commands/push.js'
 import { run } from './commands/run.js'
@@ -79,6 +80,7 @@ const application = buildApplication(
       cancel,
       rm: remove,
       keys,
+      projects,
       frameworks,
       export: exportSession,
       import: importSession,

@@ -1,0 +1,56 @@
+import { sql } from 'kysely'
+import type { Database } from './database.js'
+
+export interface ProjectStorage {
+  /** What its checkpoints hold: the plain size of each one's own layer. What sessions share by forks counts once. */
+  storedBytes: number
+  /** Null: without bound. */
+  quotaBytes: number | null
+}
+
+export interface SessionStorage {
+  id: string
+  storedBytes: number
+  checkpoints: number
+}
+
+type Row = { storedBytes: number | string; quotaBytes: number | string | null }
+
+/** What a project stores and may store; undefined where it doesn't exist. */
+export async function projectStorage(db: Database['db'], projectId: string): Promise<ProjectStorage | undefined> {
+  const { rows } = await sql<Row>`
+    select quota_bytes as "quotaBytes",
+        (select coalesce(sum(size_bytes), 0) from checkpoints c where c.project_id = p.id) as "storedBytes"
+      from projects p where id = ${projectId}`.execute(db)
+  return rows[0] && storage(rows[0])
+}
+
+/** The same where the project has a quota: of the others nothing is summed up. */
+export async function storageUnderQuota(
+  db: Database['db'],
+  projectId: string,
+): Promise<{ storedBytes: number; quotaBytes: number } | undefined> {
+  const { rows } = await sql<Row>`
+    select quota_bytes as "quotaBytes",
+        (select coalesce(sum(size_bytes), 0) from checkpoints c where c.project_id = p.id) as "storedBytes"
+      from projects p where id = ${projectId} and quota_bytes is not null`.execute(db)
+  return rows[0] && (storage(rows[0]) as { storedBytes: number; quotaBytes: number })
+}
+
+/** Its sessions that hold most, the largest first. */
+export async function largestSessions(db: Database['db'], projectId: string, limit: number): Promise<SessionStorage[]> {
+  const { rows } = await sql<{ id: string; storedBytes: number | string; checkpoints: number | string }>`
+    select session_id as id, sum(size_bytes) as "storedBytes", count(*) as checkpoints
+      from checkpoints where project_id = ${projectId}
+      group by session_id order by sum(size_bytes) desc, session_id limit ${limit}`.execute(db)
+  return rows.map(({ id, storedBytes, checkpoints }) => ({
+    id,
+    storedBytes: Number(storedBytes),
+    checkpoints: Number(checkpoints),
+  }))
+}
+
+const storage = ({ storedBytes, quotaBytes }: Row): ProjectStorage => ({
+  storedBytes: Number(storedBytes),
+  quotaBytes: quotaBytes === null ? null : Number(quotaBytes),
+})
