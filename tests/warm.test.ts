@@ -25,6 +25,7 @@ const script = {
   conversations: [
     { when: 'inspect', steps: [bash(inspection), { text: 'inspected' }] },
     { when: 'show the colour', steps: [bash('echo "colour=$COLOUR"'), { text: 'shown' }] },
+    { when: 'tell the agent', steps: [bash('echo $PPID'), { text: 'told' }] },
     { when: 'hello', steps: [{ text: 'hello back' }] },
   ],
 }
@@ -37,6 +38,10 @@ afterAll(() => platform.stop())
 
 async function warmIsReady(): Promise<void> {
   while ((await platform.client.runners.list())[0]!.warm === 0) await wait(20)
+}
+
+async function allAreReady(): Promise<void> {
+  while ((await platform.client.runners.list())[0]!.warm < 2) await wait(20)
 }
 
 async function startOf(options: Omit<RunOptions, 'framework'>): Promise<{ run: Run; how: string; toolOutput: string }> {
@@ -136,6 +141,34 @@ test('what only a start can set is started anew in the warm sandbox', async () =
   const { how } = await startOf({ prompt: 'hello system', systemPrompt: { append: 'Speak like a pirate.' } })
   expect(how).toBe('warm')
   expect(JSON.stringify(requestWith('hello system')!.system)).toContain('pirate')
+})
+
+test('what is asked for again has a spare of its own: its agent was started with that, and nobody waits for a start', async () => {
+  const speak = (tools?: RunOptions['tools']) =>
+    startOf({ prompt: 'tell the agent', systemPrompt: 'Answer like a lighthouse.', ...(tools ? { tools } : {}) })
+  // The agent of the pool has the same process id in every sandbox; one that was started in its place has another.
+  await warmIsReady()
+  const waiting = (await startOf({ prompt: 'tell the agent' })).toolOutput
+  await warmIsReady()
+  const first = await speak()
+  expect(first.how).toBe('warm')
+  expect(first.toolOutput).not.toBe(waiting)
+  for (const tools of [undefined, { deny: ['WebSearch'] }]) {
+    let last = ''
+    for (let runs = 0; runs < 6 && last !== waiting; runs++) {
+      const { how, toolOutput, run } = await speak(tools)
+      last = how === 'warm' ? toolOutput : ''
+      expect(JSON.stringify(requestWith('tell the agent')!.messages)).not.toContain(warmUpMark)
+      await run.session.delete()
+      await allAreReady()
+    }
+    expect(last).toBe(waiting)
+  }
+  const { system, tools } = platform.model.requests.findLast(({ messages }) =>
+    JSON.stringify(messages).includes('tell the agent'),
+  )!
+  expect(JSON.stringify(system)).toContain('lighthouse')
+  expect(JSON.stringify(tools)).not.toContain('WebSearch')
 })
 
 test('an agent that died in the pool is never handed out', async () => {

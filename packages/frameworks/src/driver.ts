@@ -117,6 +117,11 @@ export interface FrameworkDriver {
   /** Absent where a started process can't be kept for a session that comes later. */
   warmUp?(): WarmUp
   /**
+   * What of `spec` a process is started with that is kept for runs like this one; `rebind` has the rest. Nothing where any
+   * process does. Holds no secret of a run: what can hold one is left out, and so such runs start a process of their own.
+   */
+  spareFor?(spec: LaunchSpec): LaunchSpec
+  /**
    * Lines that bind a live process that runs with `from` to `to`; none where both are the same; undefined where only a
    * new process will do.
    */

@@ -37,6 +37,8 @@ export interface DaemonOptions {
   idleMs: number
   /** The most sandboxes that are kept warm; 0 keeps none. */
   warm: number
+  /** Of them, those that are kept though nobody asks. */
+  warmMin: number
 }
 
 export interface RunningDaemon {
@@ -52,7 +54,7 @@ export interface RunningDaemon {
  * between two of its steps; it then fails with the signal's reason and leaves nothing.
  */
 export async function startDaemon(
-  { port, host, dataDir, freezeMs, idleMs, warm }: DaemonOptions,
+  { port, host, dataDir, freezeMs, idleMs, warm, warmMin }: DaemonOptions,
   signal: AbortSignal = new AbortController().signal,
 ): Promise<RunningDaemon> {
   const say = (text: string): void => {
@@ -167,7 +169,7 @@ export async function startDaemon(
           ? {
               framework: 'claude-code',
               template: template.digest,
-              limits: { ...defaultPoolLimits, min: Math.min(defaultPoolLimits.min, warm), max: warm },
+              limits: { ...defaultPoolLimits, min: Math.min(warmMin, warm), max: warm },
             }
           : null,
       onRoom: () => server?.dispatch(),

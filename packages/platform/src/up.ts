@@ -15,6 +15,8 @@ export interface UpOptions {
   freezeMs?: number
   /** The most sandboxes that are kept warm for new sessions. */
   warm?: number
+  /** Of them, those that are kept though nobody asks. */
+  warmMin?: number
 }
 
 /**
@@ -29,6 +31,7 @@ export async function up({
   idleMs = 60_000,
   freezeMs = 5_000,
   warm = 4,
+  warmMin = 1,
 }: UpOptions = {}): Promise<number> {
   if (process.getuid?.() !== 0)
     throw new Vm0Error('ROOT_REQUIRED', 'the platform needs root to make sandboxes; this process runs as another user')
@@ -49,7 +52,7 @@ export async function up({
       'sh',
       process.execPath,
       main,
-      JSON.stringify({ port, host, dataDir, freezeMs, idleMs, warm }),
+      JSON.stringify({ port, host, dataDir, freezeMs, idleMs, warm, warmMin }),
     ],
     { stdio: 'inherit', detached: true },
   )

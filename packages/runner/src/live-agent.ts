@@ -55,7 +55,7 @@ export async function startAgent(
 
 /** The agent that waits in a warm sandbox. Its totals begin with what the warm-up counted. */
 export function agentOf({ kind, process, lines, version }: WarmSandbox, keeping: Keeping): LiveAgent {
-  return own({ driver: kind.driver, process, lines, spec: {}, version, resumed: true }, keeping)
+  return own({ driver: kind.driver, process, lines, spec: kind.spec, version, resumed: true }, keeping)
 }
 
 export interface Keeping {

@@ -12,13 +12,15 @@ import type { FrameworkDriver } from '@vm0/frameworks'
 import type { AdoptedRun, EarlierLife, LostRun } from './adoption/adopted-run.js'
 import { ToldEvents } from './adoption/told-events.js'
 import { AgentTalk } from './agent-talk.js'
+import { launchSpecOf } from './live-agent.js'
 import type { LiveSession } from './live-session.js'
 import { ModelPatience } from './model-patience.js'
 import { observeTraffic } from './model-traffic.js'
 import { noteOf, resumptionOf, type LossReason } from './resumption.js'
 import type { RunnerOptions } from './options.js'
+import { kindOf, type WarmKind } from './pool/kind.js'
 import type { WarmPool } from './pool/pool.js'
-import type { WarmKind, WarmSandbox } from './pool/warm-sandbox.js'
+import type { WarmSandbox } from './pool/warm-sandbox.js'
 import { OutputSchema } from './output-schema.js'
 import { RunCheckpoints } from './run-checkpoints.js'
 import type { RunContext } from './run-context.js'
@@ -234,7 +236,8 @@ export class RunLife {
     const { sandbox, how } = await this.session.ready({
       resources: spec.resources,
       known: this.claimed.session,
-      takeWarm: (template, resources) => this.takeWarm({ driver, template, resources }),
+      takeWarm: (template, resources) =>
+        this.takeWarm(kindOf({ driver, template, resources, launch: launchSpecOf(spec), ref: this.ref })),
       signal: this.stopping.signal,
     })
     if (spec.workspaceUpload) await this.session.unpack(sandbox, spec.workspaceUpload, this.stopping.signal)

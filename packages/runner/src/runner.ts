@@ -21,6 +21,7 @@ import { readEntries, removeEntries } from './folders/named-entries.js'
 import type { LiveSession } from './live-session.js'
 import { LiveSessions, sessionKey } from './live-sessions.js'
 import type { RunnerOptions } from './options.js'
+import { kindOf } from './pool/kind.js'
 import { WarmPool } from './pool/pool.js'
 import { makeWarmSandbox } from './pool/warm-sandbox.js'
 import { RunLife } from './run-life.js'
@@ -57,9 +58,16 @@ export class Runner implements RunnerPort {
     const { pool, logger } = options
     if (!pool) return
     this.pool = new WarmPool({
-      kind: { driver: options.findDriver(pool.framework), template: pool.template, resources: defaultResources },
+      kind: {
+        driver: options.findDriver(pool.framework),
+        template: pool.template,
+        resources: defaultResources,
+        spec: {},
+        projectId: null,
+      },
       limits: pool.limits,
       make: (kind) => makeWarmSandbox(options, kind),
+      newest: async (framework) => (await options.releases.newest(framework)).version,
       hasRoom: () => this.used < options.maxSandboxes,
       logger,
     })
@@ -235,7 +243,9 @@ export class Runner implements RunnerPort {
     const session = await this.take(ref)
     try {
       const driver = this.options.findDriver((await this.store.framework(ref)) ?? defaultFramework)
-      await session.ready({ takeWarm: (template, resources) => this.pool?.take({ driver, template, resources }) })
+      await session.ready({
+        takeWarm: (template, resources) => this.pool?.take(kindOf({ driver, template, resources, launch: {}, ref })),
+      })
       await session.prewarm(driver)
     } finally {
       this.sessions.release(session)

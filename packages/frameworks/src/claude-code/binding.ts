@@ -7,6 +7,17 @@ const readAtStart =
   /^(HOME|PATH|SHELL|USER|LOGNAME|TMPDIR|TZ|LANG|IS_SANDBOX|DEBUG)$|^(CLAUDE|ANTHROPIC|AWS|GOOGLE|VERTEX|OTEL|DISABLE|NODE|BUN|LD|LC|XDG|GIT|SSL|MCP|BASH|MAX)_|_proxy$/i
 
 /**
+ * Runs with the same system prompt and set of tools share a kind of spare. A turn limit counts from the process's start, a
+ * question to a person needs one, a form of the output makes another last turn, and a server's definition may hold a
+ * secret: for those none is kept.
+ */
+export function spareFor({ systemPrompt, tools, ...rest }: LaunchSpec): LaunchSpec {
+  const { maxTurns, permissions, output, mcpServers } = rest
+  if (maxTurns !== undefined || permissions === 'ask' || output !== undefined || mcpServers !== undefined) return {}
+  return { ...(systemPrompt === undefined ? {} : { systemPrompt }), ...(tools === undefined ? {} : { tools }) }
+}
+
+/**
  * Environment and model bind late, by `apply_flag_settings`; system prompt, tools, permissions, the
  * form of the output, MCP servers and turn limit are flags of the start.
  * A variable can be added or changed but not taken back.

@@ -1,5 +1,5 @@
 import type { FrameworkDriver, LaunchOptions } from '../driver.js'
-import { rebind } from './binding.js'
+import { rebind, spareFor } from './binding.js'
 import { ClaudeProtocol } from './protocol.js'
 import { toolResults } from './tool-results.js'
 import { toolFlags } from './tool-flags.js'
@@ -54,6 +54,7 @@ export const claudeCode: FrameworkDriver = {
     cwd: '/workspace',
   }),
   warmUp: () => new ClaudeWarmUp(),
+  spareFor,
   rebind,
   open: (state) => new ClaudeProtocol(state),
 }

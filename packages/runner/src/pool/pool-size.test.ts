@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { defaultPoolLimits, poolSize } from './pool-size.js'
+import { defaultPoolLimits, learnMs, poolSize, poolSizes, type KindDemand } from './pool-size.js'
 
 const limits = { ...defaultPoolLimits, max: 50 }
 const every = (gapMs: number, count: number, endMs: number) =>
@@ -41,6 +41,46 @@ test('it stays within its limits, and never falls when somebody more asks', () =
       expect(size).toBeLessThanOrEqual(bounds.max)
       const one = [...arrivalsMs, 60_000]
       expect(poolSize({ arrivalsMs: one, nowMs: 60_000, refillMs }, bounds)).toBeGreaterThanOrEqual(size)
+    }),
+  )
+})
+
+const kind = (arrivalsMs: number[], learned = true): KindDemand => ({ learned, arrivalsMs, nowMs: 1e6, refillMs: 1000 })
+
+test('a kind that was asked for twice has one of its own for ten minutes; once is no habit', () => {
+  const sizes = (arrivalsMs: number[]) => poolSizes([kind([], false), kind(arrivalsMs)], limits)
+  expect(sizes([1e6 - 1])).toEqual([1, 0])
+  expect(sizes([1e6 - learnMs + 1, 1e6 - 100_000])).toEqual([1, 1])
+  expect(sizes([1e6 - learnMs - 1, 1e6 - 100_000])).toEqual([1, 0])
+})
+
+test('where there is room for few, what is always kept comes first, then what was asked for last', () => {
+  const older = kind([1e6 - 300_000, 1e6 - 200_000])
+  const newer = kind([1e6 - 300_000, 1e6 - 100_000])
+  const sizes = (max: number) => poolSizes([kind([], false), older, newer], { ...limits, max })
+  expect([0, 1, 2, 3, 9].map(sizes)).toEqual([
+    [0, 0, 0],
+    [1, 0, 0],
+    [1, 0, 1],
+    [1, 1, 1],
+    [1, 1, 1],
+  ])
+})
+
+test('never more than the most in all, and room that one kind needs is not left empty', () => {
+  const demand = fc.array(fc.integer({ min: 1e6 - 700_000, max: 1e6 }), { maxLength: 60 })
+  fc.assert(
+    fc.property(demand, fc.array(demand, { maxLength: 5 }), fc.nat(12), (always, learned, max) => {
+      const sorted = (times: number[]) => times.toSorted((a, b) => a - b)
+      const kinds = [kind(sorted(always), false), ...learned.map((times) => kind(sorted(times)))]
+      const bounds = { ...limits, max }
+      const sizes = poolSizes(kinds, bounds)
+      const sum = sizes.reduce((total, size) => total + size, 0)
+      expect(sum).toBeLessThanOrEqual(max)
+      const alone = kinds.map((each) => poolSizes([each], bounds)[0]!)
+      for (const [index, size] of sizes.entries()) expect(size).toBeLessThanOrEqual(alone[index]!)
+      if (sum < max) expect(sizes).toEqual(alone)
+      expect(sizes[0]).toBeGreaterThanOrEqual(Math.min(bounds.min, max))
     }),
   )
 })

@@ -42,6 +42,42 @@ export function poolSize(
   return Math.min(max, Math.max(min, size))
 }
 
+/** What is asked for of one kind. `learned`: the platform was not told to keep it, it has seen that it is asked for. */
+export interface KindDemand extends Demand {
+  learned: boolean
+}
+
+/** A kind that was asked for so often within `learnMs` is kept, one of it at least, until nobody asks for so long. */
+const learnArrivals = 2
+export const learnMs = 10 * 60_000
+
+/**
+ * How many of each kind are kept, in all `max` at most. What the platform was told to keep comes first, then one of each
+ * learned kind, the one that was asked for last before others, then what each is short of.
+ */
+export function poolSizes(kinds: readonly KindDemand[], limits: PoolLimits): number[] {
+  const wanted = kinds.map(({ learned, ...demand }) => {
+    if (!learned) return poolSize(demand, limits)
+    const recent = demand.arrivalsMs.filter((at) => at > demand.nowMs - learnMs && at <= demand.nowMs)
+    return recent.length < learnArrivals ? 0 : poolSize(demand, { ...limits, min: 1 })
+  })
+  const lastAsked = (index: number): number => kinds[index]?.arrivalsMs.at(-1) ?? -Infinity
+  const order = kinds
+    .map((_, index) => index)
+    .toSorted((a, b) => Number(kinds[a]!.learned) - Number(kinds[b]!.learned) || lastAsked(b) - lastAsked(a))
+  const sizes = kinds.map(() => 0)
+  let left = limits.max
+  const give = (index: number, upTo: number): void => {
+    const more = Math.min(left, Math.min(upTo, wanted[index]!) - sizes[index]!)
+    if (more <= 0) return
+    sizes[index]! += more
+    left -= more
+  }
+  for (const index of order) give(index, kinds[index]!.learned ? 1 : limits.min)
+  for (let level = 1; left > 0 && level <= limits.max; level++) for (const index of order) give(index, level)
+  return sizes
+}
+
 /** The most arrivals within any span of `spanMs`. */
 function peak(arrivalsMs: readonly number[], spanMs: number): number {
   let most = 0

@@ -1,23 +1,15 @@
 import { randomBytes } from 'node:crypto'
-import type { Resources } from '@vm0/contract'
-import type { FrameworkDriver, WarmUp } from '@vm0/frameworks'
+import type { WarmUp } from '@vm0/frameworks'
 import type { MonitoredProcess, Sandbox } from '@vm0/sandbox'
 import { CountedLines } from '../adoption/counted-lines.js'
 import { readAll } from '../exec-output.js'
 import type { RunnerOptions } from '../options.js'
 import { platformMounts, releaseTarget } from '../platform-mounts.js'
+import type { WarmKind } from './kind.js'
 
 /** Bytes of each stream that one agent process may print over its life. */
 export const maxAgentOutputBytes = 2 * 1024 ** 3
 const warmUpTimeoutMs = 60_000
-
-/** What a warm sandbox is made for: nothing of it can be changed afterwards. */
-export interface WarmKind {
-  driver: FrameworkDriver
-  /** Digest of the template. */
-  template: string
-  resources: Required<Resources>
-}
 
 /** A sandbox that no session has yet, with an agent that has run once through its paths and waits for a prompt. */
 export interface WarmSandbox {
@@ -36,7 +28,7 @@ export interface WarmSandbox {
 
 export async function makeWarmSandbox(options: RunnerOptions, kind: WarmKind): Promise<WarmSandbox> {
   const startedMs = performance.now()
-  const { driver, template, resources } = kind
+  const { driver, template, resources, spec } = kind
   const warmUp = driver.warmUp?.()
   if (!warmUp) throw new Error(`${driver.name} can't be kept warm`)
   const [release, mounts, templateImage] = await Promise.all([
@@ -50,7 +42,7 @@ export async function makeWarmSandbox(options: RunnerOptions, kind: WarmKind): P
   const timeout = setTimeout(() => void sandbox.close(), warmUpTimeoutMs)
   try {
     const releaseDir = releaseTarget(driver.name, release.version)
-    const launch = driver.launch({ releaseDir, gatewayUrl: sandbox.gatewayUrl, resume: null, spec: {} })
+    const launch = driver.launch({ releaseDir, gatewayUrl: sandbox.gatewayUrl, resume: null, spec })
     const process = await sandbox.spawn({ id: `agent-${id}`, ...launch, maxOutputBytes: maxAgentOutputBytes })
     const lines = new CountedLines(process.output()[Symbol.asyncIterator]())
     await warmTo(warmUp, { sandbox, process, lines })

@@ -2,7 +2,14 @@ import { Vm0Error, type Check, type RebuildReport } from '@vm0/contract/client'
 
 /** What the command uses of @vm0/platform. */
 export interface Platform {
-  up(options: { port?: number; dataDir?: string; freezeMs?: number; idleMs?: number; warm?: number }): Promise<number>
+  up(options: {
+    port?: number
+    dataDir?: string
+    freezeMs?: number
+    idleMs?: number
+    warm?: number
+    warmMin?: number
+  }): Promise<number>
   rebuild(options: { dataDir?: string; deep?: boolean; onProgress?: (message: string) => void }): Promise<RebuildReport>
   checkHost(options: { dataDir?: string }): Promise<Check[]>
 }

@@ -10,6 +10,7 @@ interface Flags {
   freeze?: number
   idle?: number
   warm?: number
+  warmMin?: number
 }
 
 export const up = buildCommand({
@@ -50,6 +51,12 @@ export const up = buildCommand({
         optional: true,
         brief: 'The most sandboxes that wait warm for new sessions; 0 keeps none (VM0_WARM; default: 4)',
       },
+      warmMin: {
+        kind: 'parsed',
+        parse: numberParser,
+        optional: true,
+        brief: 'Sandboxes that wait warm though nobody asks (VM0_WARM_MIN; default: 1)',
+      },
     },
   },
   async func(this: CommandContext, flags: Flags) {
@@ -58,12 +65,14 @@ export const up = buildCommand({
     const freeze = numberSetting(flags.freeze, 'VM0_FREEZE')
     const idle = numberSetting(flags.idle, 'VM0_IDLE')
     const warm = numberSetting(flags.warm, 'VM0_WARM')
+    const warmMin = numberSetting(flags.warmMin, 'VM0_WARM_MIN')
     const data = setting(flags.data, 'VM0_DATA')
     process.exitCode = await platform.up({
       ...(port === undefined ? {} : { port }),
       ...(freeze === undefined ? {} : { freezeMs: freeze * 1000 }),
       ...(idle === undefined ? {} : { idleMs: idle * 1000 }),
       ...(warm === undefined ? {} : { warm }),
+      ...(warmMin === undefined ? {} : { warmMin }),
       ...(data ? { dataDir: resolve(data) } : {}),
     })
   },
