@@ -182,7 +182,7 @@ test('an agent that died in the pool is never handed out', async () => {
   }
   const { how } = await startOf({ prompt: 'hello after the death' })
   expect(['cold', 'warm']).toContain(how)
-  await warmIsReady()
+  await allAreReady()
   expect((await startOf({ prompt: 'hello again' })).how).toBe('warm')
 })
 

@@ -84,10 +84,24 @@ export class WarmPool {
     const ready = this.shelfOf(kind)?.ready ?? []
     for (let next = ready.shift(); next; next = ready.shift()) {
       if (next.process.isRunning()) return next
-      this.options.logger.warn({ sandboxId: next.sandbox.id }, 'a warm sandbox had died in the pool')
-      void next.close()
+      this.bury(next)
     }
     return undefined
+  }
+
+  private bury(dead: WarmSandbox): void {
+    this.options.logger.warn({ sandboxId: dead.sandbox.id }, 'a warm sandbox had died in the pool')
+    void dead.close()
+  }
+
+  /** One that dies while it waits is replaced, whether somebody asks or not. */
+  private async watch(shelf: Shelf, made: WarmSandbox): Promise<void> {
+    await made.process.exited
+    const index = shelf.ready.indexOf(made)
+    if (index < 0) return
+    shelf.ready.splice(index, 1)
+    this.bury(made)
+    this.fill()
   }
 
   /** Begins to fill; says, once the first has been made or could not be, whether one waits. */
@@ -146,7 +160,10 @@ export class WarmPool {
       shelf.failures = 0
       shelf.refillMs = (shelf.refillMs + made.madeInMs) / 2
       if (this.closed || !this.shelves.includes(shelf)) await made.close()
-      else shelf.ready.push(made)
+      else {
+        shelf.ready.push(made)
+        void this.watch(shelf, made)
+      }
     } catch (error) {
       shelf.failures += 1
       const { first, last } = retryMs
