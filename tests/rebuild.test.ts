@@ -48,6 +48,7 @@ test('the database is deleted, made anew from the store, and sessions go on: con
     projects: 0,
     sessions: 0,
     checkpoints: 0,
+    templates: 0,
     uploads: 0,
     behind: [],
     key: null,

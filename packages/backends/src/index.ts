@@ -28,4 +28,5 @@ export {
 } from './project-storage.js'
 export { keyOf, openSecrets, type KeyRing } from './secrets.js'
 export { resealRows, sealedRows } from './resealed-rows.js'
+export { referencedTemplates, templateUses, type TemplateReference, type TemplateUse } from './template-references.js'
 export { forgetUploads, pinUpload, type UploadReference } from './upload-references.js'

@@ -44,6 +44,7 @@ export interface Schema {
     labels: Json
     body_hash: string
     workspace_upload: string | null
+    kind: Generated<string>
     runner_id: string | null
     epoch: Big
     created_at: Timestamp
@@ -94,6 +95,24 @@ export interface Schema {
     changed_files: Generated<number>
     name: string | null
     tool_calls: Uint8Array | null
+  }
+  templates: {
+    project_id: string
+    name: string
+    promoted: number | null
+    promoted_before: number | null
+    last_version: Generated<number>
+  }
+  template_versions: {
+    project_id: string
+    name: string
+    version: number
+    digest: string
+    size_bytes: number | string
+    env: Json
+    resources: Json
+    origin: ColumnType<unknown, string, string>
+    created_at: Timestamp
   }
   uploads: { project_id: string; digest: string; size_bytes: number | string; created_at: Timestamp }
 }

@@ -24,6 +24,16 @@ export const digestOf = (bytes: Uint8Array): string => `sha256:${createHash('sha
 export const objectName = (kind: 'layers' | 'manifests', digest: string): string =>
   `${kind}/${digest.replace(':', '-')}`
 export const packName = (projectId: string, digest: string): string => `packs/${projectId}/${digest.replace(':', '-')}`
+/** Where the store tells of a version of a template. */
+export const documentName = ({
+  projectId,
+  name,
+  version,
+}: {
+  projectId: string
+  name: string
+  version: number
+}): string => `templates/${projectId}/${name}/${version}`
 /** The checkpoint whose manifest an object is. */
 export const manifestOf = (name: string): string | undefined => {
   const hex = /^manifests\/sha256-([0-9a-f]{64})$/.exec(name)?.[1]

@@ -18,4 +18,5 @@ export {
   type RetentionPolicy,
   type StoredCheckpoint,
 } from './upkeep/index.js'
+export { documentName } from './digest.js'
 export { checkpointColumns } from './columns.js'

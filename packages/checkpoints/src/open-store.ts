@@ -9,7 +9,8 @@ import { UpperChain } from './layer-chain.js'
 import { PackedLayers, PlainLayers } from './layers/layer-store.js'
 import { Manifests, resealObjects, sealedObjects } from './sealing/index.js'
 import { BackgroundSquash } from './squash/background-squash.js'
-import type { CheckpointManifest, CheckpointStore } from './store.js'
+import type { CheckpointManifest, CheckpointStore, LayerReference } from './store.js'
+import { Templates } from './templates/index.js'
 import { checkStore, collectGarbage } from './upkeep/index.js'
 
 export interface CheckpointStoreOptions {
@@ -21,8 +22,10 @@ export interface CheckpointStoreOptions {
     cache: FileCache
     keysOf?: (projectId: string) => DerivedKeys
   }
-  /** Local path of a template's image by its digest. Without it chains of layers only grow. */
+  /** Local path of an image of this host's templates by its digest. Without it chains of layers only grow. */
   templateImage?: (digest: string) => Promise<string>
+  /** The image of a template that a project has made; undefined where it has none of this digest. */
+  templateLayer?: (projectId: string, digest: string) => Promise<LayerReference | undefined>
   /** Makes an image, which may be taken over, one of this machine's templates: for sessions from elsewhere. */
   addTemplate?: (digest: string, image: string) => Promise<void>
   importLimits?: Partial<ImportLimits>
@@ -37,7 +40,8 @@ export async function openCheckpointStore({
   blobs,
   scratch,
   packed,
-  templateImage,
+  templateImage: hostImage,
+  templateLayer = () => Promise.resolve(undefined),
   addTemplate = noTemplates,
   importLimits,
   maxLayers = 16,
@@ -49,6 +53,15 @@ export async function openCheckpointStore({
 
   const manifests = new Manifests(blobs, packed?.keysOf)
   const load = (id: string): Promise<CheckpointManifest> => manifests.load(id)
+  const templates = new Templates({
+    blobs,
+    layers,
+    manifests,
+    scratch,
+    hostImage: hostImage ?? noTemplates,
+    layerOf: templateLayer,
+  })
+  const templateImage = hostImage && ((digest: string, projectId: string) => templates.image(digest, projectId))
 
   const layerImages = (manifest: CheckpointManifest): Promise<string[]> =>
     Promise.all(manifest.layers.map((layer) => layers.image(manifest.projectId, layer)))
@@ -56,7 +69,10 @@ export async function openCheckpointStore({
   const maxComparisons = pLimit(2)
   async function stackOf(manifest: CheckpointManifest): Promise<Stack> {
     if (!templateImage) throw new Vm0Error('INTERNAL', 'checkpoints are compared only where templates are at hand')
-    const [images, image] = await Promise.all([layerImages(manifest), templateImage(manifest.template)])
+    const [images, image] = await Promise.all([
+      layerImages(manifest),
+      templateImage(manifest.template, manifest.projectId),
+    ])
     return { template: manifest.template, layers: manifest.layers, images, templateImage: image }
   }
 
@@ -82,7 +98,12 @@ export async function openCheckpointStore({
       templateImage: templateImage ?? noTemplates,
       limits: importLimits,
     }),
-    fsck: (references, options) => checkStore({ layers, load, templateImage, references, ...options }),
+    templates,
+    fsck: (references, options) => {
+      const checkTemplate: Templates['check'] | undefined =
+        hostImage && ((digest, projectId, deep) => templates.check(digest, projectId, deep))
+      return checkStore({ layers, load, checkTemplate, references, ...options })
+    },
     async sealedObjects(options) {
       await layers.settled()
       return packed?.keysOf ? sealedObjects({ blobs, ...options }) : new Map()

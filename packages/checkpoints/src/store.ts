@@ -1,6 +1,7 @@
 import type { ArchivePort, CheckpointCause } from '@vm0/contract'
 import type { DiffPage, DiffOptions } from './diff/index.js'
 import type { Resealed } from './sealing/index.js'
+import type { Templates } from './templates/index.js'
 import type { Collected, FsckReport, References } from './upkeep/index.js'
 
 /** What a checkpoint says of itself; stored as canonical JSON whose sha256 is the checkpoint's id. */
@@ -82,6 +83,8 @@ export interface CheckpointStore {
     query: DiffOptions,
     signal?: AbortSignal,
   ): Promise<DiffPage>
+  /** The images of templates; needs this host's at hand. */
+  readonly templates: Pick<Templates, 'image' | 'make' | 'shadowed' | 'upgrade' | 'describe' | 'documents'>
   /** Sessions as files; needs templates at hand. */
   readonly archives: ArchivePort
   /** Whether every object of every checkpoint is there, and with `deep` what it should be: every byte is read. */

@@ -1,8 +1,8 @@
 import { z } from 'zod'
 import { checkpointIdSchema, idSchema } from './runs.js'
 
-/** What a checkpoint was made after: a run's end, a batch of its tool calls, a command, a close, idleness, a person's wish, or the import of a file. */
-export const checkpointCauses = ['run', 'tool', 'exec', 'close', 'idle', 'manual', 'import'] as const
+/** What a checkpoint was made after: a run's end, a batch of its tool calls, a command, a close, idleness, a person's wish, the import of a file, or a move to another template. */
+export const checkpointCauses = ['run', 'tool', 'exec', 'close', 'idle', 'manual', 'import', 'upgrade'] as const
 
 export const checkpointSchema = z.object({
   id: checkpointIdSchema,

@@ -29,7 +29,7 @@ export const errorTable = {
     hint: 'Send JSON with the header "Content-Type: application/json".',
   },
   UNKNOWN_FRAMEWORK: { status: 400, exit: 2, retryable: false, hint: 'List what is available with `vm0 frameworks`.' },
-  UNKNOWN_TEMPLATE: { status: 400, exit: 2, retryable: false, hint: 'Use the template "standard".' },
+  UNKNOWN_TEMPLATE: { status: 400, exit: 2, retryable: false, hint: 'List what there is with `vm0 templates`.' },
   UNAUTHENTICATED: {
     status: 401,
     exit: 7,
@@ -138,6 +138,18 @@ export const errorTable = {
     exit: 1,
     retryable: true,
     hint: 'Check that the Debian registry is reachable and the disk has 2 GiB free.',
+  },
+  TEMPLATE_STEP_FAILED: {
+    status: 422,
+    exit: 3,
+    retryable: false,
+    hint: 'Correct the step that the message names, and build again: nothing of this build is kept.',
+  },
+  TEMPLATE_IN_USE: {
+    status: 409,
+    exit: 2,
+    retryable: false,
+    hint: 'Move its sessions with `vm0 sessions upgrade`, or delete them; promote another version first.',
   },
   AGENT_RELEASE_MISSING: {
     status: 500,

@@ -36,6 +36,8 @@ const noNul = (name: string) =>
     .refine((text) => !text.includes('\0'), `${name} contains a NUL byte; expected text`)
     .refine((text) => !/\p{Surrogate}/u.test(text), `${name} contains half a surrogate pair; expected text`)
 
+export const envSchema = z.record(envName, noNul('env value').max(131_072))
+
 /** W3C Trace Context: version, trace, parent span, flags; later versions may have more at the end. */
 export const traceparentSchema = z
   .string()
@@ -70,7 +72,7 @@ export const runSpecSchema = z.strictObject({
   prompt: noNul('prompt').refine((text) => text.trim().length > 0, 'prompt is empty; expected the task for the agent'),
   model: z.string().min(1).max(200).optional(),
   template: z.string().min(1).max(200).optional(),
-  env: z.record(envName, noNul('env value').max(131_072)).optional(),
+  env: envSchema.optional(),
   systemPrompt: z.union([noNul('systemPrompt'), z.strictObject({ append: noNul('systemPrompt.append') })]).optional(),
   /** `allow`: only these (all, without it); `deny`: none of these. Names are the agent's own; it may know patterns: `Bash(git *)`. */
   tools: z

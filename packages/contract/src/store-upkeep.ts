@@ -138,6 +138,7 @@ export interface RebuildReport {
   projects: number
   sessions: number
   checkpoints: number
+  templates: number
   uploads: number
   /** Sessions that don't stand at their newest checkpoint. */
   behind: {

@@ -4,7 +4,7 @@ import { availableParallelism, hostname, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { claimInstallation, holdDatabase, openDatabase, openEventLog, openSecrets, writeDurable } from '@vm0/backends'
 import { openCheckpointStore } from '@vm0/checkpoints'
-import { toVm0Error, Vm0Error } from '@vm0/contract'
+import { toVm0Error } from '@vm0/contract'
 import { defaultReleases, drivers, findDriver, openReleaseStore } from '@vm0/frameworks'
 import { startGateway } from '@vm0/gateway'
 import { defaultPoolLimits, readStories, Runner } from '@vm0/runner'
@@ -21,7 +21,7 @@ import { openObjectStore } from './object-store.js'
 import { ownKey } from './own-key.js'
 import { cacheDir, configFile } from './paths.js'
 import { openObservation } from './observe/index.js'
-import { templateImages } from './template-images.js'
+import { hostImages, templatePort, TemplateRows } from './templates/index.js'
 import { collectInBackground, Upkeep } from './upkeep/index.js'
 
 const { version } = createRequire(import.meta.url)('../package.json') as { version: string }
@@ -106,12 +106,14 @@ export async function startDaemon(
     const { blobs, packed } = objects
     undo.push(() => objects.close())
     const scratch = join(dataDir, 'scratch')
-    const { templateImage, addTemplate } = templateImages(cacheDir)
+    const { templateImage, addTemplate } = hostImages(cacheDir)
+    const templates = new TemplateRows(database, template.digest)
     const checkpoints = await openCheckpointStore({
       blobs,
       scratch,
       ...(packed ? { packed } : {}),
       templateImage,
+      templateLayer: (projectId, digest) => templates.layer(projectId, digest),
       addTemplate,
       onError: (error) => logger.error({ error }, 'a chain of layers could not be squashed'),
     })
@@ -163,7 +165,10 @@ export async function startDaemon(
       idleMs,
       modelPatienceMs: secondsFrom('VM0_MODEL_PATIENCE_SECONDS', 600) * 1000,
       maxSandboxes: Math.max(2, Math.min(availableParallelism() * 8, Math.floor(totalmem() / 1024 ** 3 / 1.5))),
-      templateImage,
+      templates: {
+        image: (digest, projectId) => checkpoints.templates.image(digest, projectId),
+        about: (digest, projectId) => templates.about(digest, projectId),
+      },
       pool:
         warm > 0
           ? {
@@ -193,10 +198,11 @@ export async function startDaemon(
       upkeep,
       archives: checkpoints.archives,
       scratch,
-      resolveTemplate: (name) => {
-        if (name === 'standard' || name === template.digest) return template.digest
-        throw new Vm0Error('UNKNOWN_TEMPLATE', `template ${JSON.stringify(name)} is unknown; expected "standard"`)
-      },
+      templates: templatePort(
+        checkpoints,
+        template.digest,
+        drivers.flatMap(({ statePaths }) => statePaths),
+      ),
       frameworks: () =>
         Promise.all(
           drivers.map(async ({ name }) => {

@@ -1,15 +1,13 @@
-import { randomBytes } from 'node:crypto'
-import type { CheckpointManifest, SavedCheckpoint } from '@vm0/checkpoints'
-import { defaultResources, Vm0Error, type Resources, type SessionRef } from '@vm0/contract'
+import type { SavedCheckpoint } from '@vm0/checkpoints'
+import { Vm0Error, type Resources, type SessionRef } from '@vm0/contract'
 import type { FrameworkDriver, LaunchSpec } from '@vm0/frameworks'
 import type { ModelTraffic } from '@vm0/gateway'
 import type { Sandbox } from '@vm0/sandbox'
 import { Journal } from './adoption/journal.js'
-import type { RunnerOptions } from './options.js'
+import type { RunnerOptions, TemplateAbout } from './options.js'
 import { agentOf, bind, startAgent, type LiveAgent } from './live-agent.js'
-import { platformMounts } from './platform-mounts.js'
 import type { WarmSandbox } from './pool/warm-sandbox.js'
-import { dropUndefined } from './given-resources.js'
+import { makeSandbox, wantedResources } from './session-sandbox.js'
 import { SavedState, type SaveReason, type WhileFrozen } from './saved-state.js'
 import type { RunnerStore, SessionState } from './store.js'
 import { unpackUpload } from './workspace-upload.js'
@@ -55,6 +53,7 @@ export class LiveSession {
   private saved: SavedState | undefined
   private turn: Promise<unknown> = Promise.resolve()
   private warming: Promise<void> | undefined
+  private about: TemplateAbout = { name: null, env: {} }
   private unregister: (() => void) | undefined
   /** Tells a later process of this runner what became of the sandbox. */
   private journal: Journal | undefined
@@ -101,10 +100,14 @@ export class LiveSession {
   private async open({ resources, known, takeWarm, signal }: ReadyRequest): Promise<ReadySandbox> {
     const state = known ?? (await this.store.session(this.ref))
     if (!state) throw new Vm0Error('SESSION_DELETED', `session ${this.ref.sessionId} does not exist any more`)
-    const wanted = { ...defaultResources, ...state.resources, ...dropUndefined(resources) }
+    const wanted = wantedResources(state.resources, resources)
     const manifest = state.head ? await this.options.checkpoints.load(state.head) : undefined
-    const warm = manifest ? undefined : takeWarm?.(state.template, wanted)
-    const sandbox = warm?.sandbox ?? (await this.create(manifest?.template ?? state.template, manifest, wanted))
+    const template = manifest?.template ?? state.template
+    const { projectId } = this.ref
+    this.about = await this.options.templates.about(template, projectId)
+    const warm = manifest ? undefined : takeWarm?.(template, wanted)
+    const sandbox =
+      warm?.sandbox ?? (await makeSandbox(this.options, { projectId, template, manifest, resources: wanted }))
     try {
       warm?.release()
       this.journal = new Journal(sandbox.records)
@@ -133,6 +136,7 @@ export class LiveSession {
       [state.head, base].map((id) => (id === null ? undefined : checkpoints.load(id))),
     )
     this.saved = new SavedState(this.ref, checkpoints, state, manifest, mounted)
+    this.about = await this.options.templates.about(this.saved.template, this.ref.projectId)
     this.agentSessionId = state.agentSessionId
     this.dirty = true
     this.filesChanged = true
@@ -156,20 +160,6 @@ export class LiveSession {
     return { secrets: this.options.secrets, journal: this.journal }
   }
 
-  private async create(
-    template: string,
-    manifest: CheckpointManifest | undefined,
-    resources: Required<Resources>,
-  ): Promise<Sandbox> {
-    const [templateImage, layers, mounts] = await Promise.all([
-      this.options.templateImage(template),
-      manifest ? this.options.checkpoints.layerImages(manifest) : [],
-      platformMounts(this.options.releases),
-    ])
-    const id = randomBytes(6).toString('hex')
-    return this.options.engine.create({ id, templateImage, layers, resources, platformMounts: mounts })
-  }
-
   /** Unpacks an upload into /workspace. */
   async unpack(sandbox: Sandbox, digest: string, signal?: AbortSignal): Promise<void> {
     await unpackUpload(sandbox, this.options.blobs, { projectId: this.ref.projectId, digest }, signal)
@@ -179,12 +169,13 @@ export class LiveSession {
 
   /** Has an agent wait for the session's next prompt, where none does yet. */
   prewarm(driver: FrameworkDriver): Promise<void> {
-    const start = async (): Promise<void> => void (this.agent ?? (await this.startFor(driver, {})))
+    const start = async (): Promise<void> => void (this.agent ?? (await this.startFor(driver, this.given(undefined))))
     return (this.warming ??= start().finally(() => (this.warming = undefined)))
   }
 
   /** The agent process for this run: the one that waits, bound to what the run asks for, or a new one that resumes the conversation. */
-  async agentFor(driver: FrameworkDriver, spec: LaunchSpec): Promise<LiveAgent> {
+  async agentFor(driver: FrameworkDriver, asked: LaunchSpec): Promise<LiveAgent> {
+    const spec = { ...asked, ...this.given(asked.env) }
     await this.warming?.catch(() => undefined)
     const { agent } = this
     const binding = agent?.framework === driver.name ? driver.rebind(agent.spec, spec) : undefined
@@ -197,6 +188,11 @@ export class LiveSession {
     }
     await this.stopAgent()
     return this.startFor(driver, spec)
+  }
+
+  /** The variables of a command or an agent: what the template gives, under what is asked for. */
+  given(env: Record<string, string> | undefined): { env?: Record<string, string> } {
+    return env || Object.keys(this.about.env).length > 0 ? { env: { ...this.about.env, ...env } } : {}
   }
 
   private async startFor(driver: FrameworkDriver, spec: LaunchSpec): Promise<LiveAgent> {
@@ -317,8 +313,9 @@ export class LiveSession {
     this.onCommitted?.()
   }
 
+  /** By its name where it has one, else its digest. */
   get template(): string {
-    return this.saved?.template ?? ''
+    return this.about.name ?? this.saved?.template ?? ''
   }
 
   /** Frees the sandbox without saving. Idempotent. */

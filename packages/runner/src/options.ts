@@ -6,6 +6,19 @@ import type { SandboxEngine } from '@vm0/sandbox'
 import type { Logger } from 'pino'
 import type { PoolLimits } from './pool/pool-size.js'
 
+/** The templates that sessions of this runner begin with. */
+export interface RunnerTemplates {
+  /** Local path of the image; rejects with UNKNOWN_TEMPLATE. */
+  image(digest: string, projectId: string): Promise<string>
+  /** What a template gives its sessions, and what it is called where it has a name: `web@3`. */
+  about(digest: string, projectId: string): Promise<TemplateAbout>
+}
+
+export interface TemplateAbout {
+  name: string | null
+  env: Readonly<Record<string, string>>
+}
+
 export interface RunnerOptions {
   /** The same across restarts of this installation: what it owned is found again by it. */
   runnerId: string
@@ -18,8 +31,7 @@ export interface RunnerOptions {
   gateway: Gateway
   releases: ReleaseStore
   findDriver(name: string): FrameworkDriver
-  /** Local path of a template's image by its digest; rejects with UNKNOWN_TEMPLATE. */
-  templateImage(digest: string): Promise<string>
+  templates: RunnerTemplates
   logger: Logger
   /** A session's sandbox is frozen after this long without use: it takes no CPU then. */
   freezeMs: number

@@ -64,6 +64,8 @@ export class Runner implements RunnerPort {
         resources: defaultResources,
         spec: {},
         projectId: null,
+        // The built-in one is every project's.
+        imageOf: '',
       },
       limits: pool.limits,
       make: (kind) => makeWarmSandbox(options, kind),
@@ -173,11 +175,12 @@ export class Runner implements RunnerPort {
     const decoders = { stdout: new TextDecoder(), stderr: new TextDecoder() }
     try {
       session.dirty = true
-      const chunks = (await session.ready()).sandbox.exec({
+      const { sandbox } = await session.ready()
+      const chunks = sandbox.exec({
         args: command,
         signal: AbortSignal.any([signal, timeout]),
         ...(cwd ? { cwd } : {}),
-        ...(env ? { env } : {}),
+        ...session.given(env),
         ...(stdin === undefined ? {} : { stdin: Buffer.from(stdin) }),
       })
       for await (const chunk of chunks) {

@@ -2,6 +2,7 @@ import { Vm0Error, type ArchivedSession, type IncomingSession, type Resources } 
 import { uuidv7 } from 'uuidv7'
 import type { ServerOptions } from './options.js'
 import type { Sessions } from './sessions.js'
+import type { Templates } from './templates/index.js'
 import { time } from './views.js'
 
 /** Sessions as files that another installation takes in. */
@@ -9,6 +10,7 @@ export class Archives {
   constructor(
     private readonly options: ServerOptions,
     private readonly sessions: Sessions,
+    private readonly templates: Templates,
   ) {}
 
   /** The session as it is now, which is saved first. Throws SESSION_BUSY, or CHECKPOINT_NOT_FOUND where there is nothing yet. */
@@ -42,6 +44,8 @@ export class Archives {
       agent_session_id: about.conversation?.agentSessionId ?? null,
     }
     await this.options.database.db.transaction().execute(async (trx) => {
+      // It may have been removed meanwhile; from here on it is held.
+      if (onto !== undefined) await this.templates.resolve(projectId, onto, trx)
       const { resources, labels } = about
       const session = {
         project_id: projectId,

@@ -27,12 +27,14 @@ import { runnerRoutes } from './routes/runners.js'
 import { runRoutes } from './routes/runs.js'
 import { sandboxRoutes } from './routes/sandbox.js'
 import { storageRoutes } from './routes/storage.js'
+import { templateRoutes } from './routes/templates.js'
 import { storeRoutes } from './routes/store.js'
 import { treeRoutes } from './routes/trees.js'
 import { Replays } from './replays.js'
 import { Runs } from './runs.js'
 import { Sessions } from './sessions.js'
 import { Storage } from './storage.js'
+import { TemplateBuilds, Templates, Upgrades } from './templates/index.js'
 import { Streams } from './streams.js'
 
 export interface Parts {
@@ -47,6 +49,9 @@ export interface Parts {
   streams: Streams
   comparisons: RunComparisons
   replays: Replays
+  templates: Templates
+  builds: TemplateBuilds
+  upgrades: Upgrades
 }
 export type App = FastifyInstance<any, any, any, any, ZodTypeProvider>
 
@@ -69,11 +74,14 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   const streams = new Streams(limits.eventStreams)
   const keys = new Keys(options.database, (ids) => streams.end(ids))
   const projects = new Projects(options.database)
-  const sessions = new Sessions(options)
+  const templates = new Templates(options.database, options.templates)
+  const sessions = new Sessions(options, templates)
+  const upgrades = new Upgrades(options, sessions, templates)
+  const builds = new TemplateBuilds(options, sessions, templates)
   const storage = new Storage(options.database)
   const runs = new Runs(options, sessions, storage, dispatcher)
   const checkpoints = new Checkpoints(options, sessions)
-  const archives = new Archives(options, sessions)
+  const archives = new Archives(options, sessions, templates)
   const comparisons = new RunComparisons(runs, sessions)
   const replays = new Replays(options.database, runs, sessions, comparisons)
   const parts: Parts = {
@@ -88,6 +96,9 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     streams,
     comparisons,
     replays,
+    templates,
+    builds,
+    upgrades,
   }
   let isStopping = false
 
@@ -142,12 +153,14 @@ export async function createServer(options: ServerOptions): Promise<Server> {
         folderRoutes,
         runnerRoutes,
         storeRoutes,
+        templateRoutes,
         archiveRoutes,
       ])
         routes(scope as unknown as App, parts)
     },
     { prefix: '/v1' },
   )
+  await builds.sweep()
   await app.ready()
   return {
     app,

@@ -1,5 +1,5 @@
 import type { BlobPort, Database, EventLog, SecretsPort } from '@vm0/backends'
-import type { ArchivePort, DiffPort, FrameworkView, RunnerPort, StoreUpkeep } from '@vm0/contract'
+import type { ArchivePort, DiffPort, FrameworkView, RunnerPort, StoreUpkeep, TemplatePort } from '@vm0/contract'
 import type { Limits } from './limits.js'
 
 export interface ServerOptions {
@@ -14,8 +14,7 @@ export interface ServerOptions {
   archives: ArchivePort
   /** Folder for uploads that are still coming in, on the file system of the objects. */
   scratch: string
-  /** Digest of a template by name or digest; throws UNKNOWN_TEMPLATE. */
-  resolveTemplate(name: string): string
+  templates: TemplatePort
   frameworks(): Promise<FrameworkView[]>
   /** Makes an exact version available; tells what it does, a line each. */
   installFramework(name: string, version: string, onProgress: (message: string) => void): Promise<void>

@@ -58,6 +58,12 @@ export class Runs {
         'INVALID_REQUEST',
         `session ${body.sessionId} goes on from its own head; expected from without a session, or rollback before`,
       )
+    if (body.template !== undefined && body.sessionId && !body.newSession)
+      throw new Vm0Error(
+        'INVALID_REQUEST',
+        `session ${body.sessionId} keeps the template that it began with; expected template for a new session only`,
+        { hint: 'Move the session with `vm0 sessions upgrade SESSION --template NAME`.' },
+      )
     const made = (await this.find(projectId, id)) ?? (await this.insert(projectId, id, body, hash, arrival))
     if (made.body_hash !== hash) throw new Vm0Error('CONFLICT', `run ${id} exists and was made by another request`)
     if (made.state === 'queued') {

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto'
 import { forgetCheckpoints, pinUpload, type Database, type Schema } from '@vm0/backends'
-import { activeStates, canonicalJson, Vm0Error, type SessionView } from '@vm0/contract'
+import { activeStates, canonicalJson, standardTemplate, Vm0Error, type SessionView } from '@vm0/contract'
 import type { Selectable } from 'kysely'
 import { uuidv7 } from 'uuidv7'
 import type { ServerOptions } from './options.js'
 import { findCheckpoint } from './checkpoints.js'
+import type { Templates } from './templates/index.js'
 import { sessionView } from './views.js'
 
 export const bodyHash = (body: object): string => createHash('sha256').update(canonicalJson(body)).digest('hex')
@@ -19,10 +20,14 @@ export interface NewSession {
   resources?: object | undefined
   labels?: object | undefined
   workspaceUpload?: string | undefined
+  kind?: 'session' | 'template_build'
 }
 
 export class Sessions {
-  constructor(private readonly options: ServerOptions) {}
+  constructor(
+    private readonly options: ServerOptions,
+    private readonly templates: Templates,
+  ) {}
 
   /** Makes the session, or gives the one that the same request made before. */
   async create(projectId: string, body: NewSession, db?: Database['db']): Promise<string> {
@@ -30,7 +35,8 @@ export class Sessions {
     const { id = uuidv7(), ...rest } = body
     const hash = bodyHash(rest)
     const origin = body.from === undefined ? undefined : await this.originOf(projectId, body.from, body, db)
-    const template = origin?.template ?? this.options.resolveTemplate(body.template ?? 'standard')
+    const given = origin ? undefined : await this.templates.resolve(projectId, body.template ?? standardTemplate, db)
+    const template = origin?.template ?? given?.digest
     if (body.workspaceUpload) await this.requireUpload(projectId, body.workspaceUpload, db)
     const inserted = await db
       .insertInto('sessions')
@@ -39,7 +45,10 @@ export class Sessions {
         id,
         template,
         body_hash: hash,
-        resources: JSON.stringify(body.resources ?? origin?.resources ?? {}),
+        resources: JSON.stringify(
+          origin ? (body.resources ?? origin.resources) : { ...given?.resources, ...body.resources },
+        ),
+        ...(body.kind ? { kind: body.kind } : {}),
         labels: JSON.stringify(body.labels ?? origin?.labels ?? {}),
         workspace_upload: body.workspaceUpload ?? null,
         head: body.from ?? null,
@@ -133,6 +142,7 @@ export class Sessions {
       .selectAll()
       .where('project_id', '=', projectId)
       .where('state', '=', 'open')
+      .where('kind', '=', 'session')
       .orderBy('position', 'desc')
       .limit(limit + 1)
     if (before) query = query.where('position', '<', Number((await this.find(projectId, before)).position))

@@ -21,6 +21,7 @@ import { Projects } from './projects.js'
 import { Run } from './run.js'
 import { fromOf, Session, type RunOptions } from './session.js'
 import { Store } from './store.js'
+import { Templates } from './templates.js'
 import { importSession } from './transfer/archive.js'
 import { sendWorkspace } from './transfer/send-workspace.js'
 
@@ -63,6 +64,14 @@ export class Vm0 {
   readonly frameworks: Frameworks
 
   /**
+   * What sessions begin with, in versions.
+   *
+   * @example
+   * const { items } = await vm0.templates.list()
+   */
+  readonly templates: Templates
+
+  /**
    * The same as `createClient(options)`.
    *
    * @example
@@ -73,6 +82,7 @@ export class Vm0 {
     this.store = new Store(this.http)
     this.frameworks = new Frameworks(this.http)
     this.projects = new Projects(this.http)
+    this.templates = new Templates(this.http)
   }
 
   /**

@@ -1,10 +1,19 @@
-import { Vm0Error, type CreateRun, type ExecOutput, type ExecRequest, type SessionView } from '@vm0/contract/client'
+import {
+  Vm0Error,
+  type CreateRun,
+  type ExecOutput,
+  type ExecRequest,
+  type SessionView,
+  type TemplateVersionView,
+  type UpgradeReport,
+} from '@vm0/contract/client'
 import { uuidv7 } from 'uuidv7'
 import { SessionCheckpoints, type Checkpoint, type ForkOptions } from './checkpoint.js'
 import { lineError, linesOf, type Http } from './http.js'
 import { Run } from './run.js'
 import { SessionFiles } from './session-files.js'
 import { exportSession } from './transfer/archive.js'
+import { followBuild, type ToTemplateOptions } from './templates.js'
 import { sendWorkspace } from './transfer/send-workspace.js'
 
 /**
@@ -243,6 +252,35 @@ export class Session {
       json: { checkpoint: typeof checkpoint === 'string' ? checkpoint : checkpoint.id },
       patient: true,
     })
+  }
+
+  /**
+   * Makes a version of a template of what the session has now: files, software and the working directory, without its
+   * conversation. Throws SESSION_BUSY or CHECKPOINT_NOT_FOUND.
+   *
+   * @example
+   * const { name, version } = await session.toTemplate('web')
+   * const other = await vm0.sessions.create({ template: `${name}@${version}` })
+   */
+  async toTemplate(name: string, { onOutput, signal, ...facts }: ToTemplateOptions = {}): Promise<TemplateVersionView> {
+    await this.made
+    const call = { ...(onOutput ? { onOutput } : {}), ...(signal ? { signal } : {}) }
+    return followBuild(this.http, `/sessions/${this.id}/template`, { ...facts, name }, call)
+  }
+
+  /**
+   * Moves the session to another template: files, installed software and conversation stay, as layers over the new one, and
+   * a rollback to `before` undoes it. `shadowed` are the files that are otherwise in the new template, and that the session
+   * goes on seeing as it has them. With `dryRun` nothing is moved. Throws SESSION_BUSY or UNKNOWN_TEMPLATE.
+   *
+   * @example
+   * const { shadowed } = await session.upgrade('web', { dryRun: true })
+   * for (const { path } of shadowed.items) console.log(path)
+   */
+  async upgrade(template: string, { dryRun = false }: { dryRun?: boolean } = {}): Promise<UpgradeReport> {
+    await this.made
+    const json = { template, dryRun }
+    return this.http.json(`/sessions/${this.id}/upgrade`, { method: 'POST', json, patient: true })
   }
 
   /**

@@ -16,7 +16,7 @@ export interface ArchiveOptions {
   scratch: string
   layerImages(manifest: CheckpointManifest): Promise<string[]>
   /** Local path of a template's image; rejects where it isn't there. */
-  templateImage(digest: string): Promise<string>
+  templateImage(digest: string, projectId: string): Promise<string>
   /** Makes an image, which may be taken over, one of this machine's templates. */
   addTemplate(digest: string, image: string): Promise<void>
   limits?: Partial<ImportLimits> | undefined
@@ -29,7 +29,8 @@ export function openArchives(options: ArchiveOptions): ArchivePort {
   return {
     async *export(about, { withTemplate }) {
       const manifest = await options.manifests.load(about.checkpoint)
-      const templateImage = withTemplate ? await options.templateImage(manifest.template) : undefined
+      const { template, projectId } = manifest
+      const templateImage = withTemplate ? await options.templateImage(template, projectId) : undefined
       const images = await options.layerImages(manifest)
       yield* writeArchive({ manifest, about, templateImage, images, scratch: options.scratch })
     },
@@ -78,7 +79,7 @@ class Incoming implements IncomingSession {
     const { options } = this
     const { projectId, sessionId } = session
     const { base, over } = this.archive
-    const template = session.template ?? (await this.template(base))
+    const template = session.template ?? (await this.template(base, projectId))
     const made: { reference: LayerReference; image: string }[] = []
     for (const layer of over) made.push(await this.rebuild(layer))
     // All at once, so that what is stored first isn't old before a row names it.
@@ -101,10 +102,10 @@ class Incoming implements IncomingSession {
     return { checkpoint, template, sizeBytes: made.reduce((sum, { reference }) => sum + reference.sizeBytes, 0) }
   }
 
-  /** The template that this machine has, else the one that came along: it then has another digest, for it is made anew. */
-  private async template(layer: IncomingLayer | undefined): Promise<string> {
+  /** The template that the project or this machine has, else the one that came along: it then has another digest, for it is made anew. */
+  private async template(layer: IncomingLayer | undefined, projectId: string): Promise<string> {
     const { template } = this.about
-    const known = await this.options.templateImage(template).catch(() => undefined)
+    const known = await this.options.templateImage(template, projectId).catch(() => undefined)
     if (known !== undefined) return template
     if (!layer)
       throw new Vm0Error('UNKNOWN_TEMPLATE', `the file has no template, and ${template} is not known here`, {

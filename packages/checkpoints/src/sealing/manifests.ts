@@ -15,11 +15,15 @@ export class Manifests {
   async put(manifest: CheckpointManifest): Promise<string> {
     const text = Buffer.from(canonicalJson(manifest))
     const id = digestOf(text)
-    const { projectId: project } = manifest
-    const about = { codec: 'none', digest: id, sizeBytes: text.length, project } as const
-    const stored = this.keysOf ? await collect(sealContainer(about, this.keysOf(project))(once(text))) : text
-    await this.blobs.put(objectName('manifests', id), stored)
+    await this.blobs.put(objectName('manifests', id), await this.sealed(manifest.projectId, text))
     return id
+  }
+
+  /** As the store keeps a text of a project. */
+  async sealed(project: string, text: Buffer): Promise<Buffer> {
+    if (!this.keysOf) return text
+    const about = { codec: 'none', digest: digestOf(text), sizeBytes: text.length, project } as const
+    return collect(sealContainer(about, this.keysOf(project))(once(text)))
   }
 
   /** Reads and verifies one: CHECKPOINT_CORRUPT, VERSION_UNSUPPORTED or ENCRYPTION_KEY_MISSING name it. */
@@ -49,7 +53,8 @@ export class Manifests {
     }
   }
 
-  private async open(stored: Buffer): Promise<Buffer> {
+  /** The text that `sealed` was given. */
+  async open(stored: Buffer): Promise<Buffer> {
     if (!isContainer(stored)) return stored
     const { told, open } = await readContainer(once(stored))
     return collect(open(this.keysOf?.(told.project ?? '')))

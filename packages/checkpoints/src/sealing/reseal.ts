@@ -81,7 +81,7 @@ async function forEach(
   onProblem: (name: string, error: unknown) => void,
 ): Promise<void> {
   let seen = 0
-  for (const folder of ['manifests/', 'packs/']) {
+  for (const folder of ['manifests/', 'packs/', 'templates/']) {
     for await (const { name } of blobs.list(folder)) {
       signal?.throwIfAborted()
       try {

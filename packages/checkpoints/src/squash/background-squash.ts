@@ -11,7 +11,7 @@ export interface SquashOptions {
   /** A chain that is longer is made shorter. */
   maxLayers: number
   /** Local path of a template's image by its digest. */
-  templateImage(digest: string): Promise<string>
+  templateImage(digest: string, projectId: string): Promise<string>
   onError(error: unknown): void
 }
 
@@ -62,7 +62,7 @@ export class BackgroundSquash {
     const image = join(scratch, `${randomBytes(8).toString('hex')}.erofs`)
     try {
       const images = await Promise.all(chain.map((layer) => layers.image(projectId, layer)))
-      const below = [...images.slice(0, from).toReversed(), await templateImage(template)]
+      const below = [...images.slice(0, from).toReversed(), await templateImage(template, projectId)]
       const task = { layers: images.slice(from).toReversed(), below, image }
       const reference = await squashLayers(task, this.stop.signal)
       await layers.put(projectId, reference, image)

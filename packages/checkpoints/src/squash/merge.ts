@@ -10,10 +10,16 @@ import type { ErofsReader, ImageInode } from '../erofs/reader.js'
 /**
  * Writes one layer that shows over `below` exactly what `layers` show over it (each the topmost first). A whiteout or an
  * opaque directory stays where there is something below to hide; elsewhere it must go, for overlays filter whiteouts in
- * merged directories only. Returns the size of the image.
+ * merged directories only. Returns the size of the image. Paths from the root that are in `without` are left out; one that
+ * ends in `/*` leaves the folder itself.
  */
-export function mergeLayers(layers: readonly ErofsReader[], below: readonly ErofsReader[], image: ErofsImage): number {
-  return new Merge(image).run(layers.map(rootOf), below.map(rootOf))
+export function mergeLayers(
+  layers: readonly ErofsReader[],
+  below: readonly ErofsReader[],
+  image: ErofsImage,
+  without: ReadonlySet<string> = new Set(),
+): number {
+  return new Merge(image, without).run(layers.map(rootOf), below.map(rootOf))
 }
 
 class Merge {
@@ -22,23 +28,29 @@ class Merge {
   private readonly hiding = new Set<number>()
   private readonly copied = new Map<ErofsReader, Map<number, number>>()
 
-  constructor(private readonly image: ErofsImage) {}
+  constructor(
+    private readonly image: ErofsImage,
+    private readonly without: ReadonlySet<string>,
+  ) {}
 
   run(layers: Node[], below: Node[]): number {
     const { tree } = this
     const root = tree.add('', kinds.directory, 0, 0, 0)
     tree.handle[root] = this.spool.add(attributesOf(layers[0] as Node))
-    this.directory(layers, below)
+    this.directory('', layers, below)
     tree.close(root)
     const plan: Plan = { included: new Uint8Array(tree.count).fill(inLayer), removed: [] }
     for (const index of this.hiding) plan.included[index] = inLayer | hidesBelow
     return writeDirectories(tree, plan, this.spool, this.image)
   }
 
-  private directory(merged: readonly Node[], below: readonly Node[]): void {
+  /** `path`: of the directory, from the root; empty, or with a slash at its end. */
+  private directory(path: string, merged: readonly Node[], below: readonly Node[]): void {
+    if (this.without.has(`${path}*`)) return
     const here = entriesOf(merged)
     const under = entriesOf(below)
     for (const name of [...here.keys()].toSorted((a, b) => (a < b ? -1 : 1))) {
+      if (this.without.has(path + name)) continue
       const found = look(here.get(name))
       const hidden = look(under.get(name))
       if (found.kind === 'whiteout') {
@@ -50,7 +62,11 @@ class Merge {
         const index = this.tree.add(name, kinds.directory, 0, 0, 0)
         this.tree.handle[index] = this.spool.add(attributesOf(found.top))
         if (found.closed && hidden.kind === 'directory') this.hiding.add(index)
-        this.directory(found.merged, hidden.kind === 'directory' && !found.closed ? hidden.merged : [])
+        this.directory(
+          `${path}${name}/`,
+          found.merged,
+          hidden.kind === 'directory' && !found.closed ? hidden.merged : [],
+        )
         this.tree.close(index)
       }
     }

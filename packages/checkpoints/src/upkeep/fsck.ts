@@ -1,5 +1,4 @@
-import { toVm0Error, Vm0Error } from '@vm0/contract'
-import { digestOfFile } from '../digest.js'
+import { toVm0Error } from '@vm0/contract'
 import type { LayerStore } from '../layers/layer-store.js'
 import type { CheckpointManifest } from '../store.js'
 import type { References } from './references.js'
@@ -7,8 +6,8 @@ import type { References } from './references.js'
 export interface FsckOptions {
   layers: LayerStore
   load(id: string): Promise<CheckpointManifest>
-  /** Local path of a template's image; rejects where it isn't there. Without it templates aren't looked at. */
-  templateImage?: ((digest: string) => Promise<string>) | undefined
+  /** Rejects when a template's image is missing, or (deep) isn't what it should be. Without it templates aren't looked at. */
+  checkTemplate?: ((digest: string, projectId: string, deep: boolean) => Promise<void>) | undefined
   references: References
   /** Read every byte and compare its digest, instead of asking only whether the objects are there. */
   deep: boolean
@@ -26,7 +25,7 @@ export interface FsckReport {
 
 /** Whether everything is there and whole that the checkpoints with a row are made of. */
 export async function checkStore(options: FsckOptions): Promise<FsckReport> {
-  const { layers, load, templateImage, references, deep, onProgress, signal } = options
+  const { layers, load, checkTemplate, references, deep, onProgress, signal } = options
   const report: FsckReport = { checkpoints: 0, layers: 0, templates: 0, problems: [] }
   // Layers and templates are shared by many checkpoints: each is looked at once.
   const outcomes = new Map<string, FsckReport['problems'][number] | null>()
@@ -40,13 +39,18 @@ export async function checkStore(options: FsckOptions): Promise<FsckReport> {
       return problem
     }
   }
-  const checkOnce = async (key: string, id: string, kind: 'layers' | 'templates', check: () => Promise<unknown>) => {
+  const checkOnce = async (
+    key: string,
+    id: string | undefined,
+    kind: 'layers' | 'templates',
+    check: () => Promise<unknown>,
+  ) => {
     if (!outcomes.has(key)) {
       signal?.throwIfAborted()
       report[kind] += 1
       outcomes.set(key, await problemOf(check))
     }
-    outcomes.get(key)?.checkpoints.push(id)
+    if (id !== undefined) outcomes.get(key)?.checkpoints.push(id)
   }
   for await (const id of references.checkpoints()) {
     signal?.throwIfAborted()
@@ -55,20 +59,16 @@ export async function checkStore(options: FsckOptions): Promise<FsckReport> {
     unreadable?.checkpoints.push(id)
     if (manifest) {
       const { projectId, template } = manifest
-      if (templateImage)
-        await checkOnce(template, id, 'templates', async () =>
-          checkTemplate(template, await templateImage(template), deep),
-        )
+      if (checkTemplate)
+        await checkOnce(`${projectId} ${template}`, id, 'templates', () => checkTemplate(template, projectId, deep))
       for (const layer of manifest.layers)
         await checkOnce(`${projectId} ${layer.digest}`, id, 'layers', () => layers.check(projectId, layer, deep))
     }
     report.checkpoints += 1
     onProgress?.(report.checkpoints)
   }
+  if (checkTemplate)
+    for await (const { projectId, digest } of references.templates())
+      await checkOnce(`${projectId} ${digest}`, undefined, 'templates', () => checkTemplate(digest, projectId, deep))
   return report
-}
-
-async function checkTemplate(digest: string, path: string, deep: boolean): Promise<void> {
-  const found = deep ? await digestOfFile(path) : digest
-  if (found !== digest) throw new Vm0Error('CHECKPOINT_CORRUPT', `the template ${digest} has the digest ${found}`)
 }

@@ -3,7 +3,7 @@ import { objectName, packName } from '../digest.js'
 import type { CheckpointManifest } from '../store.js'
 import type { References } from './references.js'
 
-const folders = ['manifests/', 'layers/', 'packs/', 'uploads/']
+const folders = ['manifests/', 'layers/', 'packs/', 'templates/', 'uploads/']
 
 export interface CollectOptions {
   blobs: BlobPort
@@ -50,14 +50,17 @@ export async function collectGarbage({
     }
   }
   for await (const name of references.objects()) result.kept += Number(old.delete(name))
+  const keepImage = (projectId: string, digest: string): void => {
+    result.kept += Number(old.delete(objectName('layers', digest)))
+    result.kept += Number(old.delete(packName(projectId, digest)))
+  }
+  for await (const { projectId, digest } of references.templates()) keepImage(projectId, digest)
   for await (const id of references.checkpoints()) {
     result.kept += Number(old.delete(objectName('manifests', id)))
     signal?.throwIfAborted()
-    const { projectId, layers } = await load(id)
-    for (const { digest } of layers) {
-      result.kept += Number(old.delete(objectName('layers', digest)))
-      result.kept += Number(old.delete(packName(projectId, digest)))
-    }
+    const { projectId, template, layers } = await load(id)
+    keepImage(projectId, template)
+    for (const { digest } of layers) keepImage(projectId, digest)
   }
   for (const [name, sizeBytes] of old) {
     signal?.throwIfAborted()

@@ -35,10 +35,11 @@ function last(checkpoints: readonly StoredCheckpoint[]): StoredCheckpoint | unde
 /** Whether it was put into the store to no purpose: nothing had changed since its parent, so it was never made the head. */
 function addsNothing({ manifest }: StoredCheckpoint, before: StoredCheckpoint | undefined): boolean {
   const passing = manifest.cause !== 'run' && manifest.cause !== 'tool' && manifest.name === undefined
-  return passing && before !== undefined && layersOf(manifest) === layersOf(before.manifest)
+  return passing && before !== undefined && stackOf(manifest) === stackOf(before.manifest)
 }
 
-const layersOf = ({ layers }: CheckpointManifest): string => layers.map(({ digest }) => digest).join(' ')
+const stackOf = ({ template, layers }: CheckpointManifest): string =>
+  [template, ...layers.map(({ digest }) => digest)].join(' ')
 
 /**
  * The sessions that checkpoints are of, and where each stands: at the newest that can be restored. A fork that was never

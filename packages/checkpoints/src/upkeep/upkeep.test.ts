@@ -35,7 +35,8 @@ class StoreModel {
     return model
   }
 
-  async upload(layers: readonly number[]): Promise<Saved> {
+  /** With `overTemplate` the first is the image of the template that the others lie over. */
+  async upload(layers: readonly number[], overTemplate = false): Promise<Saved> {
     const references = []
     const objects = []
     for (const layer of layers) {
@@ -46,9 +47,14 @@ class StoreModel {
       await this.blobs.put(objectName('layers', digest), content)
       this.written.set(objectName('layers', digest), this.nowMs)
     }
-    const text = Buffer.from(
-      canonicalJson({ v: 1, projectId: 'p', layers: references } as unknown as CheckpointManifest),
-    )
+    const [template] = overTemplate ? references.splice(0, 1) : []
+    const manifest = {
+      v: 1,
+      projectId: 'p',
+      template: template?.digest ?? `sha256:${'0'.repeat(64)}`,
+      layers: references,
+    }
+    const text = Buffer.from(canonicalJson(manifest as unknown as CheckpointManifest))
     const id = digestOf(text)
     await this.blobs.put(objectName('manifests', id), text)
     this.written.set(objectName('manifests', id), this.nowMs)
@@ -84,6 +90,7 @@ class StoreModel {
         yield* snapshot
         await meanwhile()
       },
+      async *templates() {},
       async *objects() {},
     }
     await collectGarbage({ blobs: interrupted, load, references, graceMs, now: () => this.nowMs })
@@ -120,8 +127,8 @@ test('whatever is saved, dropped and collected in whatever order, what a row nam
     const model = await StoreModel.open(join(directory, String(serial++)))
     let pending: (Saved & { atMs: number }) | undefined
     const apply = async (each: Step, collecting: boolean): Promise<void> => {
-      if (each.do === 'save') model.commit(await model.upload(each.layers))
-      else if (each.do === 'upload') pending = { ...(await model.upload(each.layers)), atMs: model.nowMs }
+      if (each.do === 'save') model.commit(await model.upload(each.layers, true))
+      else if (each.do === 'upload') pending = { ...(await model.upload(each.layers, true)), atMs: model.nowMs }
       else if (each.do === 'commit') {
         // A commit comes within the grace time of its upload: that is what the grace time is.
         if (pending && model.nowMs - pending.atMs < graceMs) model.commit(pending)
@@ -186,6 +193,7 @@ test('fsck names each damaged or missing object, and the checkpoints that need i
     async *checkpoints() {
       yield* saved.map(({ id }) => id)
     },
+    async *templates() {},
     async *objects() {},
   }
   expect(await store.fsck(references, { deep: true })).toEqual({

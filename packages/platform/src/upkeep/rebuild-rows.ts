@@ -1,18 +1,19 @@
-import type { Database, SecretsPort, StoredObject } from '@vm0/backends'
+import type { Database, Schema, SecretsPort, StoredObject } from '@vm0/backends'
 import { checkpointColumns, type RecoveredSession, type StoredCheckpoint } from '@vm0/checkpoints'
-import type { RebuildReport } from '@vm0/contract'
+import type { RebuildReport, TemplateDocument } from '@vm0/contract'
 
-type Rows = Pick<RebuildReport, 'projects' | 'sessions' | 'checkpoints' | 'uploads' | 'behind'>
+type Rows = Pick<RebuildReport, 'projects' | 'sessions' | 'checkpoints' | 'templates' | 'uploads' | 'behind'>
 
 /** Makes the rows that the store tells of, in one transaction. What is there already stays as it is. */
 export function insertRows(
   { db }: Database,
   secrets: SecretsPort,
   sessions: readonly RecoveredSession[],
+  templates: readonly TemplateDocument[],
   uploads: readonly StoredObject[],
 ): Promise<Rows> {
   return db.transaction().execute(async (trx) => {
-    const made: Rows = { projects: 0, sessions: 0, checkpoints: 0, uploads: 0, behind: [] }
+    const made: Rows = { projects: 0, sessions: 0, checkpoints: 0, templates: 0, uploads: 0, behind: [] }
     for (const { projectId } of sessions)
       made.projects += await add(trx, 'projects', { id: projectId, name: projectId })
     for (const session of sessions) {
@@ -32,6 +33,13 @@ export function insertRows(
       if (row?.state !== 'open') continue
       for (const each of session.checkpoints) made.checkpoints += await insertCheckpoint(trx, secrets, each, session)
     }
+    const lastVersions = await lastVersionsOf(trx)
+    for (const document of templates) {
+      // Numbers are given once: one that is not there although a later one was given has been removed.
+      if (document.version <= (lastVersions.get(keyOf(document)) ?? 0)) continue
+      made.projects += await add(trx, 'projects', { id: document.projectId, name: document.projectId })
+      made.templates += await insertTemplate(trx, document)
+    }
     for (const { name, sizeBytes } of uploads) {
       const [, project, hex] = /^uploads\/([^/]+)\/sha256-([0-9a-f]{64})$/.exec(name) ?? []
       if (!project || !hex) continue
@@ -45,13 +53,46 @@ export function insertRows(
 type Transaction = Database['db']
 
 /** How many rows that adds: none where there is one already. */
-async function add(trx: Transaction, table: 'projects' | 'sessions' | 'checkpoints' | 'uploads', values: object) {
+async function add(trx: Transaction, table: keyof Schema, values: object) {
   const [result] = await trx
     .insertInto(table)
     .values(values as never)
     .onConflict((oc) => oc.doNothing())
     .execute()
   return Number(result?.numInsertedOrUpdatedRows ?? 0)
+}
+
+const keyOf = ({ projectId, name }: { projectId: string; name: string }): string => `${projectId} ${name}`
+
+/** Of the templates that are there. */
+async function lastVersionsOf(trx: Transaction): Promise<Map<string, number>> {
+  const rows = await trx.selectFrom('templates').select(['project_id as projectId', 'name', 'last_version']).execute()
+  return new Map(rows.map((row) => [keyOf(row), row.last_version]))
+}
+
+/** Which version a name meant isn't told: it means the newest, which comes first. */
+async function insertTemplate(trx: Transaction, document: TemplateDocument): Promise<number> {
+  const { projectId, name, version, digest, sizeBytes, env, resources, origin, createdAt } = document
+  const made = { project_id: projectId, name, promoted: version, promoted_before: null, last_version: version }
+  await add(trx, 'templates', made)
+  await trx
+    .updateTable('templates')
+    .set({ last_version: version })
+    .where('project_id', '=', projectId)
+    .where('name', '=', name)
+    .where('last_version', '<', version)
+    .execute()
+  return add(trx, 'template_versions', {
+    project_id: projectId,
+    name,
+    version,
+    digest,
+    size_bytes: sizeBytes,
+    env: JSON.stringify(env),
+    resources: JSON.stringify(resources),
+    origin: JSON.stringify(origin),
+    created_at: createdAt,
+  })
 }
 
 function rowOf(trx: Transaction, { projectId, sessionId }: RecoveredSession) {

@@ -6,10 +6,8 @@ import {
   holdDatabase,
   openDatabase,
   openSecrets,
-  type BlobPort,
   type Database,
   type SecretsPort,
-  type StoredObject,
 } from '@vm0/backends'
 import { openCheckpointStore, recoverSessions, type CheckpointStore, type StoredCheckpoint } from '@vm0/checkpoints'
 import { Vm0Error, type RebuildReport } from '@vm0/contract'
@@ -73,7 +71,9 @@ async function rebuildFrom(
   const store = await openCheckpointStore({ blobs, scratch: join(dataDir, 'scratch'), ...(packed ? { packed } : {}) })
   onProgress('reading the checkpoints of the store')
   const { problems, checkpoints } = await survey(store, deep, onProgress)
-  const rows = await insertRows(database, secrets, recoverSessions(checkpoints), await uploadsIn(blobs))
+  const templates = (await allOf(store.templates.documents())).toSorted((a, b) => b.version - a.version)
+  const uploads = await allOf(blobs.list('uploads/'))
+  const rows = await insertRows(database, secrets, recoverSessions(checkpoints), templates, uploads)
   const before = await readFile(join(dataDir, 'keys', 'local'), 'utf8').catch(() => '')
   const key = await ownKey({ keys: new Keys(database), projects: new Projects(database) }, dataDir)
   return { ...rows, problems, key: key === before.trim() ? null : key }
@@ -85,7 +85,7 @@ async function survey(
   deep: boolean,
   onProgress: (message: string) => void,
 ): Promise<Pick<RebuildReport, 'problems'> & { checkpoints: StoredCheckpoint[] }> {
-  const everything = { checkpoints: () => store.list(), async *objects() {} }
+  const everything = { checkpoints: () => store.list(), async *templates() {}, async *objects() {} }
   const { problems } = await store.fsck(everything, {
     deep,
     onProgress: (count) => {
@@ -101,8 +101,8 @@ async function survey(
   return { problems, checkpoints }
 }
 
-async function uploadsIn(blobs: BlobPort): Promise<StoredObject[]> {
-  const found: StoredObject[] = []
-  for await (const object of blobs.list('uploads/')) found.push(object)
+async function allOf<T>(list: AsyncIterable<T>): Promise<T[]> {
+  const found: T[] = []
+  for await (const each of list) found.push(each)
   return found
 }

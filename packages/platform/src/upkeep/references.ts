@@ -2,12 +2,14 @@ import {
   forgetCheckpoints,
   forgetUploads,
   referencedCheckpoints,
+  referencedTemplates,
   type CheckpointReference,
   type Database,
   type SecretsPort,
+  type TemplateReference,
   type UploadReference,
 } from '@vm0/backends'
-import type { References } from '@vm0/checkpoints'
+import { documentName, type References } from '@vm0/checkpoints'
 import { activeStates, type CreateRunParsed } from '@vm0/contract'
 
 /** What the database says is in use, and by which sessions. */
@@ -30,7 +32,16 @@ export class StoreReferences implements References {
     yield* this.users.keys()
   }
 
+  async *templates(): AsyncGenerator<TemplateReference> {
+    yield* await referencedTemplates(this.database.db)
+  }
+
   async *objects(): AsyncGenerator<string> {
+    const versions = await this.database.db
+      .selectFrom('template_versions')
+      .select(['project_id as projectId', 'name', 'version'])
+      .execute()
+    for (const version of versions) yield documentName(version)
     const rows = await this.database.db.selectFrom('uploads').select(['project_id', 'digest']).execute()
     for (const { project_id, digest } of rows) yield `uploads/${project_id}/${digest.replace(':', '-')}`
   }

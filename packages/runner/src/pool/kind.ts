@@ -12,6 +12,8 @@ export interface WarmKind {
   spec: LaunchSpec
   /** The one project that may have it, where `spec` says something of a project's; null: any. */
   projectId: string | null
+  /** A project that has the template, for its image to be found; nothing of what the spare is. */
+  imageOf: string
 }
 
 export interface KindRequest extends Pick<WarmKind, 'driver' | 'template' | 'resources'> {
@@ -23,7 +25,7 @@ export interface KindRequest extends Pick<WarmKind, 'driver' | 'template' | 'res
 /** The kind of spare that a run is served best by. */
 export function kindOf({ driver, template, resources, launch, ref }: KindRequest): WarmKind {
   const spec = driver.spareFor?.(launch) ?? {}
-  return { driver, template, resources, spec, projectId: isCommon(spec) ? null : ref.projectId }
+  return { driver, template, resources, spec, projectId: isCommon(spec) ? null : ref.projectId, imageOf: ref.projectId }
 }
 
 /** The same sandbox with the agent that any run can have: where only that is there, the run starts an agent of its own in it. */
@@ -35,6 +37,6 @@ export function sameKind(a: WarmKind, b: WarmKind): boolean {
   return isDeepStrictEqual(identity(a), identity(b))
 }
 
-function identity({ driver, ...rest }: WarmKind) {
-  return { framework: driver.name, ...rest }
+function identity({ driver, template, resources, spec, projectId }: WarmKind) {
+  return { framework: driver.name, template, resources, spec, projectId }
 }

@@ -34,7 +34,7 @@ export async function makeWarmSandbox(options: RunnerOptions, kind: WarmKind): P
   const [release, mounts, templateImage] = await Promise.all([
     options.releases.newest(driver.name),
     platformMounts(options.releases),
-    options.templateImage(template),
+    options.templates.image(template, kind.imageOf),
   ])
   const id = randomBytes(6).toString('hex')
   const sandbox = await options.engine.create({ id, templateImage, layers: [], resources, platformMounts: mounts })

@@ -12,7 +12,7 @@ const maxIgnoredBytes = 2 ** 30
 const maxBytes = 2 ** 40
 
 /** Sessions out to a file, and in from one. */
-export function archiveRoutes(app: App, { archives, options, storage }: Parts): void {
+export function archiveRoutes(app: App, { archives, templates, options, storage }: Parts): void {
   const exported = { params, querystring: exportQuerySchema, produces: ['application/x-tar'] }
   app.get('/sessions/:id/export', { schema: exported }, async (request, reply) => {
     const withTemplate = request.query.template === 'include'
@@ -27,7 +27,11 @@ export function archiveRoutes(app: App, { archives, options, storage }: Parts): 
       { schema: { querystring: importQuerySchema, produces: ['application/x-ndjson'] }, bodyLimit: maxBytes },
       async (request, reply) => {
         const { template } = request.query
-        const onto = template === undefined ? undefined : options.resolveTemplate(template)
+        const { database } = options
+        const onto =
+          template === undefined
+            ? undefined
+            : (await templates.resolve(request.projectId, template, database.db)).digest
         await storage.requireRoom(request.projectId)
         // All of it is here and checked before the answer begins; to make the session may take minutes.
         const incoming = await archives

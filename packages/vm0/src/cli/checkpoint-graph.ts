@@ -60,6 +60,8 @@ function what({ cause, runId, outcome, name, toolCalls }: CheckpointView): strin
       return name === null ? 'saved' : `saved as ${bold(printableLine(name))}`
     case 'import':
       return 'imported'
+    case 'upgrade':
+      return 'moved to another template'
     case 'exec':
       return 'after a command'
     case 'close':

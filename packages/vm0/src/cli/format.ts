@@ -6,7 +6,7 @@ export function shortId(id: string): string {
   return id.startsWith('sha256:') ? id.slice(7, 15) : id.slice(-8)
 }
 
-/** A template by its name and version. There is one, `standard`, and its version is the digest of what it was built into. */
+/** A template by its name and version. Without a name it is the built-in one, whose version is the digest of what it was built into. */
 export function templateName(template: string): string {
   return template.startsWith('sha256:') ? `standard@${shortId(template)}` : template
 }

@@ -23,6 +23,7 @@ import { run } from './commands/run.js'
 import { cancel, logs, runs } from './commands/runs.js'
 import { help } from './commands/shared-flags.js'
 import { close, remove, sessions } from './commands/sessions.js'
+import { templates } from './commands/templates.js'
 import { trace } from './commands/trace.js'
 import { up } from './commands/up.js'
 import { why } from './commands/why.js'
@@ -48,7 +49,7 @@ const application = buildApplication(
         ['vm0 up', 'vm0 run "make the tests pass" -w .', 'vm0 pull', 'vm0 run --help'],
         [
           'An id may be given by its last eight characters; without one, the latest counts. Variables mirror options: VM0_SESSION,',
-          'VM0_FRAMEWORK, VM0_MODEL, VM0_MEMORY, VM0_TIMEOUT; VM0_PORT, VM0_DATA, VM0_IDLE for `vm0 up`. VM0_API_URL and',
+          'VM0_FRAMEWORK, VM0_TEMPLATE, VM0_MODEL, VM0_MEMORY, VM0_TIMEOUT; VM0_PORT, VM0_DATA, VM0_IDLE for `vm0 up`. VM0_API_URL and',
           'VM0_API_KEY name the server; without them it is the `vm0 up` of this user. NO_COLOR turns colours off.',
           '',
           'Exit status: 0 succeeded, 1 unexpected, 2 usage, 3 failed, 4 died out of memory, 5 cancelled, 6 died otherwise,',
@@ -82,6 +83,7 @@ const application = buildApplication(
       keys,
       projects,
       frameworks,
+      templates,
       export: exportSession,
       import: importSession,
       fsck,

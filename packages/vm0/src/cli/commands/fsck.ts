@@ -113,7 +113,7 @@ function* rebuilt(report: RebuildReport): Generator<string> {
     const reason = why === 'damaged' ? 'is damaged' : 'is in the store; the row was there and stays'
     yield `${yellow('!')} session ${id} (project ${project}) ${stands}: its newest checkpoint ${shortId(newest)} ${reason}`
   }
-  yield `${green('✓')} made anew: ${count(report.sessions, 'session')}, ${count(report.checkpoints, 'checkpoint')}, ${count(report.projects, 'project')}, ${count(report.uploads, 'upload')}`
+  yield `${green('✓')} made anew: ${count(report.sessions, 'session')}, ${count(report.checkpoints, 'checkpoint')}, ${count(report.projects, 'project')}, ${count(report.templates, 'template version')}, ${count(report.uploads, 'upload')}`
   yield dim('  Not in the store: runs with their prompts and results, labels and resources of sessions, keys.')
   if (report.key !== null) yield `  New key of this installation: ${report.key}`
 }

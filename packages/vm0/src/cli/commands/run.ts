@@ -22,6 +22,7 @@ interface Flags {
   framework?: string
   session?: string
   from?: string
+  template?: string
   workspace?: string
   model?: string
   memory?: number
@@ -40,6 +41,7 @@ export const run = buildCommand({
         'vm0 run "make the tests pass" -w .',
         'vm0 run -s 9f3c1e70 "and now the linter"',
         'vm0 run --from 4be2a911 "try it in another way"',
+        'vm0 run --template web "start the server"',
         'vm0 run --detach "a long task"',
         'git log -3 | vm0 run -w . -',
         'vm0 run --json "say hello" | jq .type',
@@ -60,6 +62,12 @@ export const run = buildCommand({
       },
       session: { kind: 'parsed', parse: String, optional: true, brief: 'Continue this session (VM0_SESSION)' },
       from: { kind: 'parsed', parse: String, optional: true, brief: 'Begin a new session at this checkpoint' },
+      template: {
+        kind: 'parsed',
+        parse: String,
+        optional: true,
+        brief: 'What a new session begins with: NAME or NAME@N (VM0_TEMPLATE; default: standard)',
+      },
       workspace: { kind: 'parsed', parse: String, optional: true, brief: 'Local folder to put into /workspace' },
       model: { kind: 'parsed', parse: String, optional: true, brief: 'Model to use (VM0_MODEL)' },
       memory: {
@@ -101,6 +109,8 @@ export const run = buildCommand({
     const isNew = wanted === undefined || (from && flags.session === undefined)
     const session = isNew ? undefined : await findSession(client, wanted)
     const framework = setting(flags.framework, 'VM0_FRAMEWORK') ?? 'claude-code'
+    const fresh = session === undefined && from === undefined
+    const template = fresh ? setting(flags.template, 'VM0_TEMPLATE') : flags.template
     const model = setting(flags.model, 'VM0_MODEL')
     const memoryMiB = numberSetting(flags.memory, 'VM0_MEMORY')
     const timeout = numberSetting(flags.timeout, 'VM0_TIMEOUT')
@@ -113,6 +123,7 @@ export const run = buildCommand({
       ...(flags.ask ? { permissions: 'ask' as const } : {}),
       ...(session ? { session } : {}),
       ...(from ? { from } : {}),
+      ...(template ? { template } : {}),
       ...(flags.workspace ? { workspace: flags.workspace } : {}),
       ...(model ? { model } : {}),
       ...(memoryMiB ? { resources: { memoryMiB } } : {}),

@@ -6,6 +6,7 @@ import { count, shortId, table, templateName } from '../format.js'
 import { jsonLine } from '../printable.js'
 import { help, json, limit, sessionArgument } from './shared-flags.js'
 import { runRows } from './runs.js'
+import { upgrade } from './upgrade.js'
 
 interface Flags {
   json: boolean
@@ -92,10 +93,15 @@ export const remove = buildCommand({
 export const sessions = buildRouteMap({
   docs: {
     brief: 'Sessions: conversation, files and installed software that stay',
-    fullDescription: help(['vm0 sessions', 'vm0 sessions show 9f3c1e70', 'vm0 sessions rm 9f3c1e70']),
+    fullDescription: help([
+      'vm0 sessions',
+      'vm0 sessions show 9f3c1e70',
+      'vm0 sessions upgrade 9f3c1e70 --template web@3',
+      'vm0 sessions rm 9f3c1e70',
+    ]),
   },
   defaultCommand: 'ls',
-  routes: { ls: list, show, rm: remove },
+  routes: { ls: list, show, upgrade, rm: remove },
 })
 
 export const close = buildCommand({

@@ -4,7 +4,7 @@ import { syncPath } from '@vm0/backends'
 import { Vm0Error } from '@vm0/contract'
 
 /** The template images of this machine: one folder for all its installations, each named by its digest. */
-export function templateImages(cacheDir: string) {
+export function hostImages(cacheDir: string) {
   const folder = join(cacheDir, 'templates')
   const place = (digest: string): string => join(folder, `${digest.slice('sha256:'.length)}.erofs`)
   return {

@@ -1,0 +1,1 @@
+export { Templates, type MakeTemplate } from './templates.js'

@@ -1,0 +1,3 @@
+export { hostImages } from './host-images.js'
+export { templatePort } from './template-port.js'
+export { TemplateRows } from './template-rows.js'

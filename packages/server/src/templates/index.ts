@@ -1,0 +1,3 @@
+export { TemplateBuilds } from './builds.js'
+export { Upgrades } from './upgrades.js'
+export { Templates } from './templates.js'
