@@ -77,6 +77,9 @@ export const journalEntrySchema = z.discriminatedUnion('t', [
   /** The agent can read this line: `c<call>.<line>`, or `l<line of stdout>.<line>` for an answer. */
   z.object({ t: z.literal('sent'), line: z.string() }),
   /** VM0 itself ends the run's turn. */
-  z.object({ t: z.literal('stop'), why: z.enum(['cancel', 'timeout', 'unauthorized', 'shutdown', 'model']) }),
+  z.object({
+    t: z.literal('stop'),
+    why: z.enum(['cancel', 'timeout', 'unauthorized', 'shutdown', 'model', 'memory', 'silence']),
+  }),
 ])
 export type JournalEntry = z.infer<typeof journalEntrySchema>

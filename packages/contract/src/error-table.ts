@@ -188,6 +188,12 @@ export const errorTable = {
     retryable: true,
     hint: 'The session is as it was after the last checkpoint: run again.',
   },
+  AGENT_HUNG: {
+    status: 500,
+    exit: 6,
+    retryable: true,
+    hint: '`vm0 why` says what the agent and its commands waited for.',
+  },
   OUT_OF_MEMORY: {
     status: 500,
     exit: 4,

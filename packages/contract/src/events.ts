@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { outcomeSchema, runErrorSchema, timingsSchema, usageSchema } from './runs.js'
+import { blamedSchema, sceneProcessSchema, sceneSchema, toolProcessSchema, uncommittedSchema } from './scene.js'
 
 const nested = { parentToolId: z.string().optional() }
 
@@ -149,7 +150,12 @@ export const eventBodySchema = z.discriminatedUnion('type', [
   }),
   /** What the agent says beside the conversation. */
   z.object({ type: z.literal('notice'), level: z.enum(['info', 'warning', 'error']), text: z.string(), ...nested }),
-  z.object({ type: z.literal('input.sent'), text: z.string() }),
+  z.object({
+    type: z.literal('input.sent'),
+    text: z.string(),
+    /** Absent: a person has said it. */
+    by: z.literal('platform').optional(),
+  }),
   /** The run waits for a person's answer (`waiting`), or goes on (`running`). */
   z.object({ type: z.literal('run.state'), state: z.enum(['waiting', 'running']) }),
   z.object({ type: z.literal('model.request'), method: z.string(), path: z.string(), first: z.boolean() }),
@@ -191,6 +197,58 @@ export const eventBodySchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('sandbox.disk_pressure'), usedBytes: z.number(), totalBytes: z.number() }),
   /** Nine tenths of what the project may store are used: this run is saved in any case, then new ones are refused. */
   z.object({ type: z.literal('project.quota_pressure'), storedBytes: z.number(), quotaBytes: z.number() }),
+  /**
+   * The sandbox can't have the memory that its processes ask for. `held`: they waited while this was recorded and decided;
+   * `killed`: the kernel's own count of what it killed has risen.
+   */
+  z.object({
+    type: z.literal('sandbox.out_of_memory'),
+    detected: z.enum(['held', 'killed']),
+    /** What became of it. `doubled`: the sandbox has twice the memory from here on, `limitBytes` in all. */
+    action: z.enum(['stopped_process', 'doubled', 'stopped_run', 'killed_by_kernel']),
+    limitBytes: z.number(),
+    blamed: blamedSchema.nullable(),
+    /** What the kernel has ended, as seen last. */
+    victims: z.array(sceneProcessSchema),
+    scene: sceneSchema,
+    uncommitted: uncommittedSchema,
+    /** What the agent was told. */
+    note: z.string().optional(),
+  }),
+  /** The sandbox as it was when something else went wrong in it. */
+  z.object({
+    type: z.literal('sandbox.report'),
+    /**
+     * `process_limit`: a new process was refused; `disk_full`: its disk is used up; `cpu_starved`: it has waited for CPU time
+     * for most of half a minute; `agent_ended`: its agent is gone; `agent_silent`: nothing has come from its agent for long.
+     */
+    trigger: z.enum(['process_limit', 'disk_full', 'cpu_starved', 'agent_ended', 'agent_silent']),
+    scene: sceneSchema,
+    /** The tool calls that were at work. */
+    toolIds: z.array(z.string()),
+    /** Of `disk_full`: what has written most of what runs; of `process_limit`: what there is most of. */
+    process: sceneProcessSchema.optional(),
+    /** Of `process_limit`: how many of the processes have the same command. */
+    alike: z.int().optional(),
+    /** Of `cpu_starved`: the part of the time. */
+    share: z.number().optional(),
+    /** Of `agent_ended`, as a shell has it. */
+    exitCode: z.int().optional(),
+    /** Of `agent_silent`. */
+    silentMs: z.number().optional(),
+    /** Of `agent_silent`: the agent and what it had started, with what each waits for, by the kernel's name of the place. */
+    waiting: z.array(z.object({ process: sceneProcessSchema, place: z.string() })).optional(),
+    /** Connections that were asked for and that nobody answers, as `address:port`. */
+    unanswered: z.array(z.string()).optional(),
+    uncommitted: uncommittedSchema,
+  }),
+  /** Processes that were seen while a tool call was at work, the largest 50 of `seen`; none where it started none for long. */
+  z.object({
+    type: z.literal('tool.processes'),
+    toolId: z.string(),
+    processes: z.array(toolProcessSchema),
+    seen: z.int(),
+  }),
   /** Its agent, sandbox or host was lost, and the run goes on from what was left or saved last. */
   z.object({
     type: z.literal('run.resumed'),

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { blamedSchema, sceneProcessSchema, sceneSchema, uncommittedSchema } from './scene.js'
 
 const attributesSchema = z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]))
 
@@ -14,6 +15,7 @@ export const spanSchema = z.object({
     'turn',
     'model',
     'tool',
+    'process',
     'subagent',
     'permission',
     'compaction',
@@ -93,6 +95,23 @@ export const findingSchema = z.object({
 })
 export type Finding = z.infer<typeof findingSchema>
 
+/** The sandbox as it was recorded at what the cause rests on. */
+export const reportSchema = z.object({
+  /** Of the event that has it. */
+  cursor: z.string(),
+  time: z.iso.datetime(),
+  trigger: z.enum(['out_of_memory', 'process_limit', 'disk_full', 'cpu_starved', 'agent_ended', 'agent_silent']),
+  /** Of `out_of_memory`: what became of it. */
+  action: z.string().nullable(),
+  blamed: blamedSchema.nullable(),
+  scene: sceneSchema,
+  waiting: z.array(z.object({ process: sceneProcessSchema, place: z.string() })),
+  unanswered: z.array(z.string()),
+  /** Files that no checkpoint had at that moment. */
+  uncommitted: uncommittedSchema,
+})
+export type Report = z.infer<typeof reportSchema>
+
 export const whySchema = z.object({
   runId: z.string(),
   state: z.string(),
@@ -115,6 +134,7 @@ export const whySchema = z.object({
   /** What to do, the most useful first. */
   next: z.array(z.string()),
   evidence: z.array(evidenceSchema),
+  report: reportSchema.nullable(),
   findings: z.array(findingSchema),
   story: storySchema,
 })

@@ -23,6 +23,8 @@ export const defaultResources: Required<Resources> = { memoryMiB: 2048, cpus: 2,
 export const limitsSchema = z.strictObject({
   timeoutMs: z.int().min(1).max(86_400_000).optional(),
   turns: z.int().min(1).max(10_000).optional(),
+  /** The run ends as `died` (`agent_hung`) when its agent has told nothing for so long, waits for a person apart. */
+  idleTimeoutMs: z.int().min(1).max(86_400_000).optional(),
 })
 
 /** 1 MiB: Claude Code's own context is smaller; larger inputs belong into the workspace. */
@@ -104,6 +106,12 @@ export const runSpecSchema = z.strictObject({
    * again from what is left, or was saved last, and tells the agent; `fail` ends it as `died`.
    */
   onLoss: z.enum(['resume', 'fail']).optional(),
+  /**
+   * What becomes of a run whose sandbox has used up its memory: what has used it up is ended and the agent told so
+   * (`tell-agent`, the default); the sandbox goes on with twice the memory, where the host has it, up to eight times what it
+   * began with (`double`); or the run ends as `died` (`stop`).
+   */
+  onOutOfMemory: z.enum(['tell-agent', 'double', 'stop']).optional(),
   labels: z.record(z.string().min(1).max(64), z.string().max(256)).optional(),
   /** The caller's span, whose trace the run's goes on with; the header of this name says the same. */
   traceparent: traceparentSchema.optional(),

@@ -164,6 +164,7 @@ export async function startDaemon(
       freezeMs,
       idleMs,
       modelPatienceMs: secondsFrom('VM0_MODEL_PATIENCE_SECONDS', 600) * 1000,
+      silenceMs: secondsFrom('VM0_SILENCE_SECONDS', 300) * 1000,
       maxSandboxes: Math.max(2, Math.min(availableParallelism() * 8, Math.floor(totalmem() / 1024 ** 3 / 1.5))),
       templates: {
         image: (digest, projectId) => checkpoints.templates.image(digest, projectId),

@@ -49,6 +49,13 @@ export class AgentTalk {
     })
   }
 
+  /** What the platform itself has to say. False: nobody listens, before the prompt and after the last turn. */
+  mention(text: string): boolean {
+    if (this.state !== 'open') return false
+    void this.input(text).catch(() => undefined)
+    return true
+  }
+
   /** Not awaited: an agent that doesn't read must not keep its run from seeing its end, which tells why a write failed. */
   tell(agent: LiveAgent, lines: string[]): void {
     void write(agent, lines).catch(() => undefined)

@@ -42,6 +42,8 @@ export interface RunnerOptions {
   pool: { framework: string; template: string; limits: PoolLimits } | null
   /** A run ends as failed when its model endpoint has given nothing of use for this long. */
   modelPatienceMs: number
+  /** What a run waits for is looked at when nothing has come from its agent for this long. */
+  silenceMs: number
   /** Called when a run has ended and its room may be used again. */
   onRoom(): void
 }

@@ -15,6 +15,8 @@ export interface RunCheckpointsOptions extends RunContext {
   /** Release of the agent that is at work. */
   agentVersion(): string | undefined
   policy: RunSpec['checkpoints']
+  /** The session's files are saved as they are now. */
+  onCommitted(): void
 }
 
 /**
@@ -83,6 +85,7 @@ export class RunCheckpoints {
     const committed = await store.commitHead(ref, epoch, saved, runner.secrets.seal(JSON.stringify(calls)))
     if (!committed) return
     session.committed(saved)
+    this.options.onCommitted()
     log.append(committedEvent(saved))
   }
 

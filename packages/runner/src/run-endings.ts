@@ -9,7 +9,7 @@ import type { RunEnd } from './store.js'
 export type Ending = Pick<RunEnd, 'state' | 'reason' | 'error'>
 
 /** Why VM0 itself ended the agent's turn. */
-export type StopReason = 'cancel' | 'timeout' | 'unauthorized' | 'shutdown' | 'model' | 'model'
+export type StopReason = 'cancel' | 'timeout' | 'unauthorized' | 'shutdown' | 'model' | 'memory' | 'silence'
 
 export function failure(
   state: Ending['state'],
@@ -30,7 +30,7 @@ export function endingOfStop(
   stopping: StopReason | undefined,
   timeoutMs: number | undefined,
   completed: boolean,
-  modelFailure?: ModelFailure,
+  { modelFailure, message }: { modelFailure?: ModelFailure | undefined; message?: string | undefined } = {},
 ): Ending | undefined {
   switch (stopping) {
     case 'cancel':
@@ -48,6 +48,10 @@ export function endingOfStop(
       return completed ? undefined : platformStopped()
     case 'model':
       return modelFailure && endingOfModel(modelFailure)
+    case 'memory':
+      return failure('died', 'out_of_memory', 'OUT_OF_MEMORY', message ?? 'the sandbox used up its memory')
+    case 'silence':
+      return failure('died', 'agent_hung', 'AGENT_HUNG', message ?? 'nothing came from the agent for too long')
     case undefined:
       return undefined
   }

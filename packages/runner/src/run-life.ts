@@ -12,6 +12,7 @@ import type { FrameworkDriver } from '@vm0/frameworks'
 import type { AdoptedRun, EarlierLife, LostRun } from './adoption/adopted-run.js'
 import { ToldEvents } from './adoption/told-events.js'
 import { AgentTalk } from './agent-talk.js'
+import { RunWatch } from './black-box/run-watch.js'
 import { launchSpecOf } from './live-agent.js'
 import type { LiveSession } from './live-session.js'
 import { ModelPatience } from './model-patience.js'
@@ -49,6 +50,7 @@ export class RunLife {
   private readonly talk = new AgentTalk()
   private checkpoints: RunCheckpoints | undefined
   private waiting!: Waiting
+  private watch: RunWatch | undefined
   /** Lets the pool refill: the agent is at work, or the run has ended before. */
   private resumeRefill: (() => void) | undefined
 
@@ -74,7 +76,7 @@ export class RunLife {
     this.timings.queuedMs = this.sinceCreated()
     this.resumeRefill = this.pool?.pause()
     this.log = await this.options.eventLog.open(this.ref, this.claimed.epoch)
-    this.waiting = new Waiting(this.context)
+    this.waiting = new Waiting(this.context, (waits) => this.watch?.waits(waits))
     const storage = new StorageWatch(this.context)
     try {
       await this.finish(await this.live().finally(() => storage.close()))
@@ -93,8 +95,10 @@ export class RunLife {
       this.driver = this.options.findDriver(spec.framework)
       const { driver, context } = this
       const agentVersion = (): string | undefined => this.turns.agent?.version
-      this.checkpoints = new RunCheckpoints({ ...context, driver, agentVersion, policy: spec.checkpoints })
-      this.turns = this.turnsOf(spec, this.driver, this.checkpoints)
+      const watch = (this.watch = this.watchOf(spec))
+      const onCommitted = (): void => watch.committed()
+      this.checkpoints = new RunCheckpoints({ ...context, driver, agentVersion, policy: spec.checkpoints, onCommitted })
+      this.turns = this.turnsOf(spec, this.driver, this.checkpoints, watch)
       this.stopping.check()
       const { adopted, lost } = this.before
       let ending = adopted
@@ -110,6 +114,7 @@ export class RunLife {
     } finally {
       this.talk.end()
       this.waiting.close()
+      this.watch?.close()
       this.stopping.close()
       this.resumeRefill?.()
       this.patience.close()
@@ -131,8 +136,25 @@ export class RunLife {
     agent.journal?.add({ t: 'stop', why })
     // One that waits for a person may be frozen.
     void this.waiting.wake()
+    // One that is out of memory, or tells nothing, can't be asked.
+    if (why === 'memory' || why === 'silence') return void agent.process.kill('SIGKILL')
     this.talk.tell(agent, agent.protocol.interrupt())
     this.stopping.killAfterGrace(agent)
+  }
+
+  private watchOf(spec: CreateRunParsed): RunWatch {
+    const parts = {
+      ...this.context,
+      agent: () => this.session.agent,
+      stop: (why: 'memory' | 'silence', message: string) => {
+        this.stopping.message ??= message
+        this.stop(why)
+      },
+      tell: (text: string) => {
+        if (!this.stopping.why && this.talk.mention(text)) this.log.append({ type: 'input.sent', text, by: 'platform' })
+      },
+    }
+    return new RunWatch(parts, spec)
   }
 
   /** Hands the agent a text; once accepted, the run doesn't end before the agent has answered it or tells that it won't. */
@@ -157,9 +179,14 @@ export class RunLife {
     return { runner, store, session, ref, epoch: this.claimed.epoch, log }
   }
 
-  private turnsOf(spec: CreateRunParsed, driver: FrameworkDriver, checkpoints: RunCheckpoints): RunTurns {
+  private turnsOf(
+    spec: CreateRunParsed,
+    driver: FrameworkDriver,
+    checkpoints: RunCheckpoints,
+    watch: RunWatch,
+  ): RunTurns {
     const { context, talk, stopping, timings, progress, waiting } = this
-    const parts = { ...context, talk, stopping, timings, progress, waiting, driver, checkpoints }
+    const parts = { ...context, talk, stopping, timings, progress, waiting, driver, checkpoints, watch }
     return new RunTurns({
       ...parts,
       told: this.before.adopted?.events ?? new ToldEvents(),
@@ -226,6 +253,7 @@ export class RunLife {
       this.stopping.killAfterGrace(agent)
     }
     this.waiting.goOn(run.waits)
+    if (this.session.sandbox) this.watch?.begin(this.session.sandbox)
     void run.caughtUp.then(() => this.talk.goOn(agent, run.said))
     return this.turns.listen(spec, run.oomKills)
   }
@@ -258,6 +286,7 @@ export class RunLife {
     })
     this.session.dirty = true
     this.patience.prompted()
+    this.watch?.begin(sandbox)
     const isFirst = this.timings.promptSentMs === null && !this.before.lost
     // Both under the claim: the prompt doesn't wait for the row to say so.
     const [running] = await Promise.all([

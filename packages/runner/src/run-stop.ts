@@ -13,6 +13,8 @@ export class RunStop {
   private readonly stopped = new AbortController()
   timeoutMs: number | undefined
   modelFailure: ModelFailure | undefined
+  /** What is told of the reason. */
+  message: string | undefined
 
   get why(): StopReason | undefined {
     return this.reason
@@ -40,7 +42,7 @@ export class RunStop {
   }
 
   ending(completed: boolean): Ending | undefined {
-    return endingOfStop(this.reason, this.timeoutMs, completed, this.modelFailure)
+    return endingOfStop(this.reason, this.timeoutMs, completed, this)
   }
 
   close(): void {

@@ -3,6 +3,7 @@ import type { FrameworkDriver, TurnEnd } from '@vm0/frameworks'
 import type { ToldEvents } from './adoption/told-events.js'
 import { endingOfDeath } from './agent-death.js'
 import type { AgentTalk } from './agent-talk.js'
+import type { RunWatch } from './black-box/run-watch.js'
 import { launchSpecOf, type LiveAgent } from './live-agent.js'
 import type { ReadySandbox } from './live-session.js'
 import type { RunCheckpoints } from './run-checkpoints.js'
@@ -24,6 +25,7 @@ export interface RunTurnsParts extends RunContext {
   told: ToldEvents
   checkpoints: RunCheckpoints
   waiting: Waiting
+  watch: RunWatch
   /** The form that the output must have. */
   outputSchema: OutputSchema | undefined
   /** Milliseconds since the run was created. */
@@ -139,16 +141,19 @@ export class RunTurns {
     const origin = this.parts.told.next(this.agent as LiveAgent, from)
     if (origin !== undefined) this.parts.log.append(event, timeMs, origin)
     this.parts.waiting.observe(event)
+    this.parts.watch.observe(event, timeMs, origin !== undefined)
   }
 
   private async agentGone(agent: LiveAgent, killsBefore: number): Promise<Ending> {
-    const { session, talk, progress, stopping } = this.parts
+    const { session, talk, progress, stopping, watch } = this.parts
     talk.pause()
     session.agent = undefined
     for (const event of agent.protocol.gone()) this.record(event, Date.now(), 'end')
-    await agent.process.exited
+    const { exitCode } = await agent.process.exited
+    if (!stopping.why) watch.agentEnded(exitCode)
     const { started } = progress
-    const death = { agent, sandbox: session.sandbox, killsBefore, started, stderr: this.lastStderr.trim() }
+    const kills = Math.max(killsBefore, watch.killsSeen)
+    const death = { agent, sandbox: session.sandbox, killsBefore: kills, started, stderr: this.lastStderr.trim() }
     return stopping.ending(false) ?? endingOfDeath(death)
   }
 }

@@ -28,7 +28,10 @@ export class Waiting {
   private limit: TimeLimit | undefined
   private marked: Promise<void> = Promise.resolve()
 
-  constructor(private readonly run: RunContext) {}
+  constructor(
+    private readonly run: RunContext,
+    private readonly onChange: (waits: boolean) => void = () => undefined,
+  ) {}
 
   /** The run may take that long, its waits apart. */
   limitTo(ms: number, onEnd: () => void): void {
@@ -91,6 +94,7 @@ export class Waiting {
     const waits = this.open.size > 0
     if (waits === this.told) return
     this.told = waits
+    this.onChange(waits)
     const { runner, session, store, ref, epoch, log } = this.run
     clearTimeout(this.freezing)
     if (waits) {

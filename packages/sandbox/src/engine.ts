@@ -1,4 +1,5 @@
 import type { Resources, Vm0Error } from '@vm0/contract'
+import type { BlackBox } from './black-box/types.js'
 
 /** What a sandbox is made of. Paths are the host's. */
 export interface SandboxSpec {
@@ -42,6 +43,8 @@ export interface MonitoredProcess {
   kill(signal?: 'SIGTERM' | 'SIGKILL'): Promise<void>
   /** What the kernel says at this moment; `exited` follows a little later. */
   isRunning(): boolean
+  /** The host's id of it; undefined before it has one. */
+  pid(): number | undefined
 }
 
 export interface ExecOptions {
@@ -89,6 +92,8 @@ export interface Sandbox {
   freeze(): Promise<void>
   thaw(): Promise<void>
   stats(): Promise<SandboxStats>
+  /** What is recorded of it on the host. */
+  readonly blackBox: BlackBox
   /**
    * Hands `use` a read-only view of the upper with canonical owners (root inside is 0); the caller freezes first. Fails with
    * HOST_DISK_FULL when the host's disk had no room for something that was written: then the sandbox is of no more use.

@@ -127,10 +127,14 @@ export const endlessCommands: Detector = ({ calls }) => {
 }
 
 /** Nobody but the kernel, at the memory limit, or somebody's own `kill` ends a command so. Which, its status doesn't say. */
-export const killedCommands: Detector = ({ calls }) => {
+export const killedCommands: Detector = ({ calls, memory }) => {
+  // Where it was the memory, that is told by what knows it.
+  const known = new Set(memory.map(({ blamed }) => blamed?.toolId))
   const killed = calls.filter(
     (call) =>
-      call.kind === 'shell' && (call.exitCode === 137 || /(?:^|\n)(?:\S+: line \d+: +\d+ )?Killed\b/.test(call.tail)),
+      !known.has(call.id) &&
+      call.kind === 'shell' &&
+      (call.exitCode === 137 || /(?:^|\n)(?:\S+: line \d+: +\d+ )?Killed\b/.test(call.tail)),
   )
   const [first] = killed
   if (!first) return []

@@ -14,6 +14,7 @@ import { cacheMisses, compactionLoss, contextPressure, costSpikes, outputFlood, 
 import { absentFiles, editThrash, rereads, unverified } from './files.js'
 import type { Detector } from './finding.js'
 import { loops } from './loops.js'
+import { starvedOfCpu, unansweredNetwork, usedUpMemory, usedUpProcesses } from './machine.js'
 import { deniedTools } from './permissions.js'
 import { defaultThresholds, type Thresholds } from './thresholds.js'
 
@@ -21,7 +22,10 @@ const maxPerKind = 5
 
 const detectors: readonly Detector[] = [
   endsAgent,
+  usedUpMemory,
   killedCommands,
+  usedUpProcesses,
+  unansweredNetwork,
   endlessCommands,
   fullDisk,
   missingTools,
@@ -32,6 +36,7 @@ const detectors: readonly Detector[] = [
   deniedTools,
   wrongFolder,
   slowTests,
+  starvedOfCpu,
   retryStorm,
   contextPressure,
   compactionLoss,

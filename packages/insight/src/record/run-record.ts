@@ -37,6 +37,9 @@ export class RunRecord {
   readonly turns: (At & { reason: string; text: string })[] = []
   /** Attempts that were lost, with the calls that were at work then. */
   readonly losses: (At & { reason: string; attempt: number; calls: Call[] })[] = []
+  /** Times that the sandbox's memory was used up. */
+  readonly memory: (At & EventOf<'sandbox.out_of_memory'>)[] = []
+  readonly reports: (At & EventOf<'sandbox.report'>)[] = []
   ready: (At & { how: string }) | undefined
   started: At | undefined
   finished: (At & EventOf<'run.finished'>) | undefined
@@ -121,7 +124,7 @@ export class RunRecord {
           this.refusals.push({ ...at, status: event.httpStatus })
         break
       case 'input.sent':
-        this.inputs.push(at)
+        if (event.by === undefined) this.inputs.push(at)
         break
       case 'stderr':
         this.stderr = `${this.stderr}${event.text}\n`.slice(-maxTailChars)
@@ -139,6 +142,12 @@ export class RunRecord {
           id: event.checkpoint,
           toolIds: event.toolIds ?? [],
         })
+        break
+      case 'sandbox.out_of_memory':
+        this.memory.push({ ...event, ...at })
+        break
+      case 'sandbox.report':
+        this.reports.push({ ...event, ...at })
         break
       case 'run.resumed':
         this.losses.push({ ...at, reason: event.reason, attempt: event.attempt - 1, calls: this.openCalls })

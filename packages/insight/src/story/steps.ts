@@ -2,7 +2,8 @@ import type { Story } from '@vm0/contract'
 import { endOf, plural, quoted } from '../detect/finding.js'
 import type { Call } from '../record/call.js'
 import type { At, RunRecord } from '../record/run-record.js'
-import { listed, someOf } from './words.js'
+import { memoryWords } from '../why/memory-words.js'
+import { listed, sentence, someOf } from './words.js'
 
 type Step = Story['steps'][number]
 type Activity = 'look' | 'edit' | 'shell' | 'subagent' | 'plan' | 'other'
@@ -108,8 +109,24 @@ export function filesOf(calls: readonly Call[]): string[] {
   ]
 }
 
+const reportSteps: Record<string, string> = {
+  process_limit: 'The limit on processes was reached: a new one was refused.',
+  disk_full: "The sandbox's disk was full.",
+  cpu_starved: 'Its commands had to wait for CPU time for most of half a minute.',
+}
+
 /** What came from outside, or went wrong between calls. */
-function happenings({ inputs, compactions, denials, refusals, retries, errors, losses }: RunRecord): Step[] {
+function happenings({
+  inputs,
+  compactions,
+  denials,
+  refusals,
+  retries,
+  errors,
+  losses,
+  memory,
+  reports,
+}: RunRecord): Step[] {
   const step = (text: string, { cursor, atMs }: At): Step => ({ text, startMs: atMs, durationMs: 0, cursors: [cursor] })
   // The gateway sees each attempt; an agent tells only of some.
   const refused = refusals.length >= retries.length ? refusals : retries
@@ -117,6 +134,8 @@ function happenings({ inputs, compactions, denials, refusals, retries, errors, l
   return [
     ...inputs.map((at) => step('Was told something more.', at)),
     ...losses.map((at) => step(`Was lost (${at.reason.replaceAll('_', ' ')}) and taken up again.`, at)),
+    ...memory.map((at) => step(sentence(memoryWords(at)), at)),
+    ...reports.flatMap((at) => (reportSteps[at.trigger] ? [step(reportSteps[at.trigger] as string, at)] : [])),
     ...compactions.map((at) => step('Its conversation was compacted.', at)),
     ...denials.map((at) => step(`Was denied ${at.tool}${at.title ? ` for ${quoted(at.title)}` : ''}.`, at)),
     ...(refusal

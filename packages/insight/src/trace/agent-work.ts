@@ -35,6 +35,9 @@ export class AgentWork {
       case 'tool.finished':
         this.toolFinished(event, atMs, turn)
         break
+      case 'tool.processes':
+        this.processes(event)
+        break
       case 'subagent.started':
         this.subagentStarted(event, atMs, turn)
         break
@@ -95,6 +98,44 @@ export class AgentWork {
       [names.outputChars]: event.output.length,
       [names.errorType]: event.ok ? undefined : event.exitCode === undefined ? 'tool_error' : 'exit_status',
     })
+  }
+
+  /** What a call has started, as a tree below it; one whose parent isn't told stands below the call itself. */
+  private processes(event: EventOf<'tool.processes'>): void {
+    const tool = this.tools.get(event.toolId)
+    if (!tool) return
+    tool.attributes[names.processesSeen] = event.seen
+    const drafts = new Map<number, Draft>()
+    for (const { pid, parentPid, command, startedAt, endedAt, cpuMs, peakRssBytes } of event.processes) {
+      const parent = drafts.get(parentPid) ?? tool
+      const name = executableOf(command)
+      const startMs = Math.max(parent.startMs, this.book.timeAt(startedAt))
+      const draft = this.book.open({
+        key: `process ${event.toolId} ${pid} ${startedAt}`,
+        kind: 'process',
+        name,
+        parent,
+        startMs,
+        attributes: {
+          [names.pid]: pid,
+          [names.parentPid]: parentPid,
+          [names.executable]: name,
+          [names.commandLine]: command.slice(0, titleChars),
+          [names.cpuSeconds]: cpuMs / 1000,
+          [names.peakMemory]: peakRssBytes,
+          [names.outlived]: endedAt === null ? true : undefined,
+        },
+        event,
+      })
+      drafts.set(pid, draft)
+      const endMs = endedAt === null ? (tool.endMs ?? startMs) : this.book.timeAt(endedAt)
+      this.book.close(draft, event, endMs)
+    }
+  }
+
+  /** The call that a report is about; the turn where it is about none. */
+  ofCall(toolId: string | undefined, turn: Draft): Draft {
+    return this.tools.get(toolId ?? '') ?? turn
   }
 
   private subagentStarted(event: EventOf<'subagent.started'>, atMs: number, turn: Draft): void {
@@ -160,4 +201,9 @@ export class AgentWork {
     this.book.close(draft, event, endMs, attributes)
     return true
   }
+}
+
+function executableOf(command: string): string {
+  const [program = ''] = command.split(' ', 1)
+  return program.slice(program.lastIndexOf('/') + 1).slice(0, 60) || 'process'
 }

@@ -13,6 +13,7 @@ const groups: Record<Span['kind'], string> = {
   turn: 'turns',
   model: 'model',
   tool: 'tools',
+  process: 'processes',
   subagent: 'sub-agents',
   permission: 'permissions',
   compaction: 'agent',

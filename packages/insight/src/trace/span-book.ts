@@ -40,6 +40,12 @@ export class SpanBook {
     return sinceStart
   }
 
+  /** The same of a time that is told in an event. */
+  timeAt(time: string): number {
+    const ms = Date.parse(time)
+    return Math.max(0, ms - (this.baseMs ?? ms))
+  }
+
   open({ key, kind, name, parent, startMs, attributes = {}, event }: NewSpan): Draft {
     const draft: Draft = {
       key: this.drafts.has(key) ? `${key} ${event.cursor}` : key,

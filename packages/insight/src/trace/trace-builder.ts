@@ -94,6 +94,21 @@ export class TraceBuilder {
             [names.httpStatus]: event.httpStatus,
           })
         break
+      case 'sandbox.out_of_memory':
+        this.book.note(this.work.ofCall(event.blamed?.toolId, this.here(root)), 'vm0.sandbox.oom', atMs, {
+          [names.oomLimit]: event.limitBytes,
+          [names.oomAction]: event.action,
+          [names.oomDetected]: event.detected,
+          [names.oomVictim]: (event.blamed?.process ?? event.victims[0])?.command.slice(0, 200),
+          [names.peakMemory]: event.blamed?.rssBytes,
+        })
+        break
+      case 'sandbox.report':
+        this.book.note(this.work.ofCall(event.toolIds.at(-1), this.here(root)), `vm0.sandbox.${event.trigger}`, atMs)
+        break
+      case 'tool.processes':
+        this.work.add(event, atMs, this.here(root))
+        break
       case 'stderr':
       case 'notice':
       case 'raw':

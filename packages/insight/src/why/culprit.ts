@@ -1,8 +1,9 @@
 import { isEnded, type RunView, type Why } from '@vm0/contract'
-import { quoted } from '../detect/finding.js'
+import { nameOf, quoted } from '../detect/finding.js'
 import type { Call } from '../record/call.js'
 import type { RunRecord } from '../record/run-record.js'
-import { lasting } from '../story/words.js'
+import { byteWords, lasting } from '../story/words.js'
+import { blamedWords } from './memory-words.js'
 
 const shownLines = 5
 const maxLineChars = 300
@@ -11,8 +12,12 @@ const waitedMs = 1_000
 const wasInterrupted = /doesn't want to (?:proceed|take this action)|interrupted|aborted/i
 
 /** What was at work when the run ended, or is now: a tool call, before it the model. */
-export function culpritOf(record: RunRecord, { state }: Pick<RunView, 'state'>): Why['culprit'] {
+export function culpritOf(record: RunRecord, { state, reason }: Pick<RunView, 'state' | 'reason'>): Why['culprit'] {
   if (state === 'succeeded') return null
+  if (reason === 'out_of_memory') {
+    const blamed = blamedIn(record)
+    if (blamed) return blamed
+  }
   const call = callAtEnd(record)
   const had = isEnded(state) ? 'had been' : 'has been'
   if (call) {
@@ -31,6 +36,23 @@ export function culpritOf(record: RunRecord, { state }: Pick<RunView, 'state'>):
   if (!request || runningMs < waitedMs) return null
   const text = `a request to the model ${had} without an answer for ${lasting(runningMs)}`
   return { text, toolId: null, command: null, runningMs, lastOutput: lastLines(record.stderr) }
+}
+
+/** Who had the memory that was used up, with the call that had started it. */
+function blamedIn(record: RunRecord): Why['culprit'] {
+  const met = record.memory.findLast(({ blamed }) => blamed !== null)
+  if (!met?.blamed || met.blamed.isAgent) return null
+  const { toolId, process, lastOutput } = met.blamed
+  const call = toolId === undefined ? undefined : record.calls.findLast(({ id }) => id === toolId)
+  const grew = process.grewBytes > 0 ? `, ${byteWords(process.grewBytes)} of it in its last minute` : ''
+  const of = call ? `; ${nameOf(call)} had started it` : ''
+  return {
+    text: `${blamedWords(met)}${grew}${of}`,
+    toolId: call?.id ?? null,
+    command: call?.command ?? process.command,
+    runningMs: call ? met.atMs - call.startMs : process.ageMs,
+    lastOutput: lastOutput.length > 0 ? lastOutput : lastLines(call?.tail ?? ''),
+  }
 }
 
 /** The innermost call that has no end: a sub-agent's before the one that sent it. */

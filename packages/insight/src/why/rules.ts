@@ -1,8 +1,10 @@
-import type { Evidence, RunView, Why } from '@vm0/contract'
+import type { Evidence, EventOf, RunView, Scene, Why } from '@vm0/contract'
 import { metFullDisk } from '../detect/commands.js'
 import { evidenceOf, nameOf, plural, quoted } from '../detect/finding.js'
 import type { RunRecord } from '../record/run-record.js'
-import { lasting } from '../story/words.js'
+import { byteWords, lasting } from '../story/words.js'
+import { blamedWords, memoryWords } from './memory-words.js'
+import { waitOf, type WaitKind } from './waits.js'
 
 export interface Case {
   record: RunRecord
@@ -32,47 +34,71 @@ function again({ run }: Case, options = ''): string {
 
 const message = ({ run }: Case): string => run.error?.message ?? run.reason ?? run.state
 
+function heldWords({ memory, processCount }: Scene): string {
+  return `the kernel held the sandbox at its limit: ${byteWords(memory.usedBytes)} in use, ${byteWords(memory.anonBytes)} of it of ${plural(processCount, 'task')}`
+}
+
 /** What to do about a call that was at work: it is the first thing to change. */
 function smaller({ culprit }: Case, how: string): string[] {
   return culprit?.command ? [`Or ${how}: ${quoted(culprit.command.slice(0, shownChars))}`] : []
 }
 
 const outOfMemory: Rule = (all) => {
-  const twice = all.memoryMiB === undefined ? undefined : all.memoryMiB * 2
-  const had = all.memoryMiB === undefined ? '' : ` of ${all.memoryMiB} MiB`
+  const met = all.record.memory.at(-1)
+  const limitMiB = met ? Math.round(met.limitBytes / 1024 ** 2) : all.memoryMiB
+  const twice = limitMiB === undefined ? undefined : limitMiB * 2
+  const had = limitMiB === undefined ? '' : ` of ${limitMiB} MiB`
+  const held = met?.detected === 'held'
   return {
-    cause: `the sandbox ran out of memory${had}, and the kernel killed the agent`,
+    cause: held
+      ? `the sandbox ran out of memory${had}: ${blamedWords(met)}`
+      : `the sandbox ran out of memory${had}, and the kernel killed the agent`,
     certainty: 'known',
     next: [
       `Run it with more memory: ${again(all, ` --memory ${twice ?? 'MIB'}`)}`,
       ...smaller(all, 'have the command use less (fewer workers, a smaller heap, a part of the data at a time)'),
     ],
-    evidence: [{ text: "the kernel's own count of processes that it killed at the sandbox's limit rose in this run" }],
+    evidence: met
+      ? [{ text: held ? heldWords(met.scene) : memoryWords(met), cursor: met.cursor }]
+      : [{ text: "the kernel's own count of processes that it killed at the sandbox's limit rose in this run" }],
   }
 }
 
 const timedOut: Rule = (all) => {
-  const { calls, lastMs } = all.record
+  const { calls, lastMs, reports } = all.record
+  const starved = reports.find(({ trigger }) => trigger === 'cpu_starved')
   const longest = calls.toSorted((a, b) => b.durationMs - a.durationMs)[0]
   const share = longest && lastMs > 0 ? Math.round((longest.durationMs / lastMs) * 100) : 0
   return {
-    cause: message(all),
+    cause: starved
+      ? `${message(all)}, and its commands waited for CPU time for ${Math.round((starved.share ?? 0) * 100)}% of half a minute`
+      : message(all),
     certainty: 'known',
     next: [
+      ...(starved ? ['Begin the session with more CPUs: resources: { cpus: … }, or have it do less at once'] : []),
       `Give it longer: ${again(all, ' --timeout SECONDS')}; what it did until then is saved`,
       ...(all.culprit?.command
         ? [`Or give the command an end of its own: timeout 60 ${all.culprit.command.split('\n', 1)[0]?.slice(0, 120)}`]
         : []),
     ],
-    evidence:
-      longest && share >= 20
+    evidence: [
+      ...(starved
+        ? [
+            {
+              text: `the kernel kept them from running for ${lasting(starved.scene.cpu.throttledMs)} in all`,
+              cursor: starved.cursor,
+            },
+          ]
+        : []),
+      ...(longest && share >= 20
         ? [
             {
               text: `${nameOf(longest)} took ${lasting(longest.durationMs)}, ${share}% of the run`,
               cursor: longest.cursor,
             },
           ]
-        : [],
+        : []),
+    ],
   }
 }
 
@@ -115,8 +141,9 @@ const diskOr =
   (otherwise: Rule): Rule =>
   (all) => {
     const full = all.record.calls.filter(metFullDisk)
+    const report = all.record.reports.findLast(({ trigger }) => trigger === 'disk_full')
     const saysSo = /ENOSPC|No space left on device|disk quota exceeded/i.test(`${all.record.stderr} ${message(all)}`)
-    if (full.length === 0 && !saysSo) return otherwise(all)
+    if (full.length === 0 && !saysSo && !report) return otherwise(all)
     const had = all.diskMiB === undefined ? '' : ` of ${all.diskMiB} MiB`
     return {
       cause: `the sandbox's disk${had} was full`,
@@ -125,13 +152,49 @@ const diskOr =
         'Make room: vm0 exec rm … (`vm0 exec du -xh /workspace` shows what is large), then go on: ' + again(all),
         'Or begin the session with a larger disk: resources: { diskMiB: … }',
       ],
-      evidence: evidenceOf(full.slice(-3)),
+      evidence: [...(report ? [diskEvidence(report)] : []), ...evidenceOf(full.slice(-3))],
+    }
+  }
+
+function diskEvidence({ scene, process, cursor }: EventOf<'sandbox.report'>): Evidence {
+  const { usedBytes, totalBytes } = scene.disk
+  const writer = process ? `; ${quoted(process.command.slice(0, shownChars))} had written most of what ran then` : ''
+  return { text: `${byteWords(usedBytes)} of ${byteWords(totalBytes)} were in use${writer}`, cursor }
+}
+
+/** An agent that can't start a process fails in its own way too. */
+const processLimitOr =
+  (otherwise: Rule): Rule =>
+  (all) => {
+    const report = all.record.reports.findLast(({ trigger }) => trigger === 'process_limit')
+    const words = `${all.record.stderr} ${message(all)} ${all.record.lastText} ${all.record.calls.at(-1)?.tail ?? ''}`
+    const saysSo =
+      /EAGAIN|Resource temporarily unavailable|[Cc]annot fork|can't (?:create|start) (?:a )?(?:new )?thread|retry: /.test(
+        words,
+      )
+    if (!report || !(saysSo || all.run.reason === 'agent_hung' || all.run.reason === 'timed_out')) return otherwise(all)
+    const { scene, process, alike = 0 } = report
+    const most = process && alike > 1 ? `; ${alike} of them are ${quoted(process.command.slice(0, shownChars))}` : ''
+    return {
+      cause: `the sandbox used up its ${scene.processLimit} processes and threads${most}`,
+      certainty: all.run.reason === 'agent_start_failed' ? 'known' : 'inferred',
+      next: [
+        `Go on in a fresh sandbox: vm0 sessions close ${all.run.sessionId.slice(-8)}, then ${again(all)}`,
+        'Or begin the session with more: resources: { processes: … }',
+      ],
+      evidence: [
+        {
+          text: `the kernel refused a new process at ${scene.processCount} of ${scene.processLimit}`,
+          cursor: report.cursor,
+        },
+      ],
     }
   }
 
 const crashed: Rule = (all) => {
+  const report = all.record.reports.findLast(({ trigger }) => trigger === 'agent_ended')
   const { exitCode } = (all.run.error?.details ?? {}) as { exitCode?: number }
-  const signal = exitCode !== undefined && exitCode > 128 ? `, by signal ${exitCode - 128}` : ''
+  const signal = exitCode !== undefined && exitCode > 128 ? `, by ${signalName(exitCode - 128)}` : ''
   return {
     cause: `${message(all)}${signal}`,
     certainty: 'known',
@@ -141,15 +204,63 @@ const crashed: Rule = (all) => {
         ? ['See whether the command that was at work ends processes that are not its own (kill, pkill, killall)']
         : []),
     ],
-    evidence: all.culprit ? [{ text: `at that moment ${all.culprit.text}` }] : [],
+    evidence: [
+      ...(all.culprit ? [{ text: `at that moment ${all.culprit.text}` }] : []),
+      ...(report
+        ? [
+            {
+              text: `the most memory that was in use before is ${byteWords(mostUsed(report.scene))} of ${byteWords(report.scene.memory.limitBytes)}`,
+              cursor: report.cursor,
+            },
+          ]
+        : []),
+    ],
   }
 }
 
-const hung: Rule = (all) => ({
-  cause: message(all),
-  certainty: 'known',
-  next: [`Try again: ${again(all)}`, 'If it stays so, see `vm0 doctor`, and what hooks or MCP servers the session has'],
-})
+function mostUsed({ memoryCurve, memory }: Scene): number {
+  return Math.max(memory.usedBytes, ...memoryCurve.map(({ bytes }) => bytes))
+}
+
+function signalName(signal: number): string {
+  const names: Record<number, string> = {
+    4: 'SIGILL',
+    6: 'SIGABRT',
+    7: 'SIGBUS',
+    8: 'SIGFPE',
+    9: 'SIGKILL',
+    11: 'SIGSEGV',
+    15: 'SIGTERM',
+  }
+  return `signal ${signal}${names[signal] ? ` (${names[signal]})` : ''}`
+}
+
+const hung: Rule = (all) => {
+  const report = all.record.reports.findLast(({ trigger }) => trigger === 'agent_silent')
+  const wait = report && waitOf(report, all.record.unanswered !== undefined)
+  return {
+    cause: wait ? `${message(all)}: ${wait.text}` : message(all),
+    certainty: 'known',
+    next: [
+      ...(wait ? hungNext[wait.on] : []),
+      `Try again: ${again(all)}`,
+      'If it stays so, see `vm0 doctor`, and what hooks or MCP servers the session has',
+    ],
+    evidence:
+      report && wait ? [{ text: `the kernel's view of its processes: ${wait.text}`, cursor: report.cursor }] : [],
+  }
+}
+
+const hungNext: Record<WaitKind, string[]> = {
+  model: ["Check the provider's status, or allow a longer silence: limits: { idleTimeoutMs: … }"],
+  network: ['Allow that host or use one that sandboxes reach; give the command a time-out of its own (curl -m 20)'],
+  lock: ['Look for a second process that holds it: vm0 exec ps -ef; a left-over lock file can be removed'],
+  input: ['Run the command so that it asks nothing: CI=1, --yes, </dev/null'],
+  sleep: ['Give the command an end of its own: timeout 60 …'],
+  stopped: ['See whether a command stops processes that are not its own (kill -STOP)'],
+  computing: ['Allow a longer silence: limits: { idleTimeoutMs: … }, or have the command tell how far it is'],
+  unknown: [],
+}
 
 const hostLost: Rule = (all) => ({
   cause: message(all),
@@ -183,16 +294,16 @@ const told: Rule = (all) => ({
 
 const rules: Record<string, Rule> = {
   out_of_memory: outOfMemory,
-  timed_out: timedOut,
+  timed_out: processLimitOr(timedOut),
   max_turns: maxTurns,
   model_unauthorized: refusedKey,
   model_rate_limited: modelLimit,
   model_failed: diskOr(modelFailed),
-  agent_failed: diskOr(told),
-  agent_crashed: diskOr(crashed),
+  agent_failed: processLimitOr(diskOr(told)),
+  agent_crashed: processLimitOr(diskOr(crashed)),
   output_limit: crashed,
-  agent_hung: hung,
-  agent_start_failed: diskOr(hung),
+  agent_hung: processLimitOr(hung),
+  agent_start_failed: processLimitOr(diskOr(hung)),
   host_lost: hostLost,
   platform_stopped: hostLost,
   host_disk_full: hostDisk,

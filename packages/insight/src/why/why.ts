@@ -5,6 +5,7 @@ import type { RunRecord } from '../record/run-record.js'
 import { storyOf } from '../story/story.js'
 import { lasting } from '../story/words.js'
 import { culpritOf } from './culprit.js'
+import { reportOf } from './report.js'
 import { verdictOf, type Verdict } from './rules.js'
 
 export interface Circumstances {
@@ -39,6 +40,7 @@ export function whyOf(record: RunRecord, run: RunView, { prompt, resources, thre
     culprit,
     next: [...verdict.next, ...findings.slice(0, 3).map(({ adjust }) => `${adjust.where}: ${adjust.text}`)],
     evidence: [...told, ...(verdict.evidence ?? []), ...lostAttempts(record)],
+    report: reportOf(record, run),
     findings,
     story: storyOf(record, run, prompt),
   }

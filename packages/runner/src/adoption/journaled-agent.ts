@@ -61,6 +61,7 @@ export class JournaledAgent {
       output: () => process.output(),
       kill: (signal) => process.kill(signal),
       isRunning: () => process.isRunning(),
+      pid: () => process.pid(),
     }
   }
 

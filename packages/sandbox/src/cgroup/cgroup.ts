@@ -11,10 +11,67 @@ export interface CgroupStats {
   cpuMs: number
 }
 
+/** What is asked of a group many times a second. */
+export interface Gauge {
+  memoryBytes: number
+  cpuMs: number
+  /** Times that the kernel killed one of its tasks for want of memory. */
+  oomKills: number
+  /** It can't have what its tasks ask for: they are held there, where the hold is on. */
+  atLimit: boolean
+}
+
+/** Share of the time in which tasks waited for something, in percent, over the last 10 seconds. */
+export interface Pressure {
+  some: number
+  full: number
+}
+
+export interface Details {
+  limitBytes: number
+  peakBytes: number
+  /** What the memory is used for; of `file`, the kernel gives back what nobody has changed. */
+  anonBytes: number
+  fileBytes: number
+  shmemBytes: number
+  kernelBytes: number
+  processes: number
+  processLimit: number
+  /** Times that a new process was refused for the limit on their number. */
+  forksRefused: number
+  /** How long its tasks were kept from running because their CPU time was used up, in total. */
+  throttledMs: number
+  /** Null where the kernel doesn't tell it of a group (version 1). */
+  pressure: { memory: Pressure; cpu: Pressure; io: Pressure } | null
+}
+
+/**
+ * Reads a group's counters. Synchronous: the kernel answers from memory within microseconds, and a thread's round trip would
+ * cost ten times as much. All read zero once the group is gone.
+ */
+export interface Meter {
+  gauge(): Gauge
+  details(): Details
+  processIds(): number[]
+  close(): void
+}
+
+/** The control file that holds a group, and what written to it lets go of it: for whoever outlives this process. */
+export interface HoldFile {
+  path: string
+  released: string
+}
+
 export interface Cgroup {
   freeze(): Promise<void>
   thaw(): Promise<void>
   stats(): Promise<CgroupStats>
+  meter(): Meter
+  /** Tasks that would need more memory than there is wait from here on instead of being killed. */
+  hold(): Promise<void>
+  readonly holdFile: HoldFile
+  /** Another limit on its memory; where it is held, it goes on with that. */
+  limitMemory(bytes: number): Promise<void>
 }
 
 /** What VM0 asks of control groups, the same on both versions. Paths are as in the OCI configuration: `/vm0/a/b`. */

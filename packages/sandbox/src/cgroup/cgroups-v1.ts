@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, readdir, rm, rmdir, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Cgroup, Cgroups, CgroupStats } from './cgroup.js'
+import type { Cgroup, Cgroups, CgroupStats, HoldFile, Meter } from './cgroup.js'
 import { fieldIn, foldersIn, numberIn, processesIn, until } from './control-files.js'
+import { MeterV1 } from './meter-v1.js'
 
 /** statfs(2): f_type of a mounted hierarchy; the second is the one without controllers of a hybrid layout. */
 const hierarchyTypes = [0x27e0eb, 0x63677270]
@@ -82,6 +83,25 @@ class CgroupV1 implements Cgroup {
       numberIn(this.file('cpuacct', 'cpuacct.usage')),
     ])
     return { memoryBytes: usage, memoryPeakBytes: peak, oomKills: oom, processes: pids, cpuMs: cpu / 1e6 }
+  }
+
+  meter(): Meter {
+    return new MeterV1(this.file)
+  }
+
+  hold(): Promise<void> {
+    return writeFile(this.holdFile.path, '1')
+  }
+
+  get holdFile(): HoldFile {
+    return { path: this.file('memory', 'memory.oom_control'), released: '0' }
+  }
+
+  async limitMemory(bytes: number): Promise<void> {
+    // Neither may pass the other.
+    const both = ['memory.memsw.limit_in_bytes', 'memory.limit_in_bytes'].map((name) => this.file('memory', name))
+    const grows = bytes > (await numberIn(both[1] as string))
+    for (const file of grows ? both : both.toReversed()) if (existsSync(file)) await writeFile(file, String(bytes))
   }
 }
 

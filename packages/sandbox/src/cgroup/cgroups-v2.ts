@@ -2,10 +2,18 @@ import { existsSync } from 'node:fs'
 import { mkdir, readFile, readdir, rmdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Vm0Error } from '@vm0/contract'
-import type { Cgroup, Cgroups, CgroupStats } from './cgroup.js'
+import type { Cgroup, Cgroups, CgroupStats, HoldFile, Meter } from './cgroup.js'
 import { fieldIn, foldersIn, numberIn, processesIn, until } from './control-files.js'
+import { MeterV2 } from './meter-v2.js'
 
 const neededControllers = ['cpu', 'memory', 'pids']
+
+/**
+ * A task that passes `high` is slowed so much that it stands still, which is the hold of this version; `max`, where the kernel
+ * kills, lies a little above it, since what is asked for in the middle of a system call may pass `high`.
+ */
+export const heldBelow = (limitBytes: number): number =>
+  limitBytes - Math.max(8 * 1024 ** 2, Math.min(256 * 1024 ** 2, Math.floor(limitBytes / 32)))
 
 /** Version 2: one hierarchy, in which a group has the controllers that every group above it hands down. */
 export class CgroupsV2 implements Cgroups {
@@ -98,6 +106,24 @@ class CgroupV2 implements Cgroup {
       processes: pids,
       cpuMs: cpu / 1e3,
     }
+  }
+
+  meter(): Meter {
+    return new MeterV2(this.directory)
+  }
+
+  async hold(): Promise<void> {
+    const limit = await numberIn(join(this.directory, 'memory.max'))
+    await writeFile(this.holdFile.path, String(heldBelow(limit)))
+  }
+
+  get holdFile(): HoldFile {
+    return { path: join(this.directory, 'memory.high'), released: 'max' }
+  }
+
+  async limitMemory(bytes: number): Promise<void> {
+    await writeFile(join(this.directory, 'memory.max'), String(bytes))
+    await writeFile(this.holdFile.path, String(heldBelow(bytes)))
   }
 }
 

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { chmod, chown, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { toVm0Error, Vm0Error, type SandboxRecord } from '@vm0/contract'
+import { Recorder, SandboxRecorder, Watchdog } from '../black-box/index.js'
 import { openCgroups } from '../cgroup/cgroup.js'
 import { requirePrograms } from '../host-programs.js'
 import type { EngineOptions, Sandbox, SandboxEngine, SandboxSpec } from '../engine.js'
@@ -86,6 +87,8 @@ class OciEngine implements SandboxEngine {
   private readonly cpuset = hasCpuset()
   private readonly cgroups = openCgroups()
   private readonly cgroupsPath: string
+  private readonly recorder = new Recorder()
+  private readonly watchdog: Watchdog
 
   constructor(
     private readonly options: EngineOptions,
@@ -94,6 +97,8 @@ class OciEngine implements SandboxEngine {
   ) {
     this.runDirectory = `/run/vm0/${options.installation}`
     this.cgroupsPath = `/vm0/${options.installation}`
+    const { path, released } = this.cgroups.at(`${this.cgroupsPath}/*`).holdFile
+    this.watchdog = new Watchdog(path, released)
     this.guard = new DiskGuard(options.dataDir, options.minFreeBytes ?? defaultMinFreeBytes, this.sandboxes)
     this.network = new Network(options.installation, gatewaySlot)
     this.images = new ImageMounts(join(this.runDirectory, 'img'))
@@ -119,6 +124,7 @@ class OciEngine implements SandboxEngine {
     await run(runtime, ['--version']).catch((cause: unknown) => {
       throw new Vm0Error('RUNTIME_MISSING', `${runtime} could not be started; expected an OCI runtime`, { cause })
     })
+    await this.watchdog.start()
     await Promise.all([...kept.values()].map((record) => this.attach(record)))
   }
 
@@ -137,6 +143,7 @@ class OciEngine implements SandboxEngine {
       const writeback = new Writeback(upper)
       undo.push(async () => writeback.close(), ...this.endings(id, slot))
       await endOrphanedCommands(directory, cgroupsPath)
+      await this.cgroups.at(cgroupsPath).hold()
       const sandbox = this.own({ id, slot, init, cpus, environment, writeback }, undo)
       await sandbox.thaw()
       this.kept.push(sandbox)
@@ -214,6 +221,7 @@ class OciEngine implements SandboxEngine {
       const args = ['--bundle', directory, '--pid-file', pidFile, spec.id]
       await runDetached(this.crunOn(cpus), args, join(directory, 'crun.log'), this.hostEnvironment)
       const init = await identify(Number(await readFile(pidFile, 'utf8')))
+      await this.cgroups.at(cgroupsPath).hold()
       await this.network.attach(slot, init.pid)
       const record: SandboxRecord = { v: 1, id: spec.id, slot: slot.number, init, cpus, environment }
       await writeFile(recordFile(records), JSON.stringify(record), { mode: 0o600 })
@@ -255,6 +263,9 @@ class OciEngine implements SandboxEngine {
 
   private own({ id, slot, init, cpus, environment, writeback }: Owned, undo: readonly Step[]): OciSandbox {
     const { directory, records, upperFile, cgroupsPath } = this.placesOf(id)
+    const cgroup = this.cgroups.at(cgroupsPath)
+    const disk = join(directory, 'u')
+    const recorded = { cgroup, initPid: init.pid, disk, link: this.network.linkOf(slot) }
     const sandbox = new OciSandbox({
       id,
       slot,
@@ -264,7 +275,8 @@ class OciEngine implements SandboxEngine {
       init,
       upperFile,
       writeback,
-      cgroup: this.cgroups.at(cgroupsPath),
+      cgroup,
+      recorder: new SandboxRecorder(recorded, this.recorder),
       cgroupsPath,
       environment,
       hostEnvironment: this.hostEnvironment,
@@ -306,6 +318,8 @@ class OciEngine implements SandboxEngine {
   async close(): Promise<void> {
     await this.guard.close()
     await Promise.all([...this.sandboxes].map((sandbox) => sandbox.close()))
+    this.recorder.close()
+    await this.watchdog.close()
     await this.network.close()
     await reapInstallation(this.options)
   }

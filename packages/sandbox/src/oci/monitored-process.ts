@@ -123,6 +123,7 @@ class Monitored implements MonitoredProcess {
   private readonly wake = new Wake()
   private readonly tails: Tail[] = []
   private readonly recordClosed: Promise<void>
+  private knownPid = 0
 
   constructor(
     private readonly directory: string,
@@ -214,11 +215,20 @@ class Monitored implements MonitoredProcess {
 
   isRunning(): boolean {
     try {
-      const stat = readFileSync(`/proc/${readFileSync(join(this.directory, 'pid'), 'utf8').trim()}/stat`, 'utf8')
+      const stat = readFileSync(`/proc/${this.pid()}/stat`, 'utf8')
       return !/^[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 2))
     } catch {
       return false
     }
+  }
+
+  pid(): number | undefined {
+    try {
+      this.knownPid ||= Number(readFileSync(join(this.directory, 'pid'), 'utf8'))
+    } catch {
+      /* crun has not written it yet */
+    }
+    return this.knownPid || undefined
   }
 
   async kill(signal: 'SIGTERM' | 'SIGKILL' = 'SIGKILL'): Promise<void> {

@@ -91,7 +91,7 @@ export class Network {
     await run('nft', ['-f', '-'], `${rules.join('\n')}\n`)
   }
 
-  private linkOf(slot: Slot): string {
+  linkOf(slot: Slot): string {
     return linkName(this.installation, slot)
   }
 

@@ -5,6 +5,7 @@ import { mkdir, rm, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { Vm0Error } from '@vm0/contract'
+import type { SandboxRecorder } from '../black-box/index.js'
 import { type Cgroup } from '../cgroup/cgroup.js'
 import type { ExecChunk, ExecOptions, MonitoredProcess, ProcessSpec, Sandbox, SandboxStats } from '../engine.js'
 import { defaultPath, processBlock, commandOomScore } from './bundle.js'
@@ -30,6 +31,7 @@ export interface OciSandboxParts {
   upperFile: string
   writeback: Writeback
   cgroup: Cgroup
+  recorder: SandboxRecorder
   /** As in the OCI configuration. */
   cgroupsPath: string
   environment: Readonly<Record<string, string>>
@@ -159,10 +161,18 @@ export class OciSandbox implements Sandbox, Guarded {
   async freeze(): Promise<void> {
     if (this.failure) throw this.failure
     await this.parts.cgroup.freeze()
+    // Not before: what is held at its memory limit can't be frozen until that is decided.
+    this.parts.recorder.pause()
   }
 
   async thaw(): Promise<void> {
-    if (!this.closing) await this.parts.cgroup.thaw()
+    if (this.closing) return
+    await this.parts.cgroup.thaw()
+    this.parts.recorder.resume()
+  }
+
+  get blackBox(): SandboxRecorder {
+    return this.parts.recorder
   }
 
   async stats(): Promise<SandboxStats> {
@@ -197,6 +207,7 @@ export class OciSandbox implements Sandbox, Guarded {
   }
 
   close(): Promise<void> {
+    this.parts.recorder.close()
     this.closing ??= Promise.all(this.processes.map((each) => each.dispose())).then(() => this.parts.teardown())
     return this.closing
   }

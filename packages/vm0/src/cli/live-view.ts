@@ -101,6 +101,9 @@ export class LiveView {
         // Whoever asks the person begins a line of its own.
         this.endLine()
         break
+      case 'sandbox.out_of_memory':
+        this.line(dim(`  ! ${printableLine(memoryLine(event), this.width)}`))
+        break
       case 'run.resumed':
         this.line(dim(`  … ${lossWords[event.reason]}: attempt ${event.attempt} goes on from there`))
         break
@@ -211,4 +214,15 @@ export class LiveView {
     this.space = ''
     this.openTool = undefined
   }
+}
+
+function memoryLine({ action, limitBytes, blamed }: EventOf<'sandbox.out_of_memory'>): string {
+  const who = blamed ? `${blamed.process.command.slice(0, 60)} had ${byteCount(blamed.rssBytes)}` : 'it was used up'
+  const what = {
+    stopped_process: 'it was stopped, the agent was told',
+    doubled: `raised to ${byteCount(limitBytes)}`,
+    stopped_run: 'the run is ended',
+    killed_by_kernel: 'the kernel has killed in it',
+  }[action]
+  return `out of memory: ${who}; ${what}`
 }

@@ -1,6 +1,7 @@
 import type { RunView, Why } from '@vm0/contract/client'
 import { duration, money, shortId } from './format.js'
 import { printableLine } from './printable.js'
+import { reportLines } from './why-report.js'
 import { bold, dim, green, red, yellow } from './style.js'
 
 const labelWidth = 10
@@ -10,7 +11,7 @@ const labelWidth = 10
  * be changed, and the story.
  */
 export function whyLines(why: Why, run: RunView): string[] {
-  const { culprit, next, evidence, findings, story } = why
+  const { culprit, next, evidence, report, findings, story } = why
   const output = culprit?.lastOutput.at(-1)
   const [first, ...others] = next.filter((text) => !findings.some(({ adjust }) => text.endsWith(adjust.text)))
   return [
@@ -24,6 +25,9 @@ export function whyLines(why: Why, run: RunView): string[] {
       'shown by',
       evidence.map(({ text, cursor }) => `${printableLine(text)}${eventAt(cursor)}`),
     ),
+    ...(report
+      ? section(`the sandbox then (${printableLine(report.trigger.replaceAll('_', ' '))})`, reportLines(report))
+      : []),
     ...section('worth changing', findings.flatMap(findingLines)),
     ...section('story', [printableLine(story.paragraph), ...story.steps.map(stepLine)]),
   ]

@@ -28,6 +28,7 @@ interface Flags {
   memory?: number
   timeout?: number
   onLoss?: 'resume' | 'fail'
+  onOutOfMemory?: 'tell-agent' | 'double' | 'stop'
   ask: boolean
   detach: boolean
   json: boolean
@@ -90,6 +91,12 @@ export const run = buildCommand({
         optional: true,
         brief: 'When its agent, sandbox or host is lost (default: resume)',
       },
+      onOutOfMemory: {
+        kind: 'enum',
+        values: ['tell-agent', 'double', 'stop'],
+        optional: true,
+        brief: 'When the memory is used up: end the command and tell the agent (default), double it, or end the run',
+      },
       ask: { kind: 'boolean', default: false, withNegated: false, brief: 'Ask before the agent changes something' },
       detach: { kind: 'boolean', default: false, withNegated: false, brief: 'Print the ids and leave it running' },
       json: { kind: 'boolean', default: false, withNegated: false, brief: 'One event a line' },
@@ -114,7 +121,7 @@ export const run = buildCommand({
     const model = setting(flags.model, 'VM0_MODEL')
     const memoryMiB = numberSetting(flags.memory, 'VM0_MEMORY')
     const timeout = numberSetting(flags.timeout, 'VM0_TIMEOUT')
-    const onLoss = flags.onLoss
+    const { onLoss, onOutOfMemory } = flags
     const stop = new AbortController()
     const run = client.run({
       prompt,
@@ -128,6 +135,7 @@ export const run = buildCommand({
       ...(model ? { model } : {}),
       ...(memoryMiB ? { resources: { memoryMiB } } : {}),
       ...(onLoss ? { onLoss } : {}),
+      ...(onOutOfMemory ? { onOutOfMemory } : {}),
       // Set by programs that trace what they start, by convention.
       ...(isTraceparent.test(process.env.TRACEPARENT ?? '') ? { traceparent: process.env.TRACEPARENT as string } : {}),
       ...(timeout ? { limits: { timeoutMs: Math.round(timeout * 1000) } } : {}),

@@ -46,6 +46,8 @@ export function labelOf({ kind, name, attributes }: Span): string {
       return text('gen_ai.request.model') || name
     case 'tool':
       return `${text('gen_ai.tool.name')} ${text('vm0.tool.title').replace(/^\/workspace\/(?=.)/, '')}`.trim()
+    case 'process':
+      return text('process.command_line') || name
     case 'subagent':
       return `sub-agent ${text('vm0.tool.title') || text('gen_ai.agent.name')}`
     case 'permission':

@@ -1,0 +1,92 @@
+import { z } from 'zod'
+
+/** A process of a sandbox as the host saw it. Name, command and folder are what the process says of itself. */
+export const sceneProcessSchema = z.object({
+  /** The host's id. */
+  pid: z.int(),
+  parentPid: z.int(),
+  /** At most 500 characters. */
+  command: z.string(),
+  /** Null where it could not be read any more. */
+  cwd: z.string().nullable(),
+  /** As proc(5) has it: R runs, S and D wait, T is stopped. */
+  state: z.string(),
+  ageMs: z.number(),
+  rssBytes: z.number(),
+  peakRssBytes: z.number(),
+  /** In the last minute. */
+  grewBytes: z.number(),
+  cpuMs: z.number(),
+  threads: z.int(),
+})
+export type SceneProcess = z.infer<typeof sceneProcessSchema>
+
+const pressureSchema = z.object({ some: z.number(), full: z.number() })
+
+/** A sandbox at the moment when something went wrong in it. Counters are the kernel's own. */
+export const sceneSchema = z.object({
+  memory: z.object({
+    usedBytes: z.number(),
+    limitBytes: z.number(),
+    peakBytes: z.number(),
+    anonBytes: z.number(),
+    fileBytes: z.number(),
+    shmemBytes: z.number(),
+    kernelBytes: z.number(),
+  }),
+  /** Memory in use over the last minutes, the oldest first; at most 60 points. */
+  memoryCurve: z.array(z.object({ beforeMs: z.number(), bytes: z.number() })),
+  /** The largest, at most ten; of a sandbox that is gone as it was seen last. */
+  processes: z.array(sceneProcessSchema),
+  processCount: z.int(),
+  processLimit: z.number(),
+  cpu: z.object({
+    /** Of one CPU, over the last seconds. */
+    share: z.number(),
+    /** How long its processes were kept waiting since the sandbox was made because its CPU time was used up. */
+    throttledMs: z.number(),
+  }),
+  disk: z.object({ usedBytes: z.number(), totalBytes: z.number() }),
+  network: z.object({ receivedBytes: z.number(), sentBytes: z.number() }),
+  /** Percent of the last ten seconds in which some, or all, processes waited. `host`: where the kernel has it of no sandbox. */
+  pressure: z.object({
+    of: z.enum(['sandbox', 'host']),
+    memory: pressureSchema,
+    cpu: pressureSchema,
+    io: pressureSchema,
+  }),
+})
+export type Scene = z.infer<typeof sceneSchema>
+
+/** What of the processes of a sandbox is to blame, as far as the host can tell. */
+export const blamedSchema = z.object({
+  process: sceneProcessSchema,
+  /** It and what it had started, or belongs to. */
+  processes: z.int(),
+  rssBytes: z.number(),
+  /** The tool call that had started it; absent where none had, or it isn't known which. */
+  toolId: z.string().optional(),
+  isAgent: z.boolean(),
+  openFiles: z.object({ count: z.int(), paths: z.array(z.string()) }),
+  /** What it had last written to a file as its output. */
+  lastOutput: z.array(z.string()),
+})
+export type Blamed = z.infer<typeof blamedSchema>
+
+/** Files of /workspace that no checkpoint has; `more`: that are not named. */
+export const uncommittedSchema = z.object({ paths: z.array(z.string()), more: z.int() })
+export type Uncommitted = z.infer<typeof uncommittedSchema>
+
+/** A process that a tool call started, as it was sampled: what ended between two samples is not among them. */
+export const toolProcessSchema = z.object({
+  pid: z.int(),
+  /** The host's id of its parent; of one that is not in the list where that is the agent. */
+  parentPid: z.int(),
+  command: z.string(),
+  startedAt: z.iso.datetime(),
+  /** Null: it went on when the call ended. */
+  endedAt: z.iso.datetime().nullable(),
+  cpuMs: z.number(),
+  peakRssBytes: z.number(),
+})
+export type ToolProcess = z.infer<typeof toolProcessSchema>

@@ -1,0 +1,300 @@
+import { statfsSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Scene, SceneProcess, Uncommitted } from '@vm0/contract'
+import type { Cgroup, Details, Gauge, Meter } from '../cgroup/cgroup.js'
+import { readOnce } from '../cgroup/open-files.js'
+import { blamedFor } from './blamed.js'
+import { MemoryCurve } from './memory-curve.js'
+import { pauseMs } from './pace.js'
+import { ProcessTable, waitPlaceOf, writtenBy, type ProcessEntry } from './process-table.js'
+import type { Recorded, Recorder } from './recorder.js'
+import { descendants } from './runaway.js'
+import { hostPressure, largest, shownProcess } from './scenes.js'
+import { unansweredIn } from './sockets.js'
+import { Starvation } from './starvation.js'
+import type {
+  BlackBox,
+  LiveFigures,
+  MemoryLimitMet,
+  OwnedChild,
+  SandboxWatcher,
+  SeenProcesses,
+  WaitingProcess,
+} from './types.js'
+import { changedFiles } from './uncommitted.js'
+
+export interface RecordedSandbox {
+  cgroup: Cgroup
+  /** The host's id of its first process. */
+  initPid: number
+  /** Where its disk is mounted on the host. */
+  disk: string
+  /** The host's end of its network link. */
+  link: string
+}
+
+/** Looking at the processes may take this part of one CPU. */
+const lookShare = 1 / 50
+const processesMs = { wanted: 200, else: 10_000 }
+const longestPauseMs = 2_000
+const detailsMs = 1_000
+/** CPU time since the last look without which no process can have come or gone. */
+const quietCpuMs = 5
+const fullDiskShare = 0.99
+const shownToolProcesses = 50
+const clockSlackMs = 100
+const endedLatelyMs = 5_000
+const shownVictims = 3
+
+/** Samples one sandbox into what can be told of it when something goes wrong, and decides what is held at its memory limit. */
+export class SandboxRecorder implements BlackBox, Recorded {
+  private readonly meter: Meter
+  private readonly table = new ProcessTable()
+  private readonly curve = new MemoryCurve()
+  private readonly starvation = new Starvation()
+  private watcher: SandboxWatcher | undefined
+  private last: (Gauge & { atMs: number }) | undefined
+  private details: Details
+  private cpuShare = 0
+  private lookedAtMs = 0
+  private lookTookMs = 0
+  private lookedAtCpuMs = 0
+  private detailsAtMs = 0
+  private lastScene: Scene | undefined
+  private handling = false
+  private told = { fork: 0, disk: false }
+
+  constructor(
+    private readonly parts: RecordedSandbox,
+    private readonly recorder: Recorder,
+  ) {
+    this.meter = parts.cgroup.meter()
+    this.details = this.meter.details()
+    recorder.add(this)
+  }
+
+  /** Nothing can happen in a sandbox that is frozen. */
+  pause(): void {
+    if (!this.handling) this.recorder.remove(this)
+  }
+
+  resume(): void {
+    this.recorder.add(this)
+  }
+
+  close(): void {
+    this.recorder.remove(this)
+    this.watcher = undefined
+    this.lastScene ??= this.scene()
+    this.meter.close()
+  }
+
+  watch(watcher: SandboxWatcher): () => void {
+    this.watcher = watcher
+    this.details = this.meter.details()
+    this.told = { fork: this.details.forksRefused, disk: this.isDiskFull() }
+    this.starvation.reset()
+    this.recorder.wake(this)
+    return () => {
+      if (this.watcher === watcher) this.watcher = undefined
+    }
+  }
+
+  look(): number {
+    const now = Date.now()
+    const { last } = this
+    const gauge = this.meter.gauge()
+    const passedMs = Math.max(1, now - (last?.atMs ?? now - 1_000))
+    const cpuMs = gauge.cpuMs - (last?.cpuMs ?? gauge.cpuMs)
+    this.cpuShare = cpuMs / passedMs
+    this.last = { ...gauge, atMs: now }
+    this.curve.add(now, gauge.memoryBytes)
+    this.lookAtProcesses(now, gauge)
+    if (this.watcher && this.cpuShare > 0 && now - this.detailsAtMs >= detailsMs) this.lookAtDetails(now)
+    if (gauge.atLimit && !this.handling) void this.atLimit().catch(() => undefined)
+    if (last && gauge.oomKills > last.oomKills) this.killed(gauge.oomKills)
+    const growth = (gauge.memoryBytes - (last?.memoryBytes ?? gauge.memoryBytes)) / passedMs
+    const { limitBytes } = this.details
+    return pauseMs({
+      cpuShare: this.cpuShare,
+      memoryShare: limitBytes > 0 ? gauge.memoryBytes / limitBytes : 0,
+      growth,
+      leftBytes: limitBytes - gauge.memoryBytes,
+      held: this.handling,
+    })
+  }
+
+  figures(): LiveFigures {
+    const { last, cpuShare, details, table } = this
+    return {
+      memoryBytes: last?.memoryBytes ?? 0,
+      memoryLimitBytes: details.limitBytes,
+      cpuShare: Math.max(0, Math.round(cpuShare * 1000) / 1000),
+      processes: table.count,
+    }
+  }
+
+  scene(): Scene {
+    const now = Date.now()
+    this.details = this.meter.details()
+    const gauge = this.meter.gauge()
+    const isThere = this.details.limitBytes > 0
+    if (!isThere && this.lastScene) return this.lastScene
+    this.table.update(this.meter.processIds(), now)
+    const { limitBytes, peakBytes, anonBytes, fileBytes, shmemBytes, kernelBytes, pressure } = this.details
+    const known = this.table.count > 0 ? this.table.processes : this.table.since(now - 10_000)
+    this.lastScene = {
+      memory: { usedBytes: gauge.memoryBytes, limitBytes, peakBytes, anonBytes, fileBytes, shmemBytes, kernelBytes },
+      memoryCurve: this.curve.shown(now),
+      processes: largest(known, now),
+      processCount: this.details.processes,
+      processLimit: this.details.processLimit,
+      cpu: {
+        share: Math.max(0, Math.round(this.cpuShare * 100) / 100),
+        throttledMs: Math.round(this.details.throttledMs),
+      },
+      disk: this.disk(),
+      network: this.network(),
+      pressure: pressure ? { of: 'sandbox', ...pressure } : hostPressure(),
+    }
+    return this.lastScene
+  }
+
+  processesSince(ms: number, ancestor: number, owned: (child: OwnedChild) => boolean): SeenProcesses {
+    this.table.update(this.meter.processIds(), Date.now())
+    const all = this.table.since(ms)
+    const children = all.filter(
+      ({ parentPid, startedAtMs }) => parentPid === ancestor && startedAtMs >= ms - clockSlackMs,
+    )
+    const below = children.filter(owned).flatMap((child) => withoutShell(descendants(child, all)))
+    const processes = below
+      .toSorted((a, b) => b.cpuMs + b.peakRssBytes / 1e6 - (a.cpuMs + a.peakRssBytes / 1e6))
+      .slice(0, shownToolProcesses)
+      .toSorted((a, b) => a.startedAtMs - b.startedAtMs)
+      .map(({ pid, parentPid, command, startedAtMs, seenAtMs, ended, cpuMs, peakRssBytes }) => ({
+        pid,
+        parentPid,
+        command: command.slice(0, 200),
+        startedAt: new Date(startedAtMs).toISOString(),
+        endedAt: ended ? new Date(Math.max(seenAtMs, startedAtMs)).toISOString() : null,
+        cpuMs,
+        peakRssBytes,
+      }))
+    return { processes, seen: below.length }
+  }
+
+  waiting(ancestor: number): WaitingProcess[] {
+    const now = Date.now()
+    this.table.update(this.meter.processIds(), now)
+    const root = this.table.get(ancestor)
+    return (root ? descendants(root, this.table.processes) : []).slice(0, 20).map((entry) => ({
+      process: shownProcess(entry, now),
+      place: waitPlaceOf(entry.pid),
+    }))
+  }
+
+  unanswered(): string[] {
+    return unansweredIn(this.parts.initPid)
+  }
+
+  uncommitted(sinceMs: number): Uncommitted {
+    return changedFiles(join(this.parts.disk, 'upper/workspace'), sinceMs)
+  }
+
+  private lookAtProcesses(now: number, { cpuMs, atLimit }: Gauge): void {
+    const pause = this.watcher?.wantsProcesses() ? processesMs.wanted : processesMs.else
+    const isDue = now - this.lookedAtMs >= Math.max(pause, Math.min(this.lookTookMs / lookShare, longestPauseMs))
+    if (!atLimit && (!isDue || cpuMs - this.lookedAtCpuMs < quietCpuMs)) return
+    const from = performance.now()
+    this.table.update(this.meter.processIds(), now)
+    this.lookTookMs = performance.now() - from
+    this.lookedAtMs = now
+    this.lookedAtCpuMs = cpuMs
+  }
+
+  private lookAtDetails(now: number): void {
+    this.detailsAtMs = now
+    this.details = this.meter.details()
+    const { watcher, details, told } = this
+    if (details.forksRefused > told.fork) {
+      // Told once a run: a fork bomb is refused thousands of times a second.
+      told.fork = Infinity
+      const scene = this.scene()
+      const [most, alike] = this.commonest()
+      watcher?.onProcessLimit(scene, most && shownProcess(most, now), alike)
+    }
+    if (!told.disk && this.isDiskFull()) {
+      told.disk = true
+      watcher?.onDiskFull(this.scene(), this.writer(now))
+    }
+    const share = this.starvation.share(now, details.throttledMs)
+    if (share !== undefined) watcher?.onStarved(this.scene(), share)
+  }
+
+  private commonest(): [ProcessEntry | undefined, number] {
+    const alike = new Map<string, ProcessEntry[]>()
+    for (const each of this.table.processes) alike.set(each.command, [...(alike.get(each.command) ?? []), each])
+    const [most] = [...alike.values()].toSorted((a, b) => b.length - a.length)
+    return [most?.[0], most?.length ?? 0]
+  }
+
+  private async atLimit(): Promise<void> {
+    this.handling = true
+    try {
+      const scene = this.scene()
+      const met: MemoryLimitMet = {
+        scene,
+        // With its first process everything would end.
+        ...blamedFor(this.table, this.parts.initPid, this.watcher?.agentPid()),
+        raise: async (limitBytes) => {
+          await this.parts.cgroup.limitMemory(limitBytes)
+          this.details = this.meter.details()
+        },
+      }
+      if (this.watcher) await this.watcher.onMemoryLimit(met).catch(() => met.stop())
+      else await met.stop()
+    } finally {
+      this.handling = false
+    }
+  }
+
+  private killed(oomKills: number): void {
+    const now = Date.now()
+    const scene = this.scene()
+    // Which of them the kernel has taken isn't told: the largest is the first.
+    const victims = this.table.since(now - endedLatelyMs).filter(({ ended }) => ended)
+    this.watcher?.onKernelKill(scene, largest(victims, now).slice(0, shownVictims), oomKills)
+  }
+
+  private disk(): Scene['disk'] {
+    try {
+      const { blocks, bavail, bsize } = statfsSync(this.parts.disk)
+      return { usedBytes: (blocks - bavail) * bsize, totalBytes: blocks * bsize }
+    } catch {
+      return { usedBytes: 0, totalBytes: 0 }
+    }
+  }
+
+  private isDiskFull(): boolean {
+    const { usedBytes, totalBytes } = this.disk()
+    return totalBytes > 0 && usedBytes >= totalBytes * fullDiskShare
+  }
+
+  /** From the host's end of the link, where what is sent comes in. */
+  private network(): Scene['network'] {
+    const counter = (name: string): number =>
+      Number(readOnce(`/sys/class/net/${this.parts.link}/statistics/${name}`)) || 0
+    return { receivedBytes: counter('tx_bytes'), sentBytes: counter('rx_bytes') }
+  }
+
+  private writer(now: number): SceneProcess | undefined {
+    const written = this.table.processes.map((entry) => ({ entry, bytes: writtenBy(entry.pid) }))
+    const [most] = written.toSorted((a, b) => b.bytes - a.bytes)
+    return most && most.bytes > 0 ? shownProcess(most.entry, now) : undefined
+  }
+}
+
+/** The shell that an agent puts around a command tells nothing where the command has processes of its own. */
+function withoutShell(tree: readonly ProcessEntry[]): readonly ProcessEntry[] {
+  return tree.length > 1 ? tree.slice(1) : tree
+}

@@ -1,0 +1,78 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { lastOutputOf } from './last-output.js'
+import { ProcessTable, statOf } from './process-table.js'
+import { changedFiles } from './uncommitted.js'
+
+test('a name with brackets, spaces and newlines is a name and nothing else', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'vm0-names-'))
+  const name = ') R 1 (\n)'
+  await symlink('/bin/sleep', join(directory, name))
+  const child = spawn(join(directory, name), ['600'])
+  try {
+    await once(child, 'spawn')
+    await expect.poll(() => statOf(child.pid!)?.name).toBe(name)
+    expect(statOf(child.pid!)).toMatchObject({ parentPid: process.pid, state: 'S' })
+  } finally {
+    child.kill('SIGKILL')
+    await rm(directory, { recursive: true })
+  }
+})
+
+test('a process that ends between two looks is told as ended, and its id may come again as another one', async () => {
+  const table = new ProcessTable()
+  const child = spawn('sleep', ['600'])
+  await once(child, 'spawn')
+  await expect.poll(() => statOf(child.pid!)?.name).toBe('sleep')
+  table.update([child.pid!, 2 ** 22 + 1], 1_000)
+  expect(table.processes).toMatchObject([{ pid: child.pid, command: 'sleep 600', ended: false }])
+  child.kill('SIGKILL')
+  await once(child, 'close')
+  table.update([child.pid!], 2_000)
+  expect(table.processes).toEqual([])
+  expect(table.since(1_000)).toMatchObject([{ pid: child.pid, ended: true, seenAtMs: 1_000 }])
+  expect(table.since(1_001)).toEqual([])
+})
+
+test('what is kept of processes that have ended is bounded, whatever a sandbox starts', () => {
+  const table = new ProcessTable()
+  const own = statOf(process.pid)!
+  expect(own.rssBytes).toBeGreaterThan(0)
+  for (let round = 0; round < 2_000; round++) table.update(round % 2 === 0 ? [process.pid] : [], round)
+  expect(table.since(0).length).toBeLessThanOrEqual(513)
+  expect(table.forgotten + table.since(0).length).toBe(1_000)
+})
+
+test('the last lines are read of a file, and of nothing else', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'vm0-output-'))
+  const file = join(directory, 'out')
+  await writeFile(file, '')
+  const toFile = spawn('sh', ['-c', `seq 9 >>"${file}"; exec sleep 600 >>"${file}"`], { stdio: 'ignore' })
+  const toPipe = spawn('sleep', ['600'], { stdio: ['ignore', 'pipe', 'pipe'] })
+  try {
+    await expect.poll(() => lastOutputOf(toFile.pid!)).toEqual(['5', '6', '7', '8', '9'])
+    expect(lastOutputOf(toPipe.pid!)).toEqual([])
+  } finally {
+    toFile.kill('SIGKILL')
+    toPipe.kill('SIGKILL')
+    await rm(directory, { recursive: true })
+  }
+})
+
+test('changed files are looked for below the folder only: a link that leads out is not followed', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'vm0-changed-'))
+  try {
+    await writeFile(join(directory, 'a.txt'), 'x')
+    await symlink('/etc', join(directory, 'out'))
+    await symlink('/etc/passwd', join(directory, 'passwd'))
+    expect(changedFiles(directory, 0)).toEqual({ paths: ['a.txt'], more: 0 })
+    expect(changedFiles(directory, Date.now() + 60_000)).toEqual({ paths: [], more: 0 })
+    expect(changedFiles(join(directory, 'out'), 0)).toEqual({ paths: [], more: 0 })
+  } finally {
+    await rm(directory, { recursive: true })
+  }
+})

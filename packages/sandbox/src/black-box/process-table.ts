@@ -1,0 +1,188 @@
+import { readdirSync, readlinkSync, readFileSync } from 'node:fs'
+import { readOnce } from '../cgroup/open-files.js'
+
+/** What is kept of a process of a sandbox while it lives and, for whoever asks then, after its end. */
+export interface ProcessEntry {
+  /** The host's id. */
+  pid: number
+  parentPid: number
+  /** Ticks since boot: with the id it names one process for ever. */
+  startTicks: number
+  startedAtMs: number
+  /** When it was seen last; it has ended once `ended`. */
+  seenAtMs: number
+  ended: boolean
+  /** What it calls itself: nothing says that it is that. */
+  name: string
+  /** Its arguments, at most so many characters of them. */
+  command: string
+  state: string
+  threads: number
+  cpuMs: number
+  rssBytes: number
+  peakRssBytes: number
+  /** Sizes that it had, the oldest first, at most as many as make a minute. */
+  marks: readonly { atMs: number; bytes: number }[]
+}
+
+const markMs = 10_000
+const markedMs = 60_000
+/** Agents put a long preamble before the command that a shell is asked to run. */
+const commandChars = 1_200
+const tickMs = 10
+const pageBytes = 4096
+/** Processes that a sandbox has beyond these are counted and not looked at. */
+const maxRead = 1_024
+/** Ended ones that nobody has asked for: the oldest go first. */
+const maxEnded = 512
+
+/** The processes of one sandbox, from the host's /proc. Each read may come too late: a process that is gone counts as ended. */
+export class ProcessTable {
+  private readonly living = new Map<number, ProcessEntry>()
+  private gone: ProcessEntry[] = []
+  /** Processes that had ended and were forgotten unasked. */
+  forgotten = 0
+  /** Processes at the last look, those that were not looked at included. */
+  count = 0
+
+  update(pids: readonly number[], nowMs: number): void {
+    this.count = pids.length
+    const seen = new Set<number>()
+    for (const pid of pids.slice(0, maxRead)) if (this.read(pid, nowMs)) seen.add(pid)
+    for (const [pid, entry] of this.living) if (!seen.has(pid)) this.end(pid, entry)
+  }
+
+  get processes(): ProcessEntry[] {
+    return [...this.living.values()]
+  }
+
+  /** Those of the living and the ended that were there at some time after this one. */
+  since(ms: number): ProcessEntry[] {
+    return [...this.gone, ...this.living.values()].filter(({ seenAtMs }) => seenAtMs >= ms)
+  }
+
+  get(pid: number): ProcessEntry | undefined {
+    return this.living.get(pid)
+  }
+
+  private read(pid: number, nowMs: number): boolean {
+    const stat = statOf(pid)
+    if (!stat) return false
+    const before = this.living.get(pid)
+    if (before && before.startTicks !== stat.startTicks) this.end(pid, before)
+    const same = before?.startTicks === stat.startTicks ? before : undefined
+    // A process that has called another program has another name.
+    const command = same && same.name === stat.name ? same.command : commandOf(pid, stat.name)
+    this.living.set(pid, {
+      ...stat,
+      pid,
+      // Who has started it: an orphan's parent is another one.
+      parentPid: same?.parentPid ?? stat.parentPid,
+      command,
+      startedAtMs: same?.startedAtMs ?? startMs(stat.startTicks, nowMs),
+      seenAtMs: nowMs,
+      ended: false,
+      peakRssBytes: Math.max(same?.peakRssBytes ?? 0, stat.rssBytes),
+      marks: marked(same?.marks ?? [], nowMs, stat.rssBytes),
+    })
+    return true
+  }
+
+  private end(pid: number, entry: ProcessEntry): void {
+    this.living.delete(pid)
+    this.gone.push({ ...entry, ended: true })
+    if (this.gone.length <= maxEnded) return
+    this.forgotten += this.gone.length - maxEnded / 2
+    this.gone = this.gone.slice(-maxEnded / 2)
+  }
+}
+
+function marked(marks: ProcessEntry['marks'], atMs: number, bytes: number): ProcessEntry['marks'] {
+  const last = marks.at(-1)
+  if (last && atMs - last.atMs < markMs) return marks
+  return [...marks.filter((mark) => atMs - mark.atMs <= markedMs), { atMs, bytes }]
+}
+
+/** How much larger it is than a minute ago; of a younger one, all that it has. */
+export function grownBy({ startedAtMs, seenAtMs, marks, rssBytes }: ProcessEntry): number {
+  const [oldest] = marks
+  return oldest && seenAtMs - startedAtMs >= markedMs ? rssBytes - oldest.bytes : rssBytes
+}
+
+type Stat = Pick<ProcessEntry, 'parentPid' | 'startTicks' | 'name' | 'state' | 'threads' | 'cpuMs' | 'rssBytes'>
+
+/** Undefined of a process that is gone or a zombie. */
+export function statOf(pid: number): Stat | undefined {
+  const text = readOnce(`/proc/${pid}/stat`)
+  // The name stands in brackets and may hold brackets, spaces and newlines.
+  const from = text.indexOf('(')
+  const to = text.lastIndexOf(')')
+  if (from < 0 || to < from) return undefined
+  const fields = text.slice(to + 2).split(' ')
+  const number = (field: number): number => Number(fields[field - 3]) || 0
+  const state = fields[0] ?? 'X'
+  if (state === 'Z' || state === 'X') return undefined
+  return {
+    name: Buffer.from(text.slice(from + 1, to), 'latin1').toString(),
+    state,
+    parentPid: number(4),
+    cpuMs: (number(14) + number(15)) * tickMs,
+    threads: number(20),
+    startTicks: number(22),
+    rssBytes: number(24) * pageBytes,
+  }
+}
+
+function commandOf(pid: number, name: string): string {
+  const text = Buffer.from(readOnce(`/proc/${pid}/cmdline`).slice(0, commandChars * 4), 'latin1').toString()
+  const command = text.replaceAll('\0', ' ').trim().slice(0, commandChars)
+  return command === '' ? `[${name}]` : command
+}
+
+/** Its start on this host's clock, which may have been set since the boot. */
+function startMs(startTicks: number, nowMs: number): number {
+  const upMs = Number(readOnce('/proc/uptime').split(' ', 1)[0]) * 1000
+  return Math.round(nowMs - upMs + startTicks * tickMs)
+}
+
+/** Where it works, as it names it itself; empty where that can't be read. */
+export function folderOf(pid: number): string {
+  return linkOf(`/proc/${pid}/cwd`)
+}
+
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path)
+  } catch {
+    return ''
+  }
+}
+
+const maxOpenFiles = 20
+
+/** Names of what it has open, sockets, pipes and devices apart, and how many it has open in all. */
+export function openFilesOf(pid: number): { count: number; paths: string[] } {
+  try {
+    const fds = readdirSync(`/proc/${pid}/fd`)
+    const paths = fds.slice(0, 256).map((fd) => linkOf(`/proc/${pid}/fd/${fd}`))
+    const files = [...new Set(paths)].filter((path) => path.startsWith('/') && !path.startsWith('/dev/'))
+    return { count: fds.length, paths: files.slice(0, maxOpenFiles).map((path) => path.slice(0, 300)) }
+  } catch {
+    return { count: 0, paths: [] }
+  }
+}
+
+/** What it has written to files so far. */
+export function writtenBy(pid: number): number {
+  return Number(/^write_bytes: (\d+)$/m.exec(readOnce(`/proc/${pid}/io`))?.[1] ?? 0)
+}
+
+/** Where in the kernel it waits, by the kernel's own name of the place; empty where it runs or nothing is told. */
+export function waitPlaceOf(pid: number): string {
+  try {
+    const place = readFileSync(`/proc/${pid}/wchan`, 'latin1')
+    return place === '0' ? '' : place
+  } catch {
+    return ''
+  }
+}

@@ -1,0 +1,52 @@
+/** Something that is to be looked at again and again, each time after the pause that it asks for. */
+export interface Recorded {
+  /** Milliseconds until the next look. */
+  look(): number
+}
+
+/** Looks at all sandboxes of a host by one timer. Those that are frozen are left out: nothing happens in them. */
+export class Recorder {
+  private readonly due = new Map<Recorded, number>()
+  private timer: NodeJS.Timeout | undefined
+  private timerMs = Infinity
+
+  add(recorded: Recorded): void {
+    this.due.set(recorded, performance.now())
+    this.plan()
+  }
+
+  remove(recorded: Recorded): void {
+    this.due.delete(recorded)
+  }
+
+  /** Something has happened: it is looked at now. */
+  wake(recorded: Recorded): void {
+    if (this.due.has(recorded)) this.add(recorded)
+  }
+
+  close(): void {
+    clearTimeout(this.timer)
+    this.due.clear()
+  }
+
+  private plan(): void {
+    const next = Math.min(...this.due.values())
+    if (next >= this.timerMs) return
+    clearTimeout(this.timer)
+    this.timerMs = next
+    if (next === Infinity) return
+    this.timer = setTimeout(() => this.tick(), Math.max(0, next - performance.now()))
+    this.timer.unref()
+  }
+
+  private tick(): void {
+    this.timerMs = Infinity
+    const now = performance.now()
+    for (const [recorded, due] of this.due) {
+      if (due > now + 5) continue
+      const pauseMs = recorded.look()
+      if (this.due.has(recorded)) this.due.set(recorded, now + pauseMs)
+    }
+    this.plan()
+  }
+}

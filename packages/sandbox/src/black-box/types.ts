@@ -1,0 +1,74 @@
+import type { Blamed, Scene, SceneProcess, ToolProcess, Uncommitted } from '@vm0/contract'
+
+/** A process of the tree that used the memory up, and what can be done. */
+export interface MemoryLimitMet {
+  scene: Scene
+  /** Undefined where the sandbox has no process that could be to blame. */
+  blamed: (Omit<Blamed, 'toolId'> & { startedAtMs: number; commands: readonly string[] }) | undefined
+  /** Ends what is to blame; resolves when it is gone. */
+  stop(): Promise<void>
+  /** Lets it go on with another limit. */
+  raise(limitBytes: number): Promise<void>
+}
+
+/** Whoever wants to know what happens in a sandbox: the run that is at work in it. */
+export interface SandboxWatcher {
+  /** The host's id of the agent's process. */
+  agentPid(): number | undefined
+  /** Its processes are wanted as they come and go: a tool call is at work. */
+  wantsProcesses(): boolean
+  /** Nothing in it goes on until this has resolved. */
+  onMemoryLimit(met: MemoryLimitMet): Promise<void>
+  /** The kernel has killed in it for want of memory, as it does where nothing holds it. */
+  onKernelKill(scene: Scene, victims: readonly SceneProcess[], oomKills: number): void
+  /** A new process was refused, for the first time in this run; `alike` of the processes have the command of this one. */
+  onProcessLimit(scene: Scene, process: SceneProcess | undefined, alike: number): void
+  /** Its disk was filled up; `writer` has written most. */
+  onDiskFull(scene: Scene, writer: SceneProcess | undefined): void
+  /** It has used up its CPU time, and waited for more, for this part of the last half minute. */
+  onStarved(scene: Scene, share: number): void
+}
+
+/** What a process waits for, as the kernel names the place. */
+export interface WaitingProcess {
+  process: SceneProcess
+  place: string
+}
+
+export interface OwnedChild {
+  command: string
+  startedAtMs: number
+}
+
+export interface SeenProcesses {
+  processes: ToolProcess[]
+  seen: number
+}
+
+export interface LiveFigures {
+  memoryBytes: number
+  memoryLimitBytes: number
+  /** Of one CPU. */
+  cpuShare: number
+  processes: number
+}
+
+/** The recorder of one sandbox, on the host. What it kept goes with the sandbox. */
+export interface BlackBox {
+  /** One watcher at a time; gives back what ends it. */
+  watch(watcher: SandboxWatcher): () => void
+  /** How things stand now, or stood when the sandbox was seen last. */
+  scene(): Scene
+  figures(): LiveFigures
+  /**
+   * The descendants of a process that have begun since then, of those children that are `owned`; `seen` counts what is left
+   * out of them too.
+   */
+  processesSince(ms: number, ancestor: number, owned: (child: OwnedChild) => boolean): SeenProcesses
+  /** The descendants of a process, with what each waits for. */
+  waiting(ancestor: number): WaitingProcess[]
+  /** Connections to where nobody answers, as `address:port`. */
+  unanswered(): string[]
+  /** Files of /workspace that were changed since then, within bounds on the work. */
+  uncommitted(sinceMs: number): Uncommitted
+}
