@@ -20,18 +20,12 @@ for _ in range(${upToMiB} // 8):
 print("grown", flush=True)
 END
 python3 grow.py; echo status $?`
-/** Workers that are each smaller than the agent, and too many. */
-const workers = `for worker in $(seq 14); do python3 -c '
-import time
-kept = bytearray(b"x" * (80 << 20))
-time.sleep(60)' & done; wait; echo waited`
 const told = { messages: 'Note from the platform: Your command.*was stopped' }
 const script = {
   name: 'black-box',
   conversations: [
     { when: '^grow', steps: [bash(grow(4096)), { expect: told, text: 'told' }] },
     { when: '^little more', steps: [bash(grow(900)), { expect: { messages: 'raised to' }, text: 'done' }] },
-    { when: '^many workers', steps: [bash(workers), { expect: told, text: 'told' }] },
     {
       when: '^fork bomb',
       steps: [
@@ -69,9 +63,9 @@ for _ in range(200):
       when: '^build',
       steps: [
         bash(
-          `cd /workspace; python3 -c 'import time; kept = bytearray(b"x" * (60 << 20)); time.sleep(1)'; sleep 0.6; ls`,
+          `cd /workspace; python3 -c 'import time; kept = bytearray(b"x" * (60 << 20)); time.sleep(0.6)'; sleep 0.3; ls`,
         ),
-        bash('for n in $(seq 400); do /bin/true; done'),
+        bash('for n in $(seq 300); do /bin/true; done'),
         { text: 'built' },
       ],
     },
@@ -142,14 +136,6 @@ test('what used the memory up is ended alone; the agent is told, in words that i
   expect(platform.model.failures).toEqual([])
 })
 
-test('many processes of one command are ended together, not the agent that is larger than each', async () => {
-  const run = platform.client.run({ prompt: 'many workers', resources: { memoryMiB: 768 } })
-  expect((await run.result()).outcome).toBe('succeeded')
-  const [event] = await eventsOf(run, 'sandbox.out_of_memory')
-  expect(event).toMatchObject({ action: 'stopped_process', blamed: { isAgent: false } })
-  expect(event!.blamed!.processes).toBeGreaterThan(4)
-})
-
 test('twice the memory, where the run asked for that: nothing is ended', async () => {
   const run = platform.client.run({ prompt: 'little more', resources: { memoryMiB: 768 }, onOutOfMemory: 'double' })
   expect((await run.result()).outcome).toBe('succeeded')
@@ -174,13 +160,12 @@ test('a run that is to end for it: cause, culprit and next step in the first fiv
 
 test('the limit on processes, and a full disk, are told by the kernel’s counters, whatever came of them', async () => {
   const bomb = platform.client.run({ prompt: 'fork bomb', resources: { processes: 64 } })
-  const bombed = await whyOf(bomb)
+  const session = await platform.client.sessions.create({ resources: { diskMiB: 128 } })
+  const filled = session.run('fill the disk')
+  const [bombed] = await Promise.all([whyOf(bomb), filled.result()])
   expect(bombed.findings.map(({ kind }) => kind)).toContain('pids.exceeded')
   const [report] = await eventsOf(bomb, 'sandbox.report')
   expect(report).toMatchObject({ trigger: 'process_limit', process: { command: expect.stringContaining('python3') } })
-  const session = await platform.client.sessions.create({ resources: { diskMiB: 128 } })
-  const filled = session.run('fill the disk')
-  await filled.result()
   const [full] = await eventsOf(filled, 'sandbox.report')
   expect(full).toMatchObject({ trigger: 'disk_full', toolIds: [expect.stringMatching(/^toolu_/)] })
 })
@@ -194,7 +179,7 @@ test('an agent that tells nothing: what it waits for', async () => {
     ['model hangs', /the model had not answered/, 'provider'],
   ]
   const runs = cases.map(([prompt]) =>
-    platform.client.run({ prompt, limits: { idleTimeoutMs: 8_000 }, onLoss: 'fail' }),
+    platform.client.run({ prompt, limits: { idleTimeoutMs: 6_000 }, onLoss: 'fail' }),
   )
   const found = await Promise.all(runs.map(whyOf))
   for (const [index, [prompt, cause, next]] of cases.entries()) {

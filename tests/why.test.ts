@@ -49,6 +49,9 @@ test('memory that a tool call ate: the cause, the call with its command, and mor
   const run = platform.client.run({ prompt: 'eat memory', resources: { memoryMiB: 768 }, onOutOfMemory: 'stop' })
   const why = await whyOf(run)
   expect([why.state, why.reason, why.certainty]).toEqual(['died', 'out_of_memory', 'known'])
+  // All of the command's processes, of which none is larger than the agent.
+  expect(why.report!.blamed).toMatchObject({ isAgent: false })
+  expect(why.report!.blamed!.processes).toBeGreaterThan(4)
   expect(why.culprit).toMatchObject({ command: eater, toolId: expect.stringMatching(/^toolu_/) })
   const lines = await firstLines(run)
   expect(lines[0]).toMatch(/^✗ died \(out_of_memory\) {3}after [\d.]+ m?s /)

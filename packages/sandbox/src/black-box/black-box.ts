@@ -1,12 +1,13 @@
 import { statfsSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
 import type { Scene, SceneProcess, Uncommitted } from '@vm0/contract'
 import type { Cgroup, Details, Gauge, Meter } from '../cgroup/cgroup.js'
 import { readOnce } from '../cgroup/open-files.js'
 import { blamedFor } from './blamed.js'
 import { MemoryCurve } from './memory-curve.js'
 import { pauseMs } from './pace.js'
-import { ProcessTable, waitPlaceOf, writtenBy, type ProcessEntry } from './process-table.js'
+import { ProcessTable, statOf, waitPlaceOf, writtenBy, type ProcessEntry } from './process-table.js'
 import type { Recorded, Recorder } from './recorder.js'
 import { descendants } from './runaway.js'
 import { hostPressure, largest, shownProcess } from './scenes.js'
@@ -43,7 +44,7 @@ const quietCpuMs = 5
 const fullDiskShare = 0.99
 const shownToolProcesses = 50
 const clockSlackMs = 100
-const endedLatelyMs = 5_000
+const endsWithinMs = 1_000
 const shownVictims = 3
 
 /** Samples one sandbox into what can be told of it when something goes wrong, and decides what is held at its memory limit. */
@@ -112,7 +113,7 @@ export class SandboxRecorder implements BlackBox, Recorded {
     this.lookAtProcesses(now, gauge)
     if (this.watcher && this.cpuShare > 0 && now - this.detailsAtMs >= detailsMs) this.lookAtDetails(now)
     if (gauge.atLimit && !this.handling) void this.atLimit().catch(() => undefined)
-    if (last && gauge.oomKills > last.oomKills) this.killed(gauge.oomKills)
+    if (last && gauge.oomKills > last.oomKills) void this.killed(gauge.oomKills)
     const growth = (gauge.memoryBytes - (last?.memoryBytes ?? gauge.memoryBytes)) / passedMs
     const { limitBytes } = this.details
     return pauseMs({
@@ -258,12 +259,17 @@ export class SandboxRecorder implements BlackBox, Recorded {
     }
   }
 
-  private killed(oomKills: number): void {
-    const now = Date.now()
+  /** Which of them the kernel has taken isn't told, and a large one takes a moment to be gone. */
+  private async killed(oomKills: number): Promise<void> {
+    const before = [...this.table.processes, ...this.table.since(this.lookedAtMs).filter(({ ended }) => ended)]
     const scene = this.scene()
-    // Which of them the kernel has taken isn't told: the largest is the first.
-    const victims = this.table.since(now - endedLatelyMs).filter(({ ended }) => ended)
-    this.watcher?.onKernelKill(scene, largest(victims, now).slice(0, shownVictims), oomKills)
+    const isGone = ({ pid, startTicks }: ProcessEntry): boolean => statOf(pid)?.startTicks !== startTicks
+    const isLarge = ({ rssBytes }: ProcessEntry): boolean => rssBytes > this.details.limitBytes / 8
+    const deadline = performance.now() + endsWithinMs
+    let victims = before.filter(isGone)
+    for (; !victims.some(isLarge) && performance.now() < deadline; victims = before.filter(isGone)) await wait(20)
+    const ended = victims.map((entry) => ({ ...entry, ended: true }))
+    this.watcher?.onKernelKill(scene, largest(ended, Date.now()).slice(0, shownVictims), oomKills)
   }
 
   private disk(): Scene['disk'] {
