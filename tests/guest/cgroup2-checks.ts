@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { openOciEngine, reapInstallation } from '@vm0/sandbox'
-import type { Sandbox, SandboxEngine } from '@vm0/sandbox'
+import type { MemoryLimitMet, Sandbox, SandboxEngine, SandboxWatcher } from '@vm0/sandbox'
 
 // What must hold on cgroup v2, by name. The guest runs the functions; the test outside imports the names.
 
@@ -69,6 +69,16 @@ async function startCounter(sandbox: Sandbox): Promise<{ goesOn(): Promise<void>
   }
 }
 
+const watcher: SandboxWatcher = {
+  agentPid: () => undefined,
+  wantsProcesses: () => true,
+  onMemoryLimit: (met) => met.stop(),
+  onKernelKill: () => undefined,
+  onProcessLimit: () => undefined,
+  onDiskFull: () => undefined,
+  onStarved: () => undefined,
+}
+
 const burn = (cpuSeconds: number): string => `perl -e '1 while (times)[0] < ${cpuSeconds}'`
 const take = (bytes: number): string => `vec($x, ${bytes - 1}, 8) = 1;`
 
@@ -122,16 +132,54 @@ export const checks: Record<string, () => Promise<void>> = {
       assert.equal(after.oomKills, 0)
     }),
 
-  'at the memory limit the offender is killed and counted, and nothing else': () =>
+  'where nothing holds it, at the memory limit the offender is killed and counted, and nothing else': () =>
     using(make(), (sandbox) =>
       using(make(), async (other) => {
+        writeFileSync(join(groupOf(sandbox), 'memory.high'), 'max')
         const counter = await startCounter(sandbox)
+        const told = new Promise<string>((resolve) =>
+          sandbox.blackBox.watch({ ...watcher, onKernelKill: (_scene, victims) => resolve(victims[0]?.command ?? '') }),
+        )
         assert.equal((await sh(sandbox, `perl -e '${take(300 * MiB)}'`)).status, 137)
         assert.equal((await sandbox.stats()).oomKills, 1)
+        await told
         await counter.goesOn()
         assert.equal((await other.stats()).oomKills, 0)
       }),
     ),
+
+  'a sandbox is held below its memory limit, and what is to blame is ended before the kernel kills': () =>
+    using(make(), async (sandbox) => {
+      const counter = await startCounter(sandbox)
+      let met: MemoryLimitMet | undefined
+      sandbox.blackBox.watch({ ...watcher, onMemoryLimit: (each) => ((met ??= each), each.stop()) })
+      assert.equal((await sh(sandbox, `perl -e '${take(300 * MiB)}'`)).status, 137)
+      assert.equal((await sandbox.stats()).oomKills, 0)
+      assert.match(met?.blamed?.process.command ?? '', /^perl -e vec/)
+      assert.ok((met?.blamed?.rssBytes ?? 0) > 60 * MiB && met?.scene.pressure.of === 'sandbox')
+      await counter.goesOn()
+    }),
+
+  'held at its limit a sandbox goes on with twice the memory': () =>
+    using(make(), async (sandbox) => {
+      sandbox.blackBox.watch({ ...watcher, onMemoryLimit: (met) => met.raise(256 * MiB) })
+      assert.equal((await sh(sandbox, `perl -e '${take(150 * MiB)}'; echo done`)).out, 'done')
+      assert.equal(readFileSync(join(groupOf(sandbox), 'memory.max'), 'utf8').trim(), String(256 * MiB))
+      assert.equal((await sandbox.stats()).oomKills, 0)
+    }),
+
+  'a page cache that fills the memory up to the limit is no lack of it': () =>
+    using(make(), async (sandbox) => {
+      let met = 0
+      sandbox.blackBox.watch({ ...watcher, onMemoryLimit: (each) => ((met += 1), each.stop()) })
+      const write =
+        'for n in 1 2 3 4; do dd if=/dev/zero of=/root/f bs=1M count=48 2>/dev/null; cat /root/f >/dev/null; done'
+      assert.equal(
+        (await sh(sandbox, `${write}; cp /root/f /dev/shm/f 2>/dev/null; cat /usr/bin/* >/dev/null; echo done`)).out,
+        'done',
+      )
+      assert.equal(met, 0)
+    }),
 
   'it gets no more processes than its limit': () =>
     using(make(), async (sandbox) => {
