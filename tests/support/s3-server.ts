@@ -13,8 +13,17 @@ const program = `
   new S3rver({ port: 0, address: '127.0.0.1', silent: true, directory, configureBuckets: [{ name: 'vm0', configs: [] }] })
     .run().then(({ port }) => console.log(port))`
 
-/** What happens to a request: an answer of the store's own, one that breaks off after so many bytes, one that is slow, or none. */
-export type Fault = { status: number } | { cutAfterBytes: number } | { delayMs: number } | 'hang' | undefined
+/**
+ * What happens to a request: an answer of the store's own, one that breaks off after so many bytes, one that is slow, none; or
+ * it is done and nobody hears of it (`onDone` is called then).
+ */
+export type Fault =
+  | { status: number }
+  | { cutAfterBytes: number }
+  | { delayMs: number }
+  | { onDone: () => void }
+  | 'hang'
+  | undefined
 
 /** A real S3 server in a process of its own, behind a proxy that does to each request what `faultFor` says. */
 export class S3Server {
@@ -61,6 +70,10 @@ export class S3Server {
     const forward = (): void => {
       const { headers } = incoming
       const sent = request({ host: '127.0.0.1', port: this.port, method, path: url, headers }, (response) => {
+        if (fault && 'onDone' in fault) {
+          response.resume().once('end', fault.onDone)
+          return
+        }
         answer.writeHead(response.statusCode ?? 502, response.headers)
         if (!fault || !('cutAfterBytes' in fault)) return void response.pipe(answer)
         let left = fault.cutAfterBytes
