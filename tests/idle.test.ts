@@ -44,6 +44,31 @@ test('an idle session is frozen, and the next prompt finds its agent where it wa
   await first.session.delete()
 })
 
+test('what ran in the background and could not survive is named in the record of the session, and told to its next run', async () => {
+  const { session } = await platform.client.run({ prompt: 'hello' })
+  await session.exec("setsid sh -c 'sleep 4567; true' >/dev/null 2>&1 & echo $!")
+  await session.close()
+  const lost = (await session.get()).lostProcesses
+  expect(lost?.processes.map(({ command }) => command)).toEqual(['sh -c sleep 4567; true', 'sleep 4567'])
+  for (const { pid } of lost?.processes ?? []) expect(pid).toBeGreaterThan(1)
+  const shown = await platform.cli('sessions', 'show', session.id)
+  expect(shown.stdout).toMatch(/lost process +sleep 4567 \(pid \d+\)/)
+
+  const told = async () => {
+    const run = session.run('hello again')
+    const found = []
+    for await (const event of run) if (event.type === 'processes.lost') found.push(event)
+    return found
+  }
+  expect(await told()).toMatchObject([{ ...lost, count: 2 }])
+  // In the same sandbox it is told once; the agent and what it started are not among those that are lost.
+  expect(await told()).toEqual([])
+  await session.close()
+  expect((await session.get()).lostProcesses).toBeNull()
+  expect(await told()).toEqual([])
+  await session.delete()
+})
+
 test('a frozen session is saved as it is, and frees its sandbox', async () => {
   const { session } = await platform.client.run({ prompt: 'hello' })
   await session.files.write('/workspace/kept.txt', 'kept')

@@ -46,6 +46,7 @@ export interface Schema {
     workspace_upload: string | null
     kind: Generated<string>
     runner_id: string | null
+    lost_processes: ColumnType<unknown, string | null | undefined, string | null>
     epoch: Big
     created_at: Timestamp
     updated_at: Timestamp

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { outcomeSchema, runErrorSchema, timingsSchema, usageSchema } from './runs.js'
+import { lostProcessesSchema, outcomeSchema, runErrorSchema, timingsSchema, usageSchema } from './runs.js'
 import { blamedSchema, sceneProcessSchema, sceneSchema, toolProcessSchema, uncommittedSchema } from './scene.js'
 
 const nested = { parentToolId: z.string().optional() }
@@ -193,6 +193,8 @@ export const eventBodySchema = z.discriminatedUnion('type', [
     timings: timingsSchema,
     error: runErrorSchema.nullable(),
   }),
+  /** The session has another sandbox than before, and these ran in that one: processes don't survive it. */
+  z.object({ type: z.literal('processes.lost'), ...lostProcessesSchema.shape }),
   /** Nine tenths of the sandbox's disk are used: what is written beyond it fails. Told again only after there was room. */
   z.object({ type: z.literal('sandbox.disk_pressure'), usedBytes: z.number(), totalBytes: z.number() }),
   /** Nine tenths of what the project may store are used: this run is saved in any case, then new ones are refused. */

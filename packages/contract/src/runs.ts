@@ -248,6 +248,15 @@ export const answerSchema = z.strictObject({
 })
 export type Answer = z.infer<typeof answerSchema>
 
+/** What ran in a sandbox beside its agent when that was given up. */
+export const lostProcessesSchema = z.object({
+  at: z.iso.datetime(),
+  /** The first 50 of `count`; `pid` as it was inside the sandbox, `command` cut to 300 characters. */
+  processes: z.array(z.object({ pid: z.int(), command: z.string() })),
+  count: z.int(),
+})
+export type LostProcesses = z.infer<typeof lostProcessesSchema>
+
 export const sessionSchema = z.object({
   id: idSchema,
   template: z.string(),
@@ -258,6 +267,8 @@ export const sessionSchema = z.object({
   origin: z.string().nullable(),
   resources: resourcesSchema,
   labels: z.record(z.string(), z.string()),
+  /** Of its last sandbox that was given up; null where nothing ran but its agent. */
+  lostProcesses: lostProcessesSchema.nullable(),
   runs: z.int(),
   createdAt: z.iso.datetime(),
   updatedAt: z.iso.datetime(),

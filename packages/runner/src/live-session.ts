@@ -6,30 +6,12 @@ import type { Sandbox } from '@vm0/sandbox'
 import { Journal } from './adoption/journal.js'
 import type { RunnerOptions, TemplateAbout } from './options.js'
 import { agentOf, bind, startAgent, type LiveAgent } from './live-agent.js'
-import type { WarmSandbox } from './pool/warm-sandbox.js'
+import { LostProcessRecord } from './lost-processes.js'
+import type { ReadyRequest, ReadySandbox } from './ready-sandbox.js'
 import { makeSandbox, wantedResources } from './session-sandbox.js'
 import { SavedState, type SaveReason, type WhileFrozen } from './saved-state.js'
 import type { RunnerStore, SessionState } from './store.js'
 import { unpackUpload } from './workspace-upload.js'
-
-export interface ReadySandbox {
-  sandbox: Sandbox
-  /** Made anew, taken from the pool, or the one that the session has. */
-  how: 'cold' | 'warm' | 'session'
-}
-
-/** A warm sandbox of this template and size, where there is one. */
-export type TakeWarm = (template: string, resources: Required<Resources>) => WarmSandbox | undefined
-
-export interface ReadyRequest {
-  /** In place of the session's. */
-  resources?: Resources | undefined
-  /** The session's row, where it was read just now. */
-  known?: SessionState | undefined
-  takeWarm?: TakeWarm | undefined
-  /** Ends the unpacking of the session's workspace. */
-  signal?: AbortSignal | undefined
-}
 
 /** A session that is in use on this host: its sandbox, its agent process, and what its next checkpoint stands on. */
 export class LiveSession {
@@ -40,6 +22,7 @@ export class LiveSession {
   traffic: ModelTraffic | undefined
   /** Called when a checkpoint of it has become its head. */
   onCommitted: (() => void) | undefined
+  readonly lost: LostProcessRecord
   /** Something may have changed since the last checkpoint. */
   dirty = false
   /** Files were put in since the agent started. */
@@ -62,7 +45,9 @@ export class LiveSession {
     readonly ref: SessionRef,
     private readonly options: RunnerOptions,
     private readonly store: RunnerStore,
-  ) {}
+  ) {
+    this.lost = new LostProcessRecord(ref, store)
+  }
 
   /** The session's sandbox: the one that lives, or a new one made of the head's layers. */
   async ready(request: ReadyRequest = {}): Promise<ReadySandbox> {
@@ -87,6 +72,7 @@ export class LiveSession {
     const { dirty } = this
     if (state)
       try {
+        await this.lost.record(this.sandbox, state.epoch)
         await this.saveHead({ cause: 'exec', epoch: state.epoch })
       } catch (error) {
         if (!isLost(error)) throw error
@@ -126,6 +112,7 @@ export class LiveSession {
       throw error
     }
     this.sandbox = sandbox
+    this.lost.opened(state.lostProcesses)
     return { sandbox, how: warm ? 'warm' : 'cold' }
   }
 

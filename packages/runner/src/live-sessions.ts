@@ -104,6 +104,7 @@ export class LiveSessions {
     const work = (async () => {
       const state = session.sandbox ? await this.store.session(session.ref) : undefined
       if (state && session.sandbox) {
+        await session.lost.record(session.sandbox, state.epoch)
         await session.saveHead({ cause, epoch: state.epoch }).catch(async (error: unknown) => {
           if (isLost(error)) await this.forget(session)
           throw error

@@ -284,6 +284,8 @@ export class RunLife {
       template: this.session.template,
       agentVersion: agent.version,
     })
+    const lost = this.session.lost.take()
+    if (lost) this.log.append({ type: 'processes.lost', ...lost })
     this.session.dirty = true
     this.patience.prompted()
     this.watch?.begin(sandbox)

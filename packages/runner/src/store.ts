@@ -1,5 +1,5 @@
 import { overLostConnections, storageUnderQuota, type Database, type Schema } from '@vm0/backends'
-import type { RunRef, RunState, SessionRef, Timings, Usage } from '@vm0/contract'
+import type { LostProcesses, RunRef, RunState, SessionRef, Timings, Usage } from '@vm0/contract'
 import { runTransitions } from '@vm0/contract'
 import { checkpointColumns, type SavedCheckpoint } from '@vm0/checkpoints'
 import { sql, type Selectable } from 'kysely'
@@ -24,11 +24,12 @@ export interface SessionState {
   resources: Record<string, number>
   workspaceUpload: string | null
   epoch: number
+  lostProcesses: LostProcesses | null
 }
 
 type SessionRow = Pick<
   Selectable<Schema['sessions']>,
-  'epoch' | 'template' | 'head' | 'agent_session_id' | 'resources' | 'workspace_upload'
+  'epoch' | 'template' | 'head' | 'agent_session_id' | 'resources' | 'workspace_upload' | 'lost_processes'
 >
 type ClaimedRow = SessionRow & Pick<Selectable<Schema['runs']>, 'spec' | 'framework' | 'created_at' | 'timings'>
 
@@ -40,6 +41,7 @@ function sessionState(row: SessionRow): SessionState {
     resources: row.resources as Record<string, number>,
     workspaceUpload: row.workspace_upload,
     epoch: Number(row.epoch),
+    lostProcesses: row.lost_processes as LostProcesses | null,
   }
 }
 
@@ -87,7 +89,7 @@ export class RunnerStore {
           set runner_id = ${this.runnerId},
               epoch = epoch + case when runner_id is distinct from ${this.runnerId} then 1 else 0 end
           where project_id = ${projectId} and id = ${sessionId} and state = 'open'
-          returning epoch, template, head, agent_session_id, resources, workspace_upload
+          returning epoch, template, head, agent_session_id, resources, workspace_upload, lost_processes
         ), claimed as (
           update runs set state = 'starting', epoch = owned.epoch, started_at = now() from owned
           where runs.project_id = ${projectId} and runs.id = ${runId} and (runs.state = 'queued' or (${own}))
@@ -130,6 +132,17 @@ export class RunnerStore {
 
   session(session: SessionRef): Promise<SessionState | undefined> {
     return overLostConnections(() => this.readSession(session), this.patience)
+  }
+
+  /** What ran in its sandbox, which is given up. */
+  async recordLostProcesses(session: SessionRef, epoch: number, lost: LostProcesses | null): Promise<void> {
+    await this.database.db
+      .updateTable('sessions')
+      .set({ lost_processes: lost === null ? null : JSON.stringify(lost) })
+      .where('project_id', '=', session.projectId)
+      .where('id', '=', session.sessionId)
+      .where('epoch', '=', epoch)
+      .execute()
   }
 
   /** What the session's project stores and may store; undefined where it has no quota. */

@@ -57,6 +57,12 @@ export interface ExecOptions {
 
 export type ExecChunk = { stream: 'stdout' | 'stderr'; data: Uint8Array } | { exitCode: number }
 
+/** As it is seen inside. What it says of itself is the sandbox's word. */
+export interface SandboxProcess {
+  pid: number
+  command: string
+}
+
 export interface SandboxStats {
   memoryBytes: number
   memoryPeakBytes: number
@@ -94,6 +100,8 @@ export interface Sandbox {
   stats(): Promise<SandboxStats>
   /** What is recorded of it on the host. */
   readonly blackBox: BlackBox
+  /** What runs in it, but for its first process and those that were spawned, with what these started; frozen or not. */
+  processes(): Promise<SandboxProcess[]>
   /**
    * Hands `use` a read-only view of the upper with canonical owners (root inside is 0); the caller freezes first. Fails with
    * HOST_DISK_FULL when the host's disk had no room for something that was written: then the sandbox is of no more use.

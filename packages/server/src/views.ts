@@ -39,6 +39,7 @@ export function sessionView(row: Selectable<Schema['sessions']>, runs: { state: 
     origin: row.origin,
     resources: row.resources as SessionView['resources'],
     labels: row.labels as Record<string, string>,
+    lostProcesses: row.lost_processes as SessionView['lostProcesses'],
     runs: runs.length,
     createdAt: time(row.created_at),
     updatedAt: time(row.updated_at),

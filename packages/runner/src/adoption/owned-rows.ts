@@ -1,5 +1,5 @@
 import { overLostConnections, type Database } from '@vm0/backends'
-import type { RunRef, SessionRef, Timings } from '@vm0/contract'
+import type { LostProcesses, RunRef, SessionRef, Timings } from '@vm0/contract'
 import { sql } from 'kysely'
 import { hostLost } from '../host-lost.js'
 import type { ClaimedRun, SessionState } from '../store.js'
@@ -18,6 +18,7 @@ interface Row {
   agent_session_id: string | null
   resources: Record<string, number>
   workspace_upload: string | null
+  lost_processes: unknown
   epoch: number | string
   run_id: string | null
   run_state: string
@@ -39,7 +40,7 @@ export class OwnedRows {
   async read(): Promise<OwnedRow[]> {
     const query = sql<Row>`
       select sessions.project_id, sessions.id, sessions.template, sessions.head, sessions.agent_session_id,
-        sessions.resources, sessions.workspace_upload, sessions.epoch,
+        sessions.resources, sessions.workspace_upload, sessions.lost_processes, sessions.epoch,
         runs.id as run_id, runs.state as run_state, runs.spec, runs.framework, runs.created_at,
         runs.attempts, runs.timings
       from sessions left join runs on runs.project_id = sessions.project_id and runs.session_id = sessions.id
@@ -92,6 +93,7 @@ function owned(row: Row): OwnedRow {
     agentSessionId: row.agent_session_id,
     resources: row.resources,
     workspaceUpload: row.workspace_upload,
+    lostProcesses: row.lost_processes as LostProcesses | null,
     epoch: Number(row.epoch),
   }
   const claimed = row.run_id === null ? undefined : claimedOf(row, state)

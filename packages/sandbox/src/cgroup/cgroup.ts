@@ -72,6 +72,8 @@ export interface Cgroup {
   readonly holdFile: HoldFile
   /** Another limit on its memory; where it is held, it goes on with that. */
   limitMemory(bytes: number): Promise<void>
+  /** The folder that tells the processes of the group and of those below it. */
+  readonly members: string
 }
 
 /** What VM0 asks of control groups, the same on both versions. Paths are as in the OCI configuration: `/vm0/a/b`. */

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, readdir, rm, rmdir, statfs, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { Cgroup, Cgroups, CgroupStats, HoldFile, Meter } from './cgroup.js'
 import { fieldIn, foldersIn, numberIn, processesIn, until } from './control-files.js'
 import { MeterV1 } from './meter-v1.js'
@@ -58,6 +58,10 @@ export class CgroupsV1 implements Cgroups {
 
 class CgroupV1 implements Cgroup {
   constructor(private readonly file: (controller: string, name: string) => string) {}
+
+  get members(): string {
+    return dirname(this.file('pids', 'cgroup.procs'))
+  }
 
   async freeze(): Promise<void> {
     const file = this.file('freezer', 'freezer.state')

@@ -81,6 +81,10 @@ export class CgroupsV2 implements Cgroups {
 class CgroupV2 implements Cgroup {
   constructor(private readonly directory: string) {}
 
+  get members(): string {
+    return this.directory
+  }
+
   async freeze(): Promise<void> {
     await writeFile(join(this.directory, 'cgroup.freeze'), '1')
     await until(async () => (await fieldIn(join(this.directory, 'cgroup.events'), 'frozen')) === 1, 'frozen')

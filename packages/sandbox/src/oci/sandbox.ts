@@ -1,16 +1,25 @@
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir, rm, statfs, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rm, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { Vm0Error } from '@vm0/contract'
 import type { SandboxRecorder } from '../black-box/index.js'
 import { type Cgroup } from '../cgroup/cgroup.js'
-import type { ExecChunk, ExecOptions, MonitoredProcess, ProcessSpec, Sandbox, SandboxStats } from '../engine.js'
+import type {
+  ExecChunk,
+  ExecOptions,
+  MonitoredProcess,
+  ProcessSpec,
+  Sandbox,
+  SandboxProcess,
+  SandboxStats,
+} from '../engine.js'
 import { defaultPath, processBlock, commandOomScore } from './bundle.js'
 import type { Guarded } from './disk-guard.js'
 import { outputOf } from './exec-output.js'
+import { inhabitants } from './inhabitants.js'
 import { bindIdmapped, unmount } from './idmap.js'
 import { isSameProcess, killGroupOf, killInside, type ProcessIdentity } from './processes.js'
 import { attachMonitored, startMonitored } from './monitored-process.js'
@@ -46,7 +55,7 @@ export class OciSandbox implements Sandbox, Guarded {
   readonly address: string
   readonly gatewayUrl = `http://${gatewayInside}`
   private closing: Promise<void> | undefined
-  private readonly processes: { dispose(): Promise<void> }[] = []
+  private readonly monitored: { id: string; dispose(): Promise<void> }[] = []
 
   constructor(private readonly parts: OciSandboxParts) {
     this.id = parts.id
@@ -78,13 +87,13 @@ export class OciSandbox implements Sandbox, Guarded {
       command: this.execCommand(processFile, pidFile),
       environment: { ...this.parts.hostEnvironment, [sandboxMarker]: this.id },
     })
-    this.processes.push(started)
+    this.monitored.push(started)
     return started
   }
 
   async attach(id: string): Promise<MonitoredProcess | undefined> {
     const found = await attachMonitored({ id, ...this.placesOf(id) })
-    if (found) this.processes.push(found)
+    if (found) this.monitored.push(found)
     return found
   }
 
@@ -184,6 +193,13 @@ export class OciSandbox implements Sandbox, Guarded {
     }
   }
 
+  async processes(): Promise<SandboxProcess[]> {
+    const pids = this.monitored.map(({ id }) => readFile(this.placesOf(id).pidFile, 'utf8').catch(() => '0'))
+    const own = new Set((await Promise.all(pids)).map(Number))
+    // Everything descends from the first process: what it took over from others is not its own.
+    return inhabitants(this.parts.cgroup.members, own, this.parts.init.pid)
+  }
+
   async withUpperView<T>(use: (directory: string) => Promise<T>): Promise<T> {
     if (this.failure) throw this.failure
     const view = join(this.parts.runDirectory, `view-${randomBytes(4).toString('hex')}`)
@@ -208,7 +224,7 @@ export class OciSandbox implements Sandbox, Guarded {
 
   close(): Promise<void> {
     this.parts.recorder.close()
-    this.closing ??= Promise.all(this.processes.map((each) => each.dispose())).then(() => this.parts.teardown())
+    this.closing ??= Promise.all(this.monitored.map((each) => each.dispose())).then(() => this.parts.teardown())
     return this.closing
   }
 

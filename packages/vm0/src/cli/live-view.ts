@@ -85,6 +85,12 @@ export class LiveView {
       case 'notice':
         if (event.level !== 'info') this.line(dim(`  ! ${printableLine(event.text, this.width)}`))
         break
+      case 'processes.lost': {
+        const [first] = event.processes
+        const others = event.count > 1 ? ` and ${event.count - 1} more` : ''
+        this.line(dim(`  ! not running any more: ${printableLine(first?.command ?? '', this.width)}${others}`))
+        break
+      }
       case 'sandbox.disk_pressure':
         this.line(dim(`  ! ${share(event.usedBytes, event.totalBytes)} of the sandbox's disk is used`))
         break

@@ -68,6 +68,7 @@ function details(view: SessionView, runs: RunView[]): string {
       ['created', view.createdAt],
       ['updated', view.updatedAt],
       ['runs', count(view.runs, 'run')],
+      ...(view.lostProcesses?.processes ?? []).map(({ pid, command }) => ['lost process', `${command} (pid ${pid})`]),
     ].filter(([, value]) => value !== ''),
   )
   return runs.length > 0 ? `${facts}\n${table(runRows(runs))}` : facts

@@ -14,6 +14,7 @@ import { workScript } from './support/scripts.js'
 /** The long form has a minute, and a hundred. */
 const outageMs = Number(process.env.VM0_OUTAGE_SECONDS || 2) * 1000
 const idleWrites = Number(process.env.VM0_IDLE_WRITES || 5)
+const cycles = Number(process.env.VM0_CYCLES || 4)
 const idleMs = 1_000
 
 let store: S3Server
@@ -182,6 +183,37 @@ test('two runners believe that they own a session: what the older one writes is 
   expect((await session.files.list('/workspace')).map(({ name }) => name)).toEqual(['lines.txt'])
   expect((await session.run('append a line')).outcome).toBe('succeeded')
   expect(await session.files.readText('/workspace/lines.txt')).toBe('line\nline\n')
+  await session.delete()
+})
+
+/** Adds, changes, moves and removes files, and installs a package of its own; then tells what is there. */
+const cycle = (n: number): string => `set -e; cd /workspace; mkdir d${n}
+for i in 1 2 3 4 5 6 7 8; do head -c $((i * 2971)) /dev/urandom > d${n}/f$i; done; ln d${n}/f1 d${n}/hard; ln -s f2 d${n}/soft
+if [ ${n} -gt 0 ]; then cd d${n - 1}; echo change >> f1; truncate -s 100 f2; rm f3; mv f4 ../d${n}/moved; chmod 600 f5; cd ..; fi
+if [ ${n} -gt 2 ]; then rm -r d${n - 3}; fi
+p=$(mktemp -d); mkdir -p $p/DEBIAN $p/usr/bin; printf '#!/bin/sh\necho ${n}\n' > $p/usr/bin/tool-${n}; chmod 755 $p/usr/bin/tool-${n}
+printf 'Package: tool-${n}\nVersion: 1\nArchitecture: all\nMaintainer: test\nDescription: test\n' > $p/DEBIAN/control
+dpkg-deb --build $p $p.deb > /dev/null; dpkg -i $p.deb > /dev/null; rm -r $p $p.deb`
+const whatIsThere = `cd /; { find workspace usr/bin -printf '%p %y %m %n %l\n'; find workspace -type f -print0 | xargs -0 sha256sum
+  dpkg -l 'tool-*' | grep ^ii; cat usr/bin/tool-*; } | LC_ALL=C sort | sha256sum`
+
+test('a session is closed and opened again and again, each time with other files and software: every hash is right', async () => {
+  const session = await platform.client.sessions.create()
+  const shell = async (command: string): Promise<string> => {
+    const { exitCode, stdout, stderr } = await session.exec(command)
+    if (exitCode !== 0) throw new Error(stderr)
+    return stdout
+  }
+  const seen = new Set<string>()
+  for (let n = 0; n < cycles; n++) {
+    await shell(cycle(n))
+    const before = await shell(whatIsThere)
+    await session.close()
+    expect([n, await shell(whatIsThere)]).toEqual([n, before])
+    expect(await shell(`tool-${n}; dpkg -s tool-0 | grep Status`)).toBe(`${n}\nStatus: install ok installed\n`)
+    seen.add(before)
+  }
+  expect(seen.size).toBe(cycles)
   await session.delete()
 })
 
