@@ -1,5 +1,5 @@
 import type { SavedCheckpoint } from '@vm0/checkpoints'
-import { Vm0Error, type Resources, type SessionRef } from '@vm0/contract'
+import { Vm0Error, type SessionRef } from '@vm0/contract'
 import type { FrameworkDriver, LaunchSpec } from '@vm0/frameworks'
 import type { ModelTraffic } from '@vm0/gateway'
 import type { Sandbox } from '@vm0/sandbox'
