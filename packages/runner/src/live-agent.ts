@@ -18,6 +18,8 @@ export interface LiveAgent {
   /** What it was started with or bound to since. */
   spec: LaunchSpec
   version: string
+  /** Lines for the time when the model thinks about the next prompt. */
+  meanwhile: string[]
   /** What becomes known of the agent to a later process of this runner. */
   journal: Journal | undefined
 }
@@ -81,7 +83,7 @@ function own({ driver, process, lines, spec, version, resumed }: OwnAgent, { sec
     secrets,
     journal,
   })
-  return { framework, process: agent.process, protocol: agent.protocol, lines, spec, version, journal }
+  return { framework, process: agent.process, protocol: agent.protocol, lines, spec, version, meanwhile: [], journal }
 }
 
 /** The agent works with `spec` from here on. */
