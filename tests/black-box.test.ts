@@ -220,6 +220,16 @@ test.runIf(isV1)('where nothing holds it the kernel kills, and its counter tells
   const session = await platform.client.sessions.create({ resources: { memoryMiB: 768 } })
   const run = session.run('later')
   writeFileSync(await controlOf(run), '0')
+  const [live] = (await platform.client.sandboxes.list()).filter(({ sessionId }) => sessionId === session.id)
+  expect(live).toMatchObject({
+    runId: run.id,
+    state: 'working',
+    doing: expect.stringMatching(/^Bash until test/),
+    memoryLimitBytes: 768 * MiB,
+  })
+  expect(live!.memoryBytes).toBeGreaterThan(50 * MiB)
+  const shown = await command(platform, ['top'], { env: { NO_COLOR: '1' } })
+  expect(shown.stdout).toContain(`${run.id.slice(-8)}  ${session.id.slice(-8)}  working`)
   await session.files.write('/workspace/go', '')
   expect((await run.result()).outcome).toBe('succeeded')
   const [event] = await eventsOf(run, 'sandbox.out_of_memory')

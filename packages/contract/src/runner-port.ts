@@ -25,12 +25,34 @@ export const runnerStatusSchema = z.object({
 })
 export type RunnerStatus = z.infer<typeof runnerStatusSchema>
 
+/** A session's sandbox as it is at this moment. */
+export const liveSandboxSchema = z.object({
+  sandboxId: z.string(),
+  sessionId: z.string(),
+  /** Null while no run is at work in it. */
+  runId: z.string().nullable(),
+  /** `waiting`: for a person; `idle`, `frozen`: for the session's next run. */
+  state: z.enum(['working', 'waiting', 'idle', 'frozen']),
+  /** The tool call that is at work, or `model`; null where nothing is. */
+  doing: z.string().nullable(),
+  /** How long it does that. */
+  doingMs: z.number().nullable(),
+  memoryBytes: z.number(),
+  memoryLimitBytes: z.number(),
+  /** Of one CPU, since it was last looked at. */
+  cpuShare: z.number(),
+  processes: z.int(),
+})
+export type LiveSandbox = z.infer<typeof liveSandboxSchema>
+
 /**
  * What a server asks of a runner. In `vm0 up` both live in one process and this is a call; on a fleet it crosses the bus
  * (start, cancel, input, close) and the tunnel (exec and files).
  */
 export interface RunnerPort {
   status(): Promise<RunnerStatus>
+  /** The project's sandboxes on this host, and what each does. */
+  sandboxes(projectId: string): Promise<LiveSandbox[]>
   /** Takes the run (the row is `queued`) or says that there is no room; returns before the agent has finished. */
   start(run: RunRef): Promise<'accepted' | 'full'>
   /** Ends the run as `cancelled`; false when this runner does not have it. */

@@ -32,6 +32,10 @@ export class LiveSessions {
     return [...this.sessions.values()].filter((session) => session.isFrozen).length
   }
 
+  of(projectId: string): LiveSession[] {
+    return [...this.sessions.values()].filter(({ ref }) => ref.projectId === projectId)
+  }
+
   get(ref: SessionRef): LiveSession | undefined {
     return this.sessions.get(sessionKey(ref))
   }

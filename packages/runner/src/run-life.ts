@@ -50,7 +50,7 @@ export class RunLife {
   private readonly talk = new AgentTalk()
   private checkpoints: RunCheckpoints | undefined
   private waiting!: Waiting
-  private watch: RunWatch | undefined
+  watch: RunWatch | undefined
   /** Lets the pool refill: the agent is at work, or the run has ended before. */
   private resumeRefill: (() => void) | undefined
 

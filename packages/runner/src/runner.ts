@@ -5,6 +5,7 @@ import {
   type ExecOutput,
   type ExecRequestParsed,
   type FileEntry,
+  type LiveSandbox,
   type RunnerPort,
   type RunnerStatus,
   type RunRef,
@@ -14,6 +15,7 @@ import type { Sandbox } from '@vm0/sandbox'
 import { OwnedRows } from './adoption/owned-rows.js'
 import { Recovery } from './adoption/recovery.js'
 import type { Stories } from './adoption/story.js'
+import { liveSandbox } from './black-box/live-sandboxes.js'
 import * as files from './files.js'
 import { compareFolder } from './folders/compare-folder.js'
 import { FileDigests } from './folders/file-digests.js'
@@ -82,6 +84,12 @@ export class Runner implements RunnerPort {
   async status(): Promise<RunnerStatus> {
     const { runnerId: id, maxSandboxes } = this.options
     return { id, sessions: this.sessions.size, frozen: this.sessions.frozen, warm: this.pool?.size ?? 0, maxSandboxes }
+  }
+
+  async sandboxes(projectId: string): Promise<LiveSandbox[]> {
+    const lives = new Map([...this.lives.values()].map(({ life }) => [sessionKey(life.ref), life]))
+    const all = this.sessions.of(projectId).map((session) => liveSandbox(session, lives.get(sessionKey(session.ref))))
+    return all.filter((each) => each !== undefined)
   }
 
   /** Begins to keep sandboxes warm; resolves when the first waits, with false when none does. */

@@ -6,7 +6,8 @@ import {
   type Insights,
   type InsightsQuery,
   type KeyView,
-  type RunnerStatus,
+  type LiveSandbox,
+  RunnerStatus,
   type RunView,
   type SessionView,
   type TokenView,
@@ -306,6 +307,22 @@ export class Vm0 {
      * for (const { id, warm, sessions } of await vm0.runners.list()) console.log(id, warm, sessions)
      */
     list: async (): Promise<RunnerStatus[]> => (await this.http.json<{ items: RunnerStatus[] }>('/runners')).items,
+  }
+
+  /**
+   * The sandboxes that sessions have at this moment.
+   *
+   * @example
+   * const busy = (await vm0.sandboxes.list()).filter(({ state }) => state === 'working')
+   */
+  readonly sandboxes = {
+    /**
+     * The sandboxes that the project's sessions have at this moment: what each does, its memory and CPU.
+     *
+     * @example
+     * for (const { sessionId, doing, memoryBytes } of await vm0.sandboxes.list()) console.log(sessionId, doing, memoryBytes)
+     */
+    list: async (): Promise<LiveSandbox[]> => (await this.http.json<{ items: LiveSandbox[] }>('/sandboxes')).items,
   }
 }
 

@@ -18,10 +18,11 @@ export interface RunWatchParts extends RunContext {
 }
 
 const keptCalls = 100
+const titleChars = 200
 
 /** What a run's sandbox goes through while its agent is at work, as events of the run; and what is done about its memory. */
 export class RunWatch implements SandboxWatcher {
-  private readonly calls = new Map<string, OpenCall>()
+  private readonly calls = new Map<string, OpenCall & { title: string }>()
   private readonly silence: Silence
   private sandbox: Sandbox | undefined
   private unwatch: (() => void) | undefined
@@ -30,6 +31,8 @@ export class RunWatch implements SandboxWatcher {
   /** Of what the kernel has killed, how much it was when the agent was last seen alive. */
   killsSeen = 0
   private committedAtMs = Date.now()
+  private heardAtMs = Date.now()
+  private waiting = false
 
   constructor(
     private readonly parts: RunWatchParts,
@@ -64,10 +67,12 @@ export class RunWatch implements SandboxWatcher {
   /** Something has come from the agent. `isNew`: the log doesn't have it from an earlier process. */
   observe(event: EventBody, timeMs: number, isNew: boolean): void {
     this.silence.heard()
+    if (event.type !== 'message.delta' && event.type !== 'thinking.delta') this.heardAtMs = timeMs
     if (event.type === 'tool.started') {
       const input = event.input as { command?: unknown } | null
       const command = typeof input?.command === 'string' ? input.command : undefined
-      this.calls.set(event.toolId, { toolId: event.toolId, command, startedAtMs: timeMs })
+      const title = `${event.name} ${event.title}`.trim().slice(0, titleChars)
+      this.calls.set(event.toolId, { toolId: event.toolId, command, title, startedAtMs: timeMs })
     }
     if (event.type !== 'tool.finished') return
     const call = this.calls.get(event.toolId)
@@ -79,6 +84,7 @@ export class RunWatch implements SandboxWatcher {
   }
 
   waits(waiting: boolean): void {
+    this.waiting = waiting
     this.silence.pause(waiting)
   }
 
@@ -86,8 +92,13 @@ export class RunWatch implements SandboxWatcher {
     this.committedAtMs = Date.now()
   }
 
-  get doing(): string | undefined {
-    return this.openCalls.at(-1)?.toolId
+  /** What the agent is at, and since when. */
+  get activity(): { waiting: boolean; doing: string; sinceMs: number } {
+    const call = this.openCalls.at(-1)
+    const { waiting, heardAtMs } = this
+    return call
+      ? { waiting, doing: call.title, sinceMs: call.startedAtMs }
+      : { waiting, doing: 'model', sinceMs: heardAtMs }
   }
 
   agentPid(): number | undefined {
@@ -184,7 +195,7 @@ export class RunWatch implements SandboxWatcher {
     return this.sandbox?.blackBox
   }
 
-  private get openCalls(): OpenCall[] {
+  private get openCalls() {
     return [...this.calls.values()].filter(({ endedAtMs }) => endedAtMs === undefined)
   }
 

@@ -24,6 +24,7 @@ import { cancel, logs, runs } from './commands/runs.js'
 import { help } from './commands/shared-flags.js'
 import { close, remove, sessions } from './commands/sessions.js'
 import { templates } from './commands/templates.js'
+import { top } from './commands/top.js'
 import { trace } from './commands/trace.js'
 import { up } from './commands/up.js'
 import { why } from './commands/why.js'
@@ -65,6 +66,7 @@ const application = buildApplication(
       logs,
       trace,
       why,
+      top,
       insights,
       compare,
       replay,
