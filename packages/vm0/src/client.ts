@@ -7,7 +7,7 @@ import {
   type InsightsQuery,
   type KeyView,
   type LiveSandbox,
-  RunnerStatus,
+  type RunnerStatus,
   type RunView,
   type SessionView,
   type TokenView,

@@ -45,8 +45,14 @@ export class Recorder {
     for (const [recorded, due] of this.due) {
       if (due > now + 5) continue
       const pauseMs = recorded.look()
-      if (this.due.has(recorded)) this.due.set(recorded, now + pauseMs)
+      if (this.due.has(recorded)) this.due.set(recorded, together(now + pauseMs, pauseMs))
     }
     this.plan()
   }
+}
+
+/** Waking up costs more than a look: looks that aren't urgent fall on the same moments. */
+function together(dueMs: number, pauseMs: number): number {
+  const gridMs = pauseMs >= 1_000 ? 1_000 : pauseMs >= 250 ? 250 : 1
+  return Math.ceil(dueMs / gridMs) * gridMs
 }
