@@ -110,10 +110,11 @@ export class SandboxRecorder implements BlackBox, Recorded {
     this.cpuShare = cpuMs / passedMs
     this.last = { ...gauge, atMs: now }
     this.curve.add(now, gauge.memoryBytes)
+    const { lookedAtMs } = this
     this.lookAtProcesses(now, gauge)
     if (this.watcher && this.cpuShare > 0 && now - this.detailsAtMs >= detailsMs) this.lookAtDetails(now)
     if (gauge.atLimit && !this.handling) void this.atLimit().catch(() => undefined)
-    if (last && gauge.oomKills > last.oomKills) void this.killed(gauge.oomKills)
+    if (last && gauge.oomKills > last.oomKills) void this.killed(gauge.oomKills, lookedAtMs)
     const growth = (gauge.memoryBytes - (last?.memoryBytes ?? gauge.memoryBytes)) / passedMs
     const { limitBytes } = this.details
     return pauseMs({
@@ -260,8 +261,8 @@ export class SandboxRecorder implements BlackBox, Recorded {
   }
 
   /** Which of them the kernel has taken isn't told, and a large one takes a moment to be gone. */
-  private async killed(oomKills: number): Promise<void> {
-    const before = [...this.table.processes, ...this.table.since(this.lookedAtMs).filter(({ ended }) => ended)]
+  private async killed(oomKills: number, sinceMs: number): Promise<void> {
+    const before = [...this.table.processes, ...this.table.since(sinceMs).filter(({ ended }) => ended)]
     const scene = this.scene()
     const isGone = ({ pid, startTicks }: ProcessEntry): boolean => statOf(pid)?.startTicks !== startTicks
     const isLarge = ({ rssBytes }: ProcessEntry): boolean => rssBytes > this.details.limitBytes / 8
