@@ -6,6 +6,7 @@ import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { spanIdOf, traceIdOf } from '@vm0/contract'
 import type { RunOptions } from '../packages/vm0/src/index.js'
+import { startOtlpReceiver, type OtlpReceiver, type OtlpRequest } from './support/otlp-receiver.js'
 import { Prometheus } from './support/prometheus.js'
 import { TestPlatform } from './support/platform.js'
 
@@ -34,15 +35,26 @@ const script = {
 }
 const deploy = join(import.meta.dirname, '../deploy/grafana')
 
+let collector: OtlpReceiver
 let platform: TestPlatform
 let prometheus: Prometheus
 beforeAll(async () => {
-  platform = await TestPlatform.start([script], { VM0_METRICS: '127.0.0.1:0' }, { args: ['--warm', '1'] })
+  collector = await startOtlpReceiver()
+  const env = {
+    VM0_METRICS: '127.0.0.1:0',
+    OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
+    OTEL_EXPORTER_OTLP_HEADERS: 'x-collector-key=abc',
+    OTEL_EXPORTER_OTLP_LOGS_PROTOCOL: 'http/json',
+    OTEL_EXPORTER_OTLP_TIMEOUT: '1000',
+    OTEL_METRIC_EXPORT_INTERVAL: '1000',
+  }
+  platform = await TestPlatform.start([script], env, { args: ['--warm', '1'] })
   prometheus = await Prometheus.start(metricsUrl().host)
 })
 afterAll(async () => {
   await prometheus?.close()
   await platform?.stop()
+  await collector?.close()
 })
 
 function metricsUrl(): URL {
@@ -248,4 +260,73 @@ test('the metrics have an address of their own: the API does not show them, they
   expect((await scrape.text()).endsWith('# EOF\n')).toBe(true)
   expect((await fetch(new URL('/v1/runs', metricsUrl()))).status).toBe(404)
   expect((await fetch(metricsUrl(), { method: 'POST' })).status).toBe(404)
+})
+
+/** A request that has something of the run in it. */
+const of =
+  (path: OtlpRequest['path'], id: string, ...texts: string[]) =>
+  ({ path: its, body }: OtlpRequest): boolean => {
+    const text = JSON.stringify(body)
+    return its === path && [id, ...texts].every((each) => text.includes(each))
+  }
+const traces = (id: string) => of('/v1/traces', id, '"vm0.run"')
+
+test('a collector gets the trace of a run, its events as logs, and the metrics, by the official definitions; no content', async () => {
+  const secret = 'hunter22-and-more'
+  const run = platform.client.run({ prompt: 'make it', env: { TOKEN: secret } })
+  await run
+  const request = await collector.until(traces(run.id))
+  expect(request).toMatchObject({ contentType: 'application/x-protobuf', headers: { 'x-collector-key': 'abc' } })
+  const { traceId, spans } = await run.trace()
+  interface Sent {
+    resourceSpans: {
+      scopeSpans: { spans: { traceId: string; spanId: string; name: string; parentSpanId?: string }[] }[]
+    }[]
+  }
+  const sent = (request.body as unknown as Sent).resourceSpans[0]!.scopeSpans[0]!.spans
+  expect(sent.map(({ spanId }) => spanId).toSorted()).toEqual(spans.map(({ id }) => id).toSorted())
+  expect(new Set(sent.map((span) => span.traceId))).toEqual(new Set([traceId]))
+  expect(sent.map(({ name }) => name)).toContain('execute_tool Bash')
+  const log = await collector.until(of('/v1/logs', run.id, '"run.finished"'))
+  expect(log.contentType).toBe('application/json')
+  expect(JSON.stringify(log.body)).toContain(traceId)
+  await collector.until(of('/v1/metrics', 'vm0_runs_finished_total'))
+  const all = JSON.stringify(collector.requests.map(({ body }) => body))
+  for (const content of ['echo one', 'make it', secret, 'a.txt']) expect(all).not.toContain(content)
+  expect(collector.problems).toEqual([])
+})
+
+test('a project may let content out, without the secrets in it, or nothing at all', async () => {
+  const { client } = platform
+  const secret = 'hunter22-and-more'
+  expect((await platform.cli('projects', 'set', 'default', '--capture', 'full')).stdout).toMatch(/default +\S+ +full/)
+  const full = client.run({ prompt: `show it: ${secret}`, env: { COLOUR: secret } })
+  await full
+  const text = JSON.stringify((await collector.until(traces(full.id))).body)
+  for (const content of ['show it: [redacted]', 'cat a.txt', 'colour=[redacted]']) expect(text).toContain(content)
+  expect(text).not.toContain(secret)
+  expect(await client.projects.update('default', { capture: 'none' })).toMatchObject({ capture: 'none' })
+  const none = await client.run({ prompt: 'say' })
+  await client.projects.update('default', { capture: 'metadata' })
+  const { id } = await client.runs.list({ limit: 1 }).then(({ items }) => items[0]!)
+  const later = client.run({ session: none.session, prompt: 'say' })
+  await later
+  await collector.until(traces(later.id))
+  await collector.until(of('/v1/logs', later.id, '"run.finished"'))
+  expect(collector.requests.filter(of('/v1/logs', id))).toEqual([])
+  await expect(client.projects.update('no-such', { capture: 'none' })).rejects.toMatchObject({ code: 'NOT_FOUND' })
+})
+
+test('a collector that hangs or refuses holds up no run: what it does not take is counted, and later it gets the rest', async () => {
+  collector.answer = 'hang'
+  expect((await platform.client.run({ prompt: 'say' })).outcome).toBe('succeeded')
+  await prometheus.until('vm0_telemetry_dropped_total{signal="traces",reason="unreachable"} > 0')
+  collector.answer = 400
+  expect((await platform.client.run({ prompt: 'say' })).outcome).toBe('succeeded')
+  await prometheus.until('vm0_telemetry_dropped_total{signal="traces",reason="refused"} > 0')
+  collector.answer = 'take'
+  const run = platform.client.run({ prompt: 'say' })
+  await run
+  await collector.until(traces(run.id))
+  await prometheus.until('vm0_telemetry_exported_total{signal="logs"} > 0')
 })

@@ -15,6 +15,7 @@ export interface Schema {
     created_at: Timestamp
     position: Generated<number | string>
     quota_bytes: ColumnType<number | string | null, number | null | undefined, number | null>
+    capture: Generated<string>
   }
   api_keys: {
     id: string

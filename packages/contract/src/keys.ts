@@ -74,15 +74,23 @@ export const createProjectSchema = z.strictObject({
 })
 export type CreateProject = z.input<typeof createProjectSchema>
 
+/**
+ * What of a project's runs goes out with telemetry (OTLP): nothing; names, sizes, times and outcomes; or prompts, commands and
+ * outputs as well, from which secrets were taken out.
+ */
+export const captureSchema = z.enum(['none', 'metadata', 'full'])
+export type Capture = z.infer<typeof captureSchema>
+
 export const updateProjectSchema = z
-  .strictObject({ name: projectName.optional(), quotaBytes: quotaBytes.optional() })
-  .refine((body) => Object.keys(body).length > 0, 'expected name, quotaBytes, or both')
+  .strictObject({ name: projectName.optional(), quotaBytes: quotaBytes.optional(), capture: captureSchema.optional() })
+  .refine((body) => Object.keys(body).length > 0, 'expected name, quotaBytes or capture')
 export type UpdateProject = z.input<typeof updateProjectSchema>
 
 export const projectSchema = z.object({
   id: projectIdSchema,
   name: z.string(),
   createdAt: z.iso.datetime(),
+  capture: captureSchema,
   quotaBytes,
   /** What its checkpoints hold. */
   storedBytes: z.int(),

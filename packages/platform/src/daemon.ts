@@ -96,6 +96,7 @@ export async function startDaemon(
     const observation = openObservation({
       eventLog: openEventLog(join(dataDir, 'events')),
       database,
+      secrets,
       logger,
       env: process.env,
       version,

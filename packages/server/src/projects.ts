@@ -1,5 +1,5 @@
 import { projectStorage, type Database, type Schema } from '@vm0/backends'
-import { Vm0Error, type CreateProject, type ProjectView, type UpdateProject } from '@vm0/contract'
+import { Vm0Error, type Capture, type CreateProject, type ProjectView, type UpdateProject } from '@vm0/contract'
 import type { Selectable } from 'kysely'
 import { time } from './views.js'
 
@@ -27,13 +27,14 @@ export class Projects {
     return this.view(row)
   }
 
-  async update(id: string, { name, quotaBytes }: UpdateProject): Promise<ProjectView> {
+  async update(id: string, { name, quotaBytes, capture }: UpdateProject): Promise<ProjectView> {
     const row = await this.row(id)
     await this.database.db
       .updateTable('projects')
       .set({
         name: name ?? row.name,
         quota_bytes: quotaBytes === undefined ? bytesOf(row.quota_bytes) : quotaBytes,
+        capture: capture ?? row.capture,
       })
       .where('id', '=', id)
       .execute()
@@ -54,7 +55,9 @@ export class Projects {
 
   private async view(row: Row): Promise<ProjectView> {
     const stored = await projectStorage(this.database.db, row.id)
-    return { id: row.id, name: row.name, createdAt: time(row.created_at), quotaBytes: null, storedBytes: 0, ...stored }
+    const { id, name, created_at: createdAt } = row
+    const capture = row.capture as Capture
+    return { id, name, capture, createdAt: time(createdAt), quotaBytes: null, storedBytes: 0, ...stored }
   }
 
   private async row(id: string): Promise<Row> {

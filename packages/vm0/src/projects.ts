@@ -23,7 +23,8 @@ export class Projects {
   }
 
   /**
-   * Changes a project: its name, or what its checkpoints may hold (`null`: without bound). Needs a key with the scope
+   * Changes a project: its name, what its checkpoints may hold (`null`: without bound), or what of it goes out with telemetry
+   * (`capture`: `none`, `metadata`, or `full`, which is prompts, commands and outputs too). Needs a key with the scope
    * `installation`.
    *
    * @example

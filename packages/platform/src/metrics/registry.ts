@@ -18,6 +18,8 @@ export interface Metrics {
   beforeScrape(read: () => Promise<void>): void
   /** As OpenMetrics text. */
   text(): Promise<string>
+  /** The same as objects. */
+  json(): Promise<readonly object[]>
 }
 
 export function createMetrics(): Metrics {
@@ -62,6 +64,10 @@ export function createMetrics(): Metrics {
     },
     beforeScrape(read) {
       readings.push(read)
+    },
+    async json() {
+      await Promise.all(readings.map((read) => read()))
+      return registry.getMetricsAsJSON()
     },
     async text() {
       await Promise.all(readings.map((read) => read()))

@@ -1,15 +1,16 @@
-import type { Database, EventLog, EventScope } from '@vm0/backends'
+import type { Database, EventLog, EventScope, SecretsPort } from '@vm0/backends'
 import type { RunnerStatus } from '@vm0/contract'
 import type { Logger } from 'pino'
+import { OtlpExporter, otlpSettings, signals } from '../otlp/index.js'
 import { createMetrics, readHostMetrics, RunMetrics, serveMetrics } from '../metrics/index.js'
-import { observeLog } from './observed-log.js'
+import { observeLog, type RunObserver } from './observed-log.js'
 
-const signals = ['traces', 'metrics', 'logs'] as const
 const dropReasons = ['buffer_full', 'refused', 'unreachable'] as const
 
 export interface ObservationOptions {
   eventLog: EventLog
   database: Database
+  secrets: SecretsPort
   logger: Logger
   env: NodeJS.ProcessEnv
   version: string
@@ -24,7 +25,9 @@ export interface Observation {
   close(): Promise<void>
 }
 
-export function openObservation({ eventLog, database, logger, env, version }: ObservationOptions): Observation {
+/** Throws INVALID_REQUEST where the environment says something that can't be done. */
+export function openObservation(options: ObservationOptions): Observation {
+  const { eventLog, database, logger, env, version } = options
   const metrics = createMetrics()
   for (const signal of signals) {
     metrics.add('vm0_telemetry_exported_total', { signal }, 0)
@@ -39,8 +42,10 @@ export function openObservation({ eventLog, database, logger, env, version }: Ob
       .executeTakeFirst()
     return row && { outcome: row.state, reason: row.reason }
   }
-  const observers = [new RunMetrics(metrics, endOf)]
-  const closing: (() => Promise<void>)[] = []
+  const settings = otlpSettings(env)
+  const exporter = settings && new OtlpExporter({ ...options, settings, metrics })
+  const observers: RunObserver[] = [new RunMetrics(metrics, endOf), ...(exporter ? [exporter] : [])]
+  const closing: (() => Promise<void>)[] = exporter ? [() => exporter.close()] : []
   return {
     eventLog: observeLog(eventLog, observers, (error) => logger.error({ error }, 'an event could not be counted')),
     async start(status) {
@@ -51,6 +56,7 @@ export function openObservation({ eventLog, database, logger, env, version }: Ob
         closing.push(() => server.close())
         said.push(`Metrics are at ${server.url}`)
       }
+      if (settings) said.push(`Telemetry goes to ${env.OTEL_EXPORTER_OTLP_ENDPOINT ?? 'the collectors of its signals'}`)
       return said
     },
     async close() {

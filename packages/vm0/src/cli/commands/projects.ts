@@ -1,5 +1,5 @@
 import { buildCommand, buildRouteMap, type CommandContext } from '@stricli/core'
-import { Vm0Error, type ProjectView, type StorageView } from '@vm0/contract/client'
+import { Vm0Error, type Capture, type ProjectView, type StorageView } from '@vm0/contract/client'
 import { createClient } from '../../client.js'
 import { byteCount, count, shortId, table } from '../format.js'
 import { jsonLine, printableLine } from '../printable.js'
@@ -37,18 +37,23 @@ interface Flags {
   json: boolean
 }
 
+interface SetFlags extends Flags {
+  capture?: Capture
+}
+
 function show(view: ProjectView, asJson: boolean): void {
   process.stdout.write(asJson ? jsonLine(view) : rows([view]))
 }
 
 const rows = (items: readonly ProjectView[]): string =>
   table([
-    ['PROJECT', 'NAME', 'STORED', 'QUOTA', 'CREATED'],
-    ...items.map(({ id, name, storedBytes, quotaBytes: bound, createdAt }) => [
+    ['PROJECT', 'NAME', 'STORED', 'QUOTA', 'CAPTURE', 'CREATED'],
+    ...items.map(({ id, name, storedBytes, quotaBytes: bound, capture, createdAt }) => [
       id,
       name,
       byteCount(storedBytes),
       quotaOf(bound),
+      capture,
       createdAt,
     ]),
   ])
@@ -99,15 +104,35 @@ export const projects = buildRouteMap({
     }),
     set: buildCommand({
       docs: {
-        brief: 'Change what a project may store',
+        brief: 'Change what a project may store, and what of it goes out with telemetry',
         fullDescription: help(
-          ['vm0 projects set team-a --quota 20GiB', 'vm0 projects set team-a --quota none'],
-          'Needs a key with the scope `installation`. Runs at work are not touched by it, and saved in any case.',
+          ['vm0 projects set team-a --quota 20GiB', 'vm0 projects set team-a --quota none --capture full'],
+          [
+            'Needs a key with the scope `installation`. Runs at work are not touched by a quota, and saved in any case.',
+            'Telemetry has nothing of the project (none), names, sizes, times and outcomes (metadata, the default), or prompts,',
+            'commands and outputs too, without the secrets in them (full).',
+          ].join('\n'),
         ),
       },
-      parameters: { flags: { quota: { ...quota, optional: false }, json }, positional: project },
-      async func(this: CommandContext, flags: { quota: number; json: boolean }, id: string) {
-        show(await createClient().projects.update(id, { quotaBytes: boundOf(flags.quota) }), flags.json)
+      parameters: {
+        flags: {
+          quota,
+          capture: {
+            kind: 'enum',
+            values: ['none', 'metadata', 'full'],
+            optional: true,
+            brief: 'What goes out with telemetry',
+          },
+          json,
+        },
+        positional: project,
+      },
+      async func(this: CommandContext, { quota: bound, capture, json: asJson }: SetFlags, id: string) {
+        const change = {
+          ...(bound === undefined ? {} : { quotaBytes: boundOf(bound) }),
+          ...(capture === undefined ? {} : { capture }),
+        }
+        show(await createClient().projects.update(id, change), asJson)
       },
     }),
   },

@@ -1,0 +1,2 @@
+export { OtlpExporter } from './exporter.js'
+export { otlpSettings, signals } from './settings.js'
