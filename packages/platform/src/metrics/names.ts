@@ -6,6 +6,7 @@
 export const counters = {
   vm0_runs_finished_total: { help: 'Runs that have ended', labels: ['project', 'outcome', 'reason'] },
   vm0_run_resumptions_total: { help: 'Times that a run was taken up again after a loss', labels: ['reason'] },
+  vm0_sandbox_out_of_memory_total: { help: 'Sandboxes that were at their memory limit', labels: ['action'] },
   vm0_run_cost_usd_total: { help: 'US dollars, as the agents count them', labels: ['project', 'gen_ai_request_model'] },
   vm0_pool_requests_total: { help: 'New sessions that asked for a warm sandbox', labels: ['result'] },
   vm0_events_total: { help: 'Events that were written to the logs of runs', labels: [] },

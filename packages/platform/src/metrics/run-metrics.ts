@@ -43,6 +43,8 @@ export class RunMetrics implements RunObserver {
   ) {
     // A count that begins with its first event is no increase to Prometheus.
     for (const result of ['hit', 'miss']) metrics.add('vm0_pool_requests_total', { result }, 0)
+    for (const action of ['stopped_process', 'doubled', 'stopped_run', 'killed_by_kernel'])
+      metrics.add('vm0_sandbox_out_of_memory_total', { action }, 0)
     for (const reason of lossReasons) metrics.add('vm0_run_resumptions_total', { reason }, 0)
   }
 
@@ -79,6 +81,9 @@ export class RunMetrics implements RunObserver {
       case 'checkpoint.committed':
         metrics.observe('vm0_checkpoint_duration_seconds', { cause: event.cause }, event.durationMs / 1000, exemplar)
         metrics.observe('vm0_checkpoint_size_bytes', { cause: event.cause }, event.sizeBytes, exemplar)
+        break
+      case 'sandbox.out_of_memory':
+        metrics.add('vm0_sandbox_out_of_memory_total', { action: event.action }, 1, exemplar)
         break
       case 'run.resumed':
         metrics.add('vm0_run_resumptions_total', { reason: event.reason }, 1, exemplar)

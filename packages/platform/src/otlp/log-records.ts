@@ -25,8 +25,9 @@ export function isExported({ type }: Vm0Event): boolean {
   return !leftOut.has(type)
 }
 
-/** What an event takes in memory, about: its texts, and those of a tool's input. */
+/** What an event takes in memory, about. Those that have much in depth are few. */
 export function sizeOfEvent(event: Vm0Event): number {
+  if (event.type.startsWith('sandbox.') || event.type === 'tool.processes') return JSON.stringify(event).length
   return 300 + charsIn(event) + (event.type === 'tool.started' ? charsIn(event.input) : 0)
 }
 
@@ -70,8 +71,9 @@ export function logRecordOf(event: Vm0Event, context: ExportContext, otel: Otel)
 function severityOf(event: Vm0Event): keyof typeof severities {
   if (event.type === 'run.finished')
     return event.outcome === 'died' ? 'fatal' : event.outcome === 'failed' ? 'error' : 'info'
-  if (event.type === 'error') return 'error'
-  if (event.type === 'run.resumed' || event.type === 'message.abandoned') return 'warning'
+  if (event.type === 'error' || event.type === 'sandbox.out_of_memory') return 'error'
+  if (event.type === 'run.resumed' || event.type.startsWith('sandbox.disk') || event.type === 'message.abandoned')
+    return 'warning'
   if (event.type === 'notice') return event.level
   return 'info'
 }

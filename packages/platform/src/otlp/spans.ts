@@ -9,8 +9,33 @@ const internal = 0
 const client = 2
 const maxContentChars = 64 * 1024
 
-/** Attributes that repeat what a person or an agent wrote, or a program printed. */
-const content: ReadonlySet<string> = new Set([names.title, names.hook, 'exception.message'])
+/** Texts that are the platform's or the driver's, from a short list, or an id. All others are content: new ones too. */
+const plainTexts: ReadonlySet<string> = new Set([
+  names.operation,
+  names.agent,
+  names.conversation,
+  names.provider,
+  names.model,
+  names.responseId,
+  names.tool,
+  names.toolCall,
+  names.errorType,
+  names.path,
+  names.run,
+  names.outcome,
+  names.startKind,
+  names.sandbox,
+  names.template,
+  names.agentVersion,
+  names.toolKind,
+  names.decision,
+  names.trigger,
+  names.checkpoint,
+  names.cause,
+  names.oomAction,
+  names.oomDetected,
+  'exception.type',
+])
 
 /** What calls and turns were about, for a project that lets it out. Read with the trace, event by event. */
 export class SpanContent {
@@ -46,7 +71,8 @@ export function spansOf(trace: Trace, context: ExportContext, written: SpanConte
     const parentId = span.parentId ?? trace.remoteParentId
     const spanContext = { traceId: trace.traceId, spanId: span.id, traceFlags: 1 }
     return {
-      name: context.redact(span.name),
+      // A process is called by its program.
+      name: span.kind === 'process' && context.capture !== 'full' ? 'process' : context.redact(span.name),
       kind: span.kind === 'model' || span.kind === 'start' ? client : internal,
       spanContext: () => spanContext,
       ...(parentId === null
@@ -89,7 +115,7 @@ function contentAttributes(span: Span, { prompt, redact }: ExportContext, writte
 /** Under the names of today, and those that most backends still read. */
 function letOut(attributes: Attributes, { capture, redact }: ExportContext): Attributes {
   const told = Object.entries(attributes)
-    .filter(([name]) => capture === 'full' || !content.has(name))
+    .filter(([name, value]) => capture === 'full' || typeof value !== 'string' || plainTexts.has(name))
     .map(([name, value]): [string, Attributes[string]] => [name, typeof value === 'string' ? redact(value) : value])
   const earlier = told.flatMap(([name, value]): [string, Attributes[string]][] => {
     const old = earlierNames[name]

@@ -58,18 +58,6 @@ export function keyRoutes(app: App, { keys, projects, runs, sessions }: Parts): 
     },
     (request) => projects.list(request.query),
   )
-  app.patch(
-    '/projects/:id',
-    {
-      config: installation,
-      schema: {
-        params: z.object({ id: projectIdSchema }),
-        body: updateProjectSchema,
-        response: { 200: projectSchema },
-      },
-    },
-    (request) => projects.update(request.params.id, request.body),
-  )
   app.post(
     '/projects',
     { config: installation, schema: { body: createProjectSchema, response: { 201: projectSchema } } },
