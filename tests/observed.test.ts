@@ -299,7 +299,7 @@ test('a collector gets the trace of a run, its events as logs, and the metrics, 
 test('a project may let content out, without the secrets in it, or nothing at all', async () => {
   const { client } = platform
   const secret = 'hunter22-and-more'
-  expect((await platform.cli('projects', 'set', 'default', '--capture', 'full')).stdout).toMatch(/default +\S+ +full/)
+  expect((await platform.cli('projects', 'set', 'default', '--capture', 'full')).stdout).toMatch(/^default .* full /m)
   const full = client.run({ prompt: `show it: ${secret}`, env: { COLOUR: secret } })
   await full
   const text = JSON.stringify((await collector.until(traces(full.id))).body)
