@@ -30,6 +30,7 @@ const script = {
     },
     { when: 'show it', steps: [{ tools: bash('cat a.txt; echo "colour=$COLOUR"') }, { text: 'shown' }] },
     { when: 'say', steps: [{ text: 'said' }] },
+    { when: 'write markup', steps: [{ tools: bash("echo '<script>alert(1)</script>'") }, { text: '<img src=x>' }] },
     { when: 'hang', steps: [{ fault: { kind: 'hang' as const } }] },
   ],
 }
@@ -223,6 +224,20 @@ test('a run is tried again from one of its calls on: files and conversation as b
   expect(stdout).toContain('▸ Bash   echo two >> a.txt')
   expect(status).toBe(0)
   await expect(run.replay({ from: '9' })).rejects.toMatchObject({ code: 'INVALID_REQUEST' })
+})
+
+test('a run is one page of HTML, in which whatever was written is text', async () => {
+  const run = platform.client.run({ prompt: 'write markup' })
+  await run
+  const file = join(platform.directory, 'run.html')
+  expect((await platform.cli('trace', run.id, '--html', file)).status).toBe(0)
+  const page = await readFile(file, 'utf8')
+  expect(page).toContain('&lt;script&gt;alert(1)&lt;/script&gt;')
+  expect(page).not.toMatch(/<script|<img|https?:/)
+  const response = await platform.fetch(`/v1/runs/${run.id}/trace?format=html`)
+  expect(response.headers.get('content-type')).toBe('text/html; charset=utf-8')
+  expect(response.headers.get('content-disposition')).toContain('attachment')
+  expect(await response.text()).toBe(page)
 })
 
 test('every metric that the dashboard and the alerts use is in a real scrape, and their expressions are accepted', async () => {

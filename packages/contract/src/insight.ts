@@ -52,8 +52,8 @@ export const traceSchema = z.object({
 export type Trace = z.infer<typeof traceSchema>
 
 export const traceQuerySchema = z.strictObject({
-  /** `otlp`: OTLP/JSON for any OpenTelemetry collector; `perfetto`: a Chrome trace for ui.perfetto.dev. */
-  format: z.enum(['json', 'otlp', 'perfetto']).default('json'),
+  /** `otlp`: OTLP/JSON for any OpenTelemetry collector; `perfetto`: a Chrome trace for ui.perfetto.dev; `html`: a page to send. */
+  format: z.enum(['json', 'otlp', 'perfetto', 'html']).default('json'),
 })
 export type TraceFormat = z.infer<typeof traceQuerySchema>['format']
 

@@ -201,7 +201,7 @@ export class Run implements PromiseLike<RunResult>, AsyncIterable<Vm0Event> {
   /**
    * What the run spent its time and money on, as spans: queue, start, turns, model requests, tool calls. Of one that goes on,
    * until now. With a format, the same as a program that shows traces takes it: `otlp` for any OpenTelemetry collector,
-   * `perfetto` for ui.perfetto.dev.
+   * `perfetto` for ui.perfetto.dev, `html` for a page of its own to send to somebody.
    *
    * @example
    * const run = vm0.run({ prompt: 'say hello' })
@@ -209,10 +209,12 @@ export class Run implements PromiseLike<RunResult>, AsyncIterable<Vm0Event> {
    * for (const { name, durationMs } of (await run.trace()).spans) console.log(name, durationMs)
    */
   async trace<F extends TraceFormat = 'json'>({ format }: { format?: F } = {}): Promise<
-    F extends 'json' ? Trace : Record<string, unknown>
+    F extends 'json' ? Trace : F extends 'html' ? string : Record<string, unknown>
   > {
     await this.accepted
-    return this.http.json(`/runs/${this.id}/trace?format=${format ?? 'json'}`)
+    const path = `/runs/${this.id}/trace?format=${format ?? 'json'}`
+    if (format === 'html') return (await (await this.http.request(path)).text()) as never
+    return this.http.json(path)
   }
 
   /**

@@ -5,9 +5,20 @@ import {
   traceSchema,
   whySchema,
   type RunView,
+  type Trace,
   type Vm0Event,
 } from '@vm0/contract'
-import { otlpOf, perfettoOf, RunRecord, TraceBuilder, whyOf } from '@vm0/insight'
+import {
+  CallTexts,
+  htmlOf,
+  otlpOf,
+  perfettoOf,
+  RunRecord,
+  TraceBuilder,
+  whyOf,
+  type Circumstances,
+  type TracedRun,
+} from '@vm0/insight'
 import type { FastifyReply } from 'fastify'
 import { z } from 'zod'
 import type { App, Parts } from '../create-server.js'
@@ -18,6 +29,26 @@ const params = z.object({ id: idSchema })
 interface Call {
   principal: Principal
   params: { id: string }
+}
+
+/** What a page of a run has to know. */
+class PageReading {
+  private readonly record = new RunRecord()
+  private readonly texts = new CallTexts()
+  private readonly builder: TraceBuilder
+
+  constructor(run: TracedRun) {
+    this.builder = new TraceBuilder(run)
+  }
+
+  add(event: Vm0Event): void {
+    for (const each of [this.record, this.texts, this.builder]) each.add(event)
+  }
+
+  html(run: RunView, circumstances: Circumstances): string {
+    const why = whyOf(this.record, run, circumstances)
+    return htmlOf({ run, trace: this.builder.trace(), why, texts: this.texts })
+  }
 }
 
 interface Reading {
@@ -46,14 +77,24 @@ export function insightRoutes(app: App, { runs }: Parts): void {
       config: { tokens: true },
       schema: {
         description:
-          'The run as spans; with `format=otlp` as the body of an OTLP/HTTP export, with `format=perfetto` as a Chrome trace.',
+          'The run as spans; with `format=otlp` as the body of an OTLP/HTTP export, with `format=perfetto` as a Chrome trace, with `format=html` as a page that needs nothing else.',
         params,
         querystring: traceQuerySchema,
         response: { 200: traceSchema },
       },
     },
     async (request, reply) => {
-      const { traceparent } = await runs.circumstances(request.principal, request.params.id)
+      const circumstances = await runs.circumstances(request.principal, request.params.id)
+      const { traceparent } = circumstances
+      if (request.query.format === 'html') {
+        const page = await read(request, reply, (run) => new PageReading({ ...run, traceparent }))
+        const run = await runs.get(request.principal, request.params.id)
+        reply.serializer(String).type('text/html; charset=utf-8')
+        // It is for a file: shown from here it would have this origin.
+        reply.header('content-disposition', `attachment; filename="run-${run.id}.html"`)
+        reply.header('content-security-policy', "sandbox; default-src 'none'; style-src 'unsafe-inline'")
+        return page.html(run, circumstances) as unknown as Trace
+      }
       const trace = (await read(request, reply, (run) => new TraceBuilder({ ...run, traceparent }))).trace()
       const { format } = request.query
       if (format === 'json') return trace

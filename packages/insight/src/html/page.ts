@@ -1,0 +1,136 @@
+import type { RunView, Span, Trace, Why } from '@vm0/contract'
+import { dollars, lasting, tokenCount } from '../story/words.js'
+import { names } from '../trace/names.js'
+import type { CallTexts } from './call-texts.js'
+import { escaped } from './escape.js'
+import { style } from './style.js'
+
+export interface RunPage {
+  run: RunView
+  trace: Trace
+  why: Why
+  texts: CallTexts
+}
+
+const maxSpans = 5_000
+
+/**
+ * A run as one page that needs nothing else: no script, no address that is fetched, so that it can be sent to somebody. All
+ * that agents and programs wrote is text in it.
+ */
+export function htmlOf({ run, trace, why, texts }: RunPage): string {
+  const shown = trace.spans.slice(0, maxSpans)
+  const left = trace.spans.length - shown.length
+  return `<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'">
+<meta name="referrer" content="no-referrer"><meta name="viewport" content="width=device-width">
+<title>Run ${escaped(run.id.slice(-8))}</title><style>${style}</style></head><body>
+${verdict(run, why)}
+${numbers(run, trace)}
+<p class="story">${escaped(why.story.paragraph)}</p>
+${listed('What to do', why.next)}
+${whyEvidence(why)}
+${findings(why)}
+${steps(why)}
+<h2>Time</h2><div class="trace">${shown.map((span) => row(span, depthsOf(trace).get(span.id) ?? 0, trace, texts)).join('\n')}</div>
+${left > 0 ? `<p class="dim">${left} more spans are left out.</p>` : ''}${texts.full ? '<p class="dim">Inputs and outputs of later calls are left out.</p>' : ''}
+<footer class="dim">run ${escaped(run.id)} · session ${escaped(run.sessionId)} · trace ${escaped(trace.traceId)} · ${escaped(run.createdAt)}</footer>
+</body></html>
+`
+}
+
+function verdict({ state, reason }: RunView, { cause, certainty, culprit }: Why): string {
+  const good = state === 'succeeded'
+  const what = [state, reason === state ? null : reason].filter(Boolean).join(': ').replaceAll('_', ' ')
+  const sure = good || certainty === 'known' ? '' : ` <span class="dim">(${certainty})</span>`
+  const work = culprit ? `<p>At work: ${escaped(culprit.text)}</p>${output(culprit.lastOutput.join('\n'))}` : ''
+  return `<header class="${good ? 'good' : 'bad'}"><h1>${good ? '✓' : '✗'} ${escaped(what)}</h1>${good ? '' : `<p>${escaped(cause)}${sure}</p>`}${work}</header>`
+}
+
+function numbers({ usage, costUsd, framework, agentVersion, timings }: RunView, trace: Trace): string {
+  const input = usage.inputTokens + usage.cacheReadTokens + usage.cacheWriteTokens
+  const facts: [string, string][] = [
+    ['time', lasting(timings.totalMs ?? trace.durationMs)],
+    ['cost', dollars(costUsd)],
+    ['tokens', `${tokenCount(input)} in, ${tokenCount(usage.outputTokens)} out`],
+    ['tool calls', String(trace.spans.filter(({ kind }) => kind === 'tool').length)],
+    ['agent', `${framework} ${agentVersion ?? ''}`],
+  ]
+  return `<dl>${facts.map(([name, value]) => `<div><dt>${name}</dt><dd>${escaped(value)}</dd></div>`).join('')}</dl>`
+}
+
+function whyEvidence({ evidence }: Why): string {
+  return listed(
+    'What shows it',
+    evidence.map(({ text }) => text),
+  )
+}
+
+function findings({ findings: all }: Why): string {
+  if (all.length === 0) return ''
+  const items = all.map(
+    ({ text, adjust }) =>
+      `<li>${escaped(text)}<br><span class="dim">${adjust.where}: ${escaped(adjust.text)}</span></li>`,
+  )
+  return `<h2>Worth changing</h2><ul>${items.join('')}</ul>`
+}
+
+function steps({ story }: Why): string {
+  if (story.steps.length === 0) return ''
+  const items = story.steps.map(
+    ({ text, durationMs }) => `<li>${escaped(text)} <span class="dim">${lasting(durationMs)}</span></li>`,
+  )
+  return `<h2>Story</h2><ol>${items.join('')}</ol>`
+}
+
+function listed(title: string, items: readonly string[]): string {
+  if (items.length === 0) return ''
+  return `<h2>${title}</h2><ul>${items.map((item) => `<li>${escaped(item)}</li>`).join('')}</ul>`
+}
+
+const depthMaps = new WeakMap<Trace, Map<string, number>>()
+
+function depthsOf(trace: Trace): Map<string, number> {
+  const known = depthMaps.get(trace)
+  if (known) return known
+  const depths = new Map<string, number>()
+  // Parents come before their children.
+  for (const { id, parentId } of trace.spans)
+    depths.set(id, parentId === null ? 0 : Math.min(12, (depths.get(parentId) ?? 0) + 1))
+  depthMaps.set(trace, depths)
+  return depths
+}
+
+function row(span: Span, depth: number, trace: Trace, texts: CallTexts): string {
+  const total = Math.max(1, trace.durationMs)
+  const endMs = span.durationMs === null ? total : span.startMs + span.durationMs
+  const percent = (ms: number): string => ((Math.min(total, Math.max(0, ms)) / total) * 100).toFixed(2)
+  const width = percent(endMs - span.startMs)
+  const bar = `<span class="axis"><i class="${span.kind} ${span.status}" style="margin-left:${percent(span.startMs)}%;width:max(2px,${width}%)"></i></span>`
+  const how = span.durationMs === null ? 'no end' : lasting(span.durationMs)
+  const line = `<span class="name" style="padding-left:${depth}em">${escaped(nameOf(span).slice(0, 300))}</span>${bar}<span class="took">${how}${wrong(span)}</span>`
+  const call = texts.of(String(span.attributes[names.toolCall] ?? ''))
+  if (span.kind !== 'tool' || !call) return `<div class="row">${line}</div>`
+  const cut = call.cut > 0 ? `<p class="dim">${call.cut} characters in the middle are left out.</p>` : ''
+  const said = call.output === undefined ? '<p class="dim">It did not end.</p>' : output(call.output)
+  return `<details><summary class="row">${line}</summary>${output(call.input)}${said}${cut}</details>`
+}
+
+const output = (text: string): string => (text.trim() === '' ? '' : `<pre>${escaped(text)}</pre>`)
+
+function wrong({ status, attributes }: Span): string {
+  if (status !== 'error') return ''
+  const exit = attributes[names.exitCode]
+  return ` <b>✗ ${escaped(exit === undefined ? String(attributes[names.errorType] ?? 'failed') : `exit ${exit}`)}</b>`
+}
+
+function nameOf({ kind, name, attributes }: Span): string {
+  const title = String(attributes[names.title] ?? '')
+  if (kind === 'tool') return `${String(attributes[names.tool] ?? '')} ${title}`.trim()
+  if (kind === 'process') return String(attributes[names.commandLine] ?? name)
+  if (kind === 'subagent') return `sub-agent ${title}`
+  if (kind === 'model') return String(attributes[names.model] ?? name)
+  if (kind === 'turn') return `turn ${String(attributes[names.turn] ?? '')}`
+  return name
+}
