@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs'
 import { open, type FileHandle } from 'node:fs/promises'
-import type { Vm0Event } from '@vm0/contract'
+import { compareCursors, type Vm0Event } from '@vm0/contract'
 
 const newline = 10
 
@@ -26,6 +26,50 @@ export async function* eventsFrom(
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
   } finally {
     stream.destroy()
+  }
+}
+
+const enoughBytes = 64 * 1024
+
+/**
+ * Where to begin reading for what comes after a cursor: a line's beginning, before which nothing does. Found by halving, as
+ * cursors only grow in a log, so that a page in the middle of a long one costs no more than one at its start.
+ */
+export async function offsetBefore(path: string, after: string): Promise<number> {
+  let file: FileHandle
+  try {
+    file = await open(path, 'r')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    return 0
+  }
+  try {
+    let [low, high] = [0, (await file.stat()).size]
+    while (high - low > enoughBytes) {
+      const middle = Math.floor((low + high) / 2)
+      const found = await eventFrom(file, middle, high)
+      if (found && compareCursors(found.cursor, after) <= 0) low = found.start
+      else high = middle
+    }
+    return low
+  } finally {
+    await file.close()
+  }
+}
+
+/** The first event whose line begins behind `from`, and ends before `to`. */
+async function eventFrom(file: FileHandle, from: number, to: number) {
+  for (let length = enoughBytes; ; length *= 4) {
+    const bytes = Buffer.alloc(Math.min(length, to - from))
+    const { bytesRead } = await file.read(bytes, 0, bytes.length, from)
+    let start = bytes.indexOf(newline) + 1
+    for (let end = bytes.indexOf(newline, start); start > 0 && end >= 0 && end < bytesRead;) {
+      const stored = parse(bytes.subarray(start, end))
+      if (stored) return { start: from + start, cursor: stored.event.cursor }
+      start = end + 1
+      end = bytes.indexOf(newline, start)
+    }
+    if (from + bytes.length >= to) return undefined
   }
 }
 

@@ -3,7 +3,7 @@ import { mkdir, open, rm, truncate, type FileHandle } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { compareCursors, formatCursor, type EventBody, type Vm0Event } from '@vm0/contract'
 import { syncPath } from './durable.js'
-import { eventsFrom, lastEvent } from './event-file.js'
+import { eventsFrom, lastEvent, offsetBefore } from './event-file.js'
 import type { EventLog, EventScope, EventWriter } from './ports.js'
 
 /** One NDJSON file per run. A reader sees what the file holds; a writer's process wakes the readers that it shares a process with. */
@@ -43,7 +43,7 @@ export function openEventLog(directory: string): EventLog {
     },
     async *read(scope, { after = '0.0', follow, signal, ending }) {
       const path = pathOf(scope)
-      let offset = 0
+      let offset = after === '0.0' ? 0 : await offsetBefore(path, after)
       for (;;) {
         // Listen first: what is written between reading and waiting must wake us.
         const wake = new AbortController()

@@ -17,20 +17,22 @@ export function eventRoutes(app: App, { runs, streams }: Parts): void {
       config: { tokens: true },
       schema: {
         description:
-          'Events after a cursor (`after`, or the header Last-Event-ID), as text/event-stream that follows the run to its end, or as application/x-ndjson with what there is (`follow=true` goes on).',
+          'Events after a cursor (`after`, or the header Last-Event-ID), as text/event-stream that follows the run to its end, or as application/x-ndjson with what there is (`follow=true` goes on), `limit` of them at a time.',
         produces: ['text/event-stream', 'application/x-ndjson'],
         response: { 200: eventSchema },
         params,
         querystring: z.object({
           after: cursor.optional(),
           follow: z.enum(['true', 'false']).optional(),
+          /** Ends after so many; the next page comes after the cursor of its last. */
+          limit: z.coerce.number().int().min(1).max(100_000).optional(),
           token: z.string().max(200).optional(),
         }),
       },
     },
     async (request, reply) => {
       const ndjson = request.headers.accept?.includes('application/x-ndjson') ?? false
-      const { after = lastEventId(request.headers['last-event-id']), follow } = request.query
+      const { after = lastEventId(request.headers['last-event-id']), follow, limit } = request.query
       const gone = new AbortController()
       reply.raw.once('close', () => gone.abort())
       const stream = streams.add(request.principal)
@@ -59,7 +61,12 @@ export function eventRoutes(app: App, { runs, streams }: Parts): void {
             () => undefined,
           )
         }, heartbeatMs)
-        await copy(events, reply.raw, ndjson ? asLine : asServerSentEvent, gone.signal)
+        await copy(
+          limit === undefined ? events : firstOf(events, limit),
+          reply.raw,
+          ndjson ? asLine : asServerSentEvent,
+          gone.signal,
+        )
       } finally {
         clearInterval(heartbeat)
         stream.close()
@@ -71,6 +78,15 @@ export function eventRoutes(app: App, { runs, streams }: Parts): void {
 const asLine = (event: Vm0Event): string => `${JSON.stringify(event)}\n`
 const asServerSentEvent = (event: Vm0Event): string =>
   `id: ${event.cursor}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`
+
+async function* firstOf(events: AsyncIterable<Vm0Event>, limit: number): AsyncGenerator<Vm0Event> {
+  let left = limit
+  for await (const event of events) {
+    yield event
+    left -= 1
+    if (left === 0) return
+  }
+}
 
 /** At the pace of the client. A stream that breaks is destroyed: the client goes on from its cursor. */
 async function copy(
