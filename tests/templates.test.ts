@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -250,6 +250,82 @@ test('a session moves to another version with its files, software and conversati
   expect((await client.store.fsck()).problems).toEqual([])
 })
 
+test('a folder with a Dockerfile becomes a template: files, owners, variables, in the order of its lines', async () => {
+  const root = join(folder, 'docker')
+  await mkdir(join(root, 'src/deep'), { recursive: true })
+  await mkdir(join(root, 'left-out'))
+  const files = { 'src/a.txt': 'a', 'src/deep/b.txt': 'b', 'run.sh': '#!/bin/sh\necho ran', 'left-out/x': 'x' }
+  for (const [name, text] of Object.entries(files)) await writeFile(join(root, name), text)
+  await symlink('a.txt', join(root, 'src/link'))
+  await writeFile(join(root, '.dockerignore'), '# not these\nleft-out\n')
+  const lines = [
+    'FROM web@1',
+    'ARG VERSION=1',
+    'ENV APP=/opt/app',
+    'COPY --chown=1000:1000 src $APP/',
+    'COPY --chmod=750 *.sh /usr/local/bin/tool',
+    'WORKDIR $APP',
+    'COPY . all/',
+    'RUN echo "$VERSION $PWD $APP $GREETING" > version',
+    'CMD ["tool"]',
+  ]
+  await writeFile(join(root, 'Dockerfile'), lines.join('\n'))
+  const built = await command(platform, ['templates', 'build', 'docker', root, '--build-arg', 'VERSION=7'])
+  expect(built).toMatchObject({ status: 0, stderr: '' })
+  expect(built.stdout).toContain('CMD: passed over')
+  expect(built.stdout).toContain('▸ 5/5:8 RUN echo "$VERSION $PWD $APP $GREETING" > version\n')
+  const session = await platform.client.sessions.create({ template: 'docker' })
+  const look = [
+    'cat $APP/version; tool; stat -c "%a %u" /usr/local/bin/tool; ls $APP/all; readlink $APP/link; ls /tmp',
+    'stat -c "%u:%g %n" $APP $APP/a.txt $APP/deep/b.txt; echo "[$VERSION]"',
+  ]
+  expect((await session.exec(look.join(';'))).stdout.split('\n')).toEqual([
+    '7 /opt/app /opt/app hello',
+    ...['ran', '750 0', 'Dockerfile', 'run.sh', 'src', 'a.txt'],
+    ...['0:0 /opt/app', '1000:1000 /opt/app/a.txt', '1000:1000 /opt/app/deep/b.txt', '[]', ''],
+  ])
+  await writeFile(join(root, 'Dockerfile'), 'FROM web@1\nRUN true\nCOPY nothing-here /x\n')
+  const failed = await command(platform, ['templates', 'build', 'docker', root])
+  expect(failed.status).toBe(3)
+  expect(failed.stderr).toMatch(
+    /step 2 of 2 \(line 3\), "COPY nothing-here \/x", ended with status 1; .*nothing-here is not in the folder/,
+  )
+  await writeFile(join(root, 'Dockerfile'), 'FROM debian\nRUN true\nFROM x')
+  const wrong = await command(platform, ['templates', 'build', 'docker', root])
+  expect(wrong).toMatchObject({ status: 2, stderr: expect.stringContaining('DOCKERFILE_INVALID: line 3:') })
+})
+
+test('an OCI image becomes a template, every layer of it made anew; what is damaged or no image is refused', async () => {
+  const { client } = platform
+  const made = await client.sessions.create({ template: 'web@1' })
+  await made.exec('echo own > /root/own; rm /etc/motd; truncate -s 100M /root/sparse')
+  // A session's file is an OCI image.
+  const file = join(folder, 'image.tar')
+  expect(await command(platform, ['export', made.id, '-o', file])).toMatchObject({ status: 0 })
+  const built = await command(platform, ['templates', 'build', 'image', '--image', file])
+  expect(built).toMatchObject({ status: 0, stderr: '', stdout: expect.stringMatching(/✓ image@1/) })
+  const { versions } = await client.templates.get('image')
+  expect(versions[0]).toMatchObject({ origin: { kind: 'image', base: null } })
+  expect(versions[0]?.env.PATH).toContain('/usr/bin')
+  const session = await client.sessions.create({ template: 'image' })
+  const found = await session.exec(
+    'cat /root/own; ls /etc/motd; stat -c %s /root/sparse; dpkg -s cowsay | grep Status; pwd',
+  )
+  expect(found.stdout).toBe('own\n104857600\nStatus: install ok installed\n/workspace\n')
+  await session.run('append a line')
+  expect(await session.files.readText('/workspace/lines.txt')).toBe('line\n')
+
+  const whole = await readFile(file)
+  whole[whole.length >> 1] = (whole[whole.length >> 1] as number) ^ 1
+  await expect(client.templates.fromImage('bad', whole)).rejects.toMatchObject({ code: 'ARCHIVE_CORRUPT' })
+  await expect(client.templates.fromImage('bad', Buffer.alloc(1024))).rejects.toMatchObject({ code: 'ARCHIVE_CORRUPT' })
+  await writeFile(file, 'this is no tar')
+  const refused = await command(platform, ['templates', 'build', 'bad', '--image', file])
+  expect(refused).toMatchObject({ status: 2, stderr: expect.stringContaining('ARCHIVE_') })
+  await expect(client.templates.get('bad')).rejects.toMatchObject({ code: 'UNKNOWN_TEMPLATE' })
+  expect((await readdir(join(platform.dataDir, 'scratch'))).filter((name) => name.startsWith('image-'))).toEqual([])
+})
+
 test('templates are a project’s own, and what a request must not ask for is refused before anything is done', async () => {
   const { client, key } = await platform.project('other')
   expect((await client.templates.list()).items).toEqual([])
@@ -291,7 +367,7 @@ test('when the database is lost, templates are made anew from the store, the new
   const again = await platform.client.templates.list()
   expect(again.items.map(({ versions }) => versions.map(({ digest }) => digest))).toEqual(digests)
   const session = await platform.client.sessions.create({ template: 'warm' })
-  expect((await session.exec('tool; echo "$GREETING"')).stdout).toBe('tool\n\n')
+  expect((await session.exec('tool; echo "$GREETING"')).stdout).toBe('tool\nhello\n')
 })
 
 test('a manifest names nothing of the platform', async () => {

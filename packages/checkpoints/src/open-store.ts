@@ -58,6 +58,7 @@ export async function openCheckpointStore({
     layers,
     manifests,
     scratch,
+    limits: importLimits,
     hostImage: hostImage ?? noTemplates,
     layerOf: templateLayer,
   })

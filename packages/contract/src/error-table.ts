@@ -139,6 +139,12 @@ export const errorTable = {
     retryable: true,
     hint: 'Check that the Debian registry is reachable and the disk has 2 GiB free.',
   },
+  DOCKERFILE_INVALID: {
+    status: 400,
+    exit: 2,
+    retryable: false,
+    hint: 'Correct the line that the message names; docs/templates.md lists what is served.',
+  },
   TEMPLATE_STEP_FAILED: {
     status: 422,
     exit: 3,

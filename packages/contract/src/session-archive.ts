@@ -37,18 +37,24 @@ export type ImageDescriptor = z.infer<typeof descriptor>
 
 /** The files of an OCI image layout, as far as they count here. */
 export const imageLayoutSchema = z.object({ imageLayoutVersion: z.string() })
-export const imageIndexSchema = z.object({ schemaVersion: z.literal(2), manifests: z.array(descriptor).length(1) })
+export const imageIndexSchema = z.object({
+  schemaVersion: z.literal(2),
+  manifests: z
+    .array(descriptor.extend({ platform: z.object({ os: z.string(), architecture: z.string() }).optional() }))
+    .min(1)
+    .max(64),
+})
 export const imageManifestSchema = z.object({
   schemaVersion: z.literal(2),
   config: descriptor,
-  /** An overlay of many more can't be mounted. */
-  layers: z.array(descriptor).max(64),
-  annotations: z.record(z.string(), z.string()),
+  layers: z.array(descriptor).max(128),
+  annotations: z.record(z.string(), z.string()).default({}),
 })
 export const imageConfigSchema = z.object({
   architecture: z.string(),
   os: z.string(),
   rootfs: z.object({ type: z.literal('layers'), diff_ids: z.array(digest) }),
+  config: z.object({ Env: z.array(z.string()).nullish() }).nullish(),
 })
 
 /** A session that has come in as a file and whose layers are made anew, but not in the store yet. */

@@ -20,28 +20,43 @@ const givenSchema = {
 }
 
 /** What a version of a template is made of. */
-export const buildTemplateSchema = z.strictObject({
-  ...givenSchema,
-  /** The template below: a name, `name@version` or a digest. By default `standard`. */
-  from: z.string().min(1).max(200).optional(),
-  /** Debian packages, one `NAME` or `NAME=VERSION` each; installed first. */
-  packages: z
-    .array(
-      z
-        .string()
-        .max(200)
-        .regex(
-          /^[a-z0-9][a-z0-9+.-]*(?::[a-z0-9]+)?(?:=[A-Za-z0-9.+:~-]+)?$/,
-          'expected a Debian package: NAME or NAME=VERSION',
-        ),
-    )
-    .max(500)
-    .optional(),
-  /** Each is run by `sh -c` as root in `/`; the first that ends with another status than 0 ends the build. */
-  commands: z.array(z.string().trim().min(1).max(100_000)).max(200).optional(),
-  /** Whether the name means this version from now on. The first version of a name always is. */
-  promote: z.boolean().default(false),
-})
+export const buildTemplateSchema = z
+  .strictObject({
+    ...givenSchema,
+    /** The template below: a name, `name@version` or a digest. By default `standard`. */
+    from: z.string().min(1).max(200).optional(),
+    /** Debian packages, one `NAME` or `NAME=VERSION` each; installed first. */
+    packages: z
+      .array(
+        z
+          .string()
+          .max(200)
+          .regex(
+            /^[a-z0-9][a-z0-9+.-]*(?::[a-z0-9]+)?(?:=[A-Za-z0-9.+:~-]+)?$/,
+            'expected a Debian package: NAME or NAME=VERSION',
+          ),
+      )
+      .max(500)
+      .optional(),
+    /** Each is run by `sh -c` as root in `/`; the first that ends with another status than 0 ends the build. */
+    commands: z.array(z.string().trim().min(1).max(100_000)).max(200).optional(),
+    /** In place of `from`, `packages` and `commands`. */
+    dockerfile: z
+      .string()
+      .max(1024 ** 2)
+      .optional(),
+    /** Of a Dockerfile's ARG. */
+    buildArgs: envSchema.optional(),
+    /** Digest of a tar that was sent before by PUT /v1/uploads/{digest}: the folder that a Dockerfile copies from. */
+    context: templateDigestSchema.optional(),
+    /** Whether the name means this version from now on. The first version of a name always is. */
+    promote: z.boolean().default(false),
+  })
+  .refine(
+    ({ dockerfile, from, packages, commands }) =>
+      dockerfile === undefined || (from === undefined && !packages?.length && !commands?.length),
+    'a Dockerfile says what it is made from and of; expected no from, packages or commands beside it',
+  )
 export type BuildTemplate = z.input<typeof buildTemplateSchema>
 export type BuildTemplateParsed = z.infer<typeof buildTemplateSchema>
 
@@ -91,6 +106,13 @@ export type TemplateView = z.infer<typeof templateSchema>
 /** `standard`: the digest of the built-in template. */
 export const templateListSchema = z.object({ standard: templateDigestSchema, items: z.array(templateSchema) })
 export type TemplateList = z.infer<typeof templateListSchema>
+
+export const imageTemplateQuerySchema = z.strictObject({
+  promote: z
+    .enum(['true', 'false'])
+    .default('false')
+    .transform((text) => text === 'true'),
+})
 
 export const promoteTemplateSchema = z.strictObject({ version: z.int().min(1) })
 
@@ -168,6 +190,15 @@ export interface StoredTemplate {
   sizeBytes: number
 }
 
+/** An OCI image that has come in as a file, but is not in the store yet. */
+export interface IncomingImage {
+  /** The variables that it sets. */
+  readonly env: Record<string, string>
+  /** Makes the template's image of its layers. Durable on return. */
+  store(projectId: string, facts: TemplateFacts, signal?: AbortSignal): Promise<StoredTemplate>
+  close(): Promise<void>
+}
+
 /** What a server asks of whoever holds the images of templates. */
 export interface TemplatePort {
   /** Digest of the built-in template. */
@@ -177,6 +208,8 @@ export interface TemplatePort {
     request: { projectId: string; template: string; checkpoint: string | null; facts: TemplateFacts },
     signal: AbortSignal,
   ): Promise<StoredTemplate>
+  /** Takes an OCI image layout in a tar in and checks it; throws ARCHIVE_INVALID, ARCHIVE_CORRUPT, ARCHIVE_TOO_LARGE or VERSION_UNSUPPORTED. */
+  receiveImage(content: AsyncIterable<Uint8Array>): Promise<IncomingImage>
   /** What a checkpoint's layers hide of the changes from its template to another one. */
   shadowed(request: { projectId: string; checkpoint: string; template: string }, signal: AbortSignal): Promise<Shadowed>
   /** Stores a checkpoint with the same layers and conversation over another template, as one of this session; returns its id. */

@@ -56,7 +56,13 @@ export { SessionFiles } from './session-files.js'
 export { Session, type ExecOptions, type ExecResult, type ExportOptions, type RunOptions } from './session.js'
 export { Projects } from './projects.js'
 export { Store, type FsckOptions, type GcOptions, type ResealOptions } from './store.js'
-export { Templates, type TemplateCallOptions, type TemplateProgress, type ToTemplateOptions } from './templates.js'
+export {
+  Templates,
+  type TemplateCallOptions,
+  type TemplateProgress,
+  type TemplateRecipe,
+  type ToTemplateOptions,
+} from './templates.js'
 export type { DownloadOptions, DownloadResult } from './transfer/receive-tree.js'
 export type { UploadOptions, UploadResult } from './transfer/send-tree.js'
 export type { TransferProgress } from './transfer/sync/progress.js'

@@ -265,7 +265,7 @@ export class Session {
   async toTemplate(name: string, { onOutput, signal, ...facts }: ToTemplateOptions = {}): Promise<TemplateVersionView> {
     await this.made
     const call = { ...(onOutput ? { onOutput } : {}), ...(signal ? { signal } : {}) }
-    return followBuild(this.http, `/sessions/${this.id}/template`, { ...facts, name }, call)
+    return followBuild(this.http, `/sessions/${this.id}/template`, { json: { ...facts, name } }, call)
   }
 
   /**

@@ -1,5 +1,6 @@
 import {
   Vm0Error,
+  webStreamOf,
   type BuildTemplate,
   type SessionTemplate,
   type TemplateList,
@@ -7,7 +8,7 @@ import {
   type TemplateVersionView,
   type TemplateView,
 } from '@vm0/contract/client'
-import { lineError, linesOf, type Http } from './http.js'
+import { lineError, linesOf, type Http, type RequestBody, type RequestOptions } from './http.js'
 
 /**
  * What a build tells while it is at work: steps as they begin, what they print, and progress.
@@ -30,6 +31,17 @@ export interface TemplateCallOptions {
 }
 
 /**
+ * What a template is made of: Debian `packages` and `commands` over `from`, or a `dockerfile` (its text).
+ *
+ * @example
+ * const recipe: TemplateRecipe = { dockerfile: 'FROM standard\nCOPY . /opt/tool', context: './tool' }
+ */
+export interface TemplateRecipe extends Omit<BuildTemplate, 'context'> {
+  /** The local folder that a Dockerfile copies from; what its .dockerignore leaves out isn't sent. */
+  context?: string
+}
+
+/**
  * Templates of the key's project: what sessions begin with, in versions.
  *
  * @example
@@ -47,8 +59,31 @@ export class Templates {
    * const commands = ['useradd --create-home web']
    * const { version } = await vm0.templates.build('web', { commands, env: { TZ: 'UTC' }, promote: true })
    */
-  build(name: string, recipe: BuildTemplate = {}, options: TemplateCallOptions = {}): Promise<TemplateVersionView> {
-    return followBuild(this.http, `/templates/${encodeURIComponent(name)}/versions`, recipe, options)
+  async build(
+    name: string,
+    { context: folder, ...recipe }: TemplateRecipe = {},
+    options: TemplateCallOptions = {},
+  ): Promise<TemplateVersionView> {
+    const context = folder === undefined ? undefined : await sendFolder(this.http, folder, options.signal)
+    const body = { ...recipe, ...(context === undefined ? {} : { context }) }
+    return followBuild(this.http, `/templates/${encodeURIComponent(name)}/versions`, { json: body }, options)
+  }
+
+  /**
+   * Makes a new version of an OCI image: a layout in a tar, as `docker save` and `skopeo copy … oci-archive:FILE` write it. Every
+   * digest is checked and every layer made anew. Throws ARCHIVE_INVALID, ARCHIVE_CORRUPT or ARCHIVE_TOO_LARGE.
+   *
+   * @example
+   * const fromFile = (file: string) => vm0.templates.fromImage('web', createReadStream(file), { promote: true })
+   */
+  fromImage(
+    name: string,
+    content: AsyncIterable<Uint8Array> | Uint8Array,
+    { promote = false, ...options }: TemplateCallOptions & { promote?: boolean } = {},
+  ): Promise<TemplateVersionView> {
+    const body = (): RequestBody => (content instanceof Uint8Array ? content : webStreamOf(content)) as RequestBody
+    const path = `/templates/${encodeURIComponent(name)}/image?promote=${promote}`
+    return followBuild(this.http, path, { headers: { 'content-type': 'application/x-tar' }, body }, options)
   }
 
   /**
@@ -104,6 +139,12 @@ export class Templates {
   }
 }
 
+/** What packs the folder is loaded then: most programs send none. */
+async function sendFolder(http: Http, folder: string, signal?: AbortSignal): Promise<string> {
+  const { sendContext } = await import('./transfer/send-context.js')
+  return sendContext(http, folder, signal)
+}
+
 /**
  * What a template takes over from a session beside its files: nothing has to be given.
  *
@@ -116,10 +157,10 @@ export interface ToTemplateOptions extends Omit<SessionTemplate, 'name'>, Templa
 export async function followBuild(
   http: Http,
   path: string,
-  json: object,
+  content: Pick<RequestOptions, 'json' | 'body' | 'headers'>,
   { onOutput, signal }: TemplateCallOptions,
 ): Promise<TemplateVersionView> {
-  const response = await http.request(path, { method: 'POST', json, signal, retry: false, patient: true })
+  const response = await http.request(path, { method: 'POST', ...content, signal, retry: false, patient: true })
   let built: TemplateVersionView | undefined
   // Read to its end: then nothing of the build is at work any more.
   for await (const line of linesOf<TemplateOutput>(response, signal)) {

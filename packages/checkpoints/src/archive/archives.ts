@@ -50,7 +50,7 @@ export function openArchives(options: ArchiveOptions): ArchivePort {
 }
 
 /** Never more than what leaves the host room to work. */
-async function limitsOn({ scratch, limits }: ArchiveOptions): Promise<ImportLimits> {
+export async function limitsOn({ scratch, limits }: Pick<ArchiveOptions, 'scratch' | 'limits'>): Promise<ImportLimits> {
   const { bavail, bsize } = await statfs(scratch)
   const room = Math.floor((bavail * bsize) / 4)
   return {

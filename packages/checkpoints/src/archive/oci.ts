@@ -13,6 +13,8 @@ const compressions: Record<string, 'none' | 'gzip' | 'zstd'> = {
   'application/vnd.oci.image.layer.v1.tar': 'none',
   'application/vnd.oci.image.layer.v1.tar+gzip': 'gzip',
   [mediaTypes.layer]: 'zstd',
+  'application/vnd.docker.image.rootfs.diff.tar': 'none',
+  'application/vnd.docker.image.rootfs.diff.tar.gzip': 'gzip',
 }
 
 export function compressionOf(mediaType: string): 'none' | 'gzip' | 'zstd' {

@@ -1,24 +1,8 @@
-import { readFile } from 'node:fs/promises'
-import {
-  archiveAnnotation,
-  archivedSessionSchema,
-  archiveVersion,
-  imageConfigSchema,
-  imageIndexSchema,
-  imageLayoutSchema,
-  imageManifestSchema,
-  Vm0Error,
-  type ArchivedSession,
-  type ImageDescriptor,
-} from '@vm0/contract'
-import { architecture, compressionOf, layoutVersion } from './oci.js'
+import { archiveAnnotation, archivedSessionSchema, archiveVersion, Vm0Error, type ArchivedSession } from '@vm0/contract'
+import { parse, readImage, type ImageLayer, type Schema } from './read-image.js'
 import type { ReceivedFiles } from './receive-archive.js'
 
-export interface IncomingLayer {
-  blob: string
-  compression: 'none' | 'gzip' | 'zstd'
-  diffId: string
-}
+export type IncomingLayer = ImageLayer
 
 export interface IncomingArchive {
   about: ArchivedSession
@@ -28,53 +12,15 @@ export interface IncomingArchive {
   over: IncomingLayer[]
 }
 
-const maxJsonBytes = 1024 ** 2
+/** An overlay of many more can't be mounted. */
+const maxLayers = 64
 
-interface Schema<T> {
-  safeParse(value: unknown): { success: true; data: T } | { success: false; error: { message: string } }
-}
-
-/** What the files of a layout say, as far as a session is made of it; each is compared with its schema. */
-export async function readArchive({ blobs, texts }: ReceivedFiles): Promise<IncomingArchive> {
-  const layout = parse('oci-layout', texts.get('oci-layout'), imageLayoutSchema)
-  if (layout.imageLayoutVersion !== layoutVersion)
-    throw new Vm0Error(
-      'VERSION_UNSUPPORTED',
-      `the file is an image layout of the version ${layout.imageLayoutVersion}; expected ${layoutVersion}`,
-    )
-  const find = ({ digest, size }: ImageDescriptor): { path: string; sizeBytes: number } => {
-    const blob = blobs.get(digest)
-    if (!blob) throw new Vm0Error('ARCHIVE_CORRUPT', `the file lacks the blob ${digest}`)
-    if (blob.sizeBytes !== size)
-      throw new Vm0Error('ARCHIVE_CORRUPT', `the blob ${digest} has ${blob.sizeBytes} bytes; expected ${size}`)
-    return blob
-  }
-  const text = async (descriptor: ImageDescriptor): Promise<string> => {
-    const { path, sizeBytes } = find(descriptor)
-    if (sizeBytes > maxJsonBytes)
-      throw new Vm0Error('ARCHIVE_INVALID', `the blob ${descriptor.digest} is too large for JSON`)
-    return readFile(path, 'utf8')
-  }
-  const [described] = parse('index.json', texts.get('index.json'), imageIndexSchema).manifests
-  const manifest = parse('the manifest', await text(described as ImageDescriptor), imageManifestSchema)
-  const config = parse('the configuration', await text(manifest.config), imageConfigSchema)
-  const about = aboutOf(manifest.annotations[archiveAnnotation])
-  if (config.os !== 'linux' || config.architecture !== architecture)
-    throw new Vm0Error(
-      'ARCHIVE_INVALID',
-      `the session is made for ${config.os} on ${config.architecture}; this host is linux on ${architecture}`,
-    )
-  const diffIds = config.rootfs.diff_ids
-  if (diffIds.length !== manifest.layers.length)
-    throw new Vm0Error(
-      'ARCHIVE_INVALID',
-      `the image has ${manifest.layers.length} layers and ${diffIds.length} digests of them`,
-    )
-  const layers = manifest.layers.map((layer, index) => ({
-    blob: find(layer).path,
-    compression: compressionOf(layer.mediaType),
-    diffId: diffIds[index] as string,
-  }))
+/** What the files of a layout say of a session; each is compared with its schema. */
+export async function readArchive(files: ReceivedFiles): Promise<IncomingArchive> {
+  const { annotations, layers } = await readImage(files, 'session')
+  const about = aboutOf(annotations[archiveAnnotation])
+  if (layers.length > maxLayers)
+    throw new Vm0Error('ARCHIVE_INVALID', `the session has ${layers.length} layers; expected at most ${maxLayers}`)
   if (!about.templateIncluded) return { about, base: undefined, over: layers }
   const [base, ...over] = layers
   if (!base) throw new Vm0Error('ARCHIVE_INVALID', 'the image has no layers; expected the template and those over it')
@@ -100,19 +46,4 @@ const anyVersion: Schema<{ v: number }> = {
       ? { success: true, data: { v } }
       : { success: false, error: { message: 'it has no version' } }
   },
-}
-
-function parse<T>(what: string, text: string | undefined, schema: Schema<T>): T {
-  if (text === undefined)
-    throw new Vm0Error('ARCHIVE_CORRUPT', `the file lacks ${what}: it is no whole OCI image layout`)
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch (cause) {
-    throw new Vm0Error('ARCHIVE_INVALID', `${what} is not JSON`, { cause })
-  }
-  const result = schema.safeParse(value)
-  if (!result.success)
-    throw new Vm0Error('ARCHIVE_INVALID', `${what} is not what it should be: ${result.error.message.slice(0, 500)}`)
-  return result.data
 }

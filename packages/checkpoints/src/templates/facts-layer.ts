@@ -8,10 +8,14 @@ import { layerFromTar } from '../from-tar/index.js'
 /** What a template says of itself, inside: two that differ in it have different digests. */
 const factsPath = 'usr/share/vm0/template.json'
 
-/** Makes a layer with the facts; returns its image. */
-export async function factsLayer(folder: string, facts: TemplateFacts): Promise<string> {
+/** Makes a layer with the facts, and with further folders (`name/`); returns its image. */
+export async function factsLayer(
+  folder: string,
+  facts: TemplateFacts,
+  folders: readonly string[] = [],
+): Promise<string> {
   const owner = { uid: 0, gid: 0, mtime: new Date(0) }
-  const directories = ['usr/', 'usr/share/', 'usr/share/vm0/'].map((name) => ({
+  const directories = ['usr/', 'usr/share/', 'usr/share/vm0/', ...folders].map((name) => ({
     header: { name, type: 'directory' as const, size: 0, mode: 0o755, ...owner },
   }))
   const body = Buffer.from(`${canonicalJson(facts)}\n`)

@@ -6,24 +6,29 @@ import {
   canonicalJson,
   templateDocumentSchema,
   Vm0Error,
+  type IncomingImage,
   type Shadowed,
   type StoredTemplate,
   type TemplateDocument,
   type TemplateFacts,
 } from '@vm0/contract'
 import { digestOfFile, documentName } from '../digest.js'
+import type { ImportLimits } from '../from-tar/index.js'
 import type { LayerStore } from '../layers/layer-store.js'
 import type { Manifests } from '../sealing/index.js'
 import { squashLayers } from '../squash/index.js'
 import type { CheckpointManifest, LayerReference } from '../store.js'
 import { shadowedChanges } from '../shadow/index.js'
 import { factsLayer } from './facts-layer.js'
+import { receiveImage } from './incoming-image.js'
 
 export interface TemplatesOptions {
   blobs: BlobPort
   layers: LayerStore
   manifests: Manifests
   scratch: string
+  /** Of images from outside. */
+  limits?: Partial<ImportLimits> | undefined
   /** Local path of an image of this host's own, such as the built-in template; rejects where there is none. */
   hostImage(digest: string): Promise<string>
   /** The image of a template that a project has made; undefined where it has none of this digest. */
@@ -85,6 +90,11 @@ export class Templates {
       await layers.put(projectId, reference, image)
       return reference
     })
+  }
+
+  /** Takes an OCI image in as a file, of which a template can be made. */
+  receive(content: AsyncIterable<Uint8Array>): Promise<IncomingImage> {
+    return receiveImage(this.options, content)
   }
 
   /** What a checkpoint's layers hide of the changes from its template to another one. */

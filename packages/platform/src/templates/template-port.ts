@@ -10,6 +10,7 @@ export function templatePort(store: CheckpointStore, standard: string, without: 
       const paths = without.map((path) => path.slice(1))
       return store.templates.make({ projectId, template, manifest, facts, without: paths }, signal)
     },
+    receiveImage: (content) => store.templates.receive(content),
     async shadowed({ projectId, checkpoint, template }, signal) {
       return store.templates.shadowed(await loadOwn(store, projectId, checkpoint), template, signal)
     },

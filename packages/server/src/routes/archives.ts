@@ -3,11 +3,10 @@ import { exportQuerySchema, idSchema, importQuerySchema, toVm0Error, type Import
 import { z } from 'zod'
 import type { App, Parts } from '../create-server.js'
 import { withHeartbeat } from './heartbeat.js'
+import { readOn } from './read-on.js'
 
 const params = z.object({ id: idSchema })
 const heartbeatMs = 15_000
-/** How much of a refused file is still read: an answer in the middle of it would be lost with the connection. */
-const maxIgnoredBytes = 2 ** 30
 /** The store's own bound comes first. */
 const maxBytes = 2 ** 40
 
@@ -57,12 +56,4 @@ export function archiveRoutes(app: App, { archives, templates, options, storage 
       },
     )
   })
-}
-
-async function readOn(body: Readable): Promise<void> {
-  let bytes = 0
-  for await (const chunk of body.iterator({ destroyOnReturn: false })) {
-    bytes += (chunk as Buffer).length
-    if (bytes > maxIgnoredBytes) return
-  }
 }

@@ -1,6 +1,7 @@
 import {
   Vm0Error,
   type BuildTemplateParsed,
+  type IncomingImage,
   type SessionRef,
   type TemplateFacts,
   type TemplateOutput,
@@ -9,7 +10,8 @@ import {
 import { uuidv7 } from 'uuidv7'
 import type { ServerOptions } from '../options.js'
 import type { Sessions } from '../sessions.js'
-import { recipeSteps, type BuildStep } from './recipe-steps.js'
+import { contextPath } from './dockerfile/index.js'
+import { planBuild, type BuildStep } from './recipe-steps.js'
 import type { Templates } from './templates.js'
 
 export interface BuildCall {
@@ -40,23 +42,26 @@ export class TemplateBuilds {
     recipe: BuildTemplateParsed,
     call: BuildCall,
   ): Promise<TemplateVersionView> {
-    const { from = 'standard', packages, commands, env = {}, resources = {}, promote } = recipe
-    const { id, base } = await this.open(projectId, from, resources)
-    const ref = { projectId, sessionId: id }
+    const { promote, context } = recipe
+    const plan = planBuild(recipe)
+    if (plan.usesContext && context === undefined)
+      throw new Vm0Error(
+        'DOCKERFILE_INVALID',
+        'the Dockerfile copies files, and no folder came along; expected context',
+      )
+    const { id, below, ref } = await this.open(projectId, plan.from, recipe)
     try {
-      await this.run(ref, recipeSteps(recipe), call)
+      for (const message of plan.notes) await call.say({ type: 'progress', message })
+      if (plan.usesContext && context !== undefined) await this.unpack(ref, context)
+      await this.run(ref, plan.steps, call)
       await this.options.runner.close(ref)
       const { head } = await this.sessions.row(projectId, id)
-      const origin = {
-        kind: 'recipe' as const,
-        base,
-        ...(packages ? { packages } : {}),
-        ...(commands ? { commands } : {}),
+      const facts = {
+        env: { ...below.env, ...plan.env },
+        resources: { ...below.resources, ...recipe.resources },
+        origin: { ...plan.origin, base: below.digest },
       }
-      return await this.make(
-        { projectId, name, base, checkpoint: head, facts: { env, resources, origin }, promote },
-        call,
-      )
+      return await this.make({ projectId, name, base: below.digest, checkpoint: head, facts, promote }, call)
     } finally {
       await this.sessions.remove(projectId, id)
     }
@@ -84,12 +89,26 @@ export class TemplateBuilds {
     const { head, template: base } = row
     if (!head)
       throw new Vm0Error('CHECKPOINT_NOT_FOUND', `session ${sessionId} has nothing of its own: it never had a sandbox`)
+    const { env: below } = await this.templates.resolve(projectId, base, this.options.database.db)
     const facts = {
-      env,
+      env: { ...below, ...env },
       resources: resources ?? (row.resources as TemplateFacts['resources']),
       origin: { kind: 'session' as const, base, session: sessionId },
     }
     return this.make({ projectId, name, base, checkpoint: head, facts, promote }, call)
+  }
+
+  /** Makes a version of an OCI image that came in. */
+  async fromImage(
+    projectId: string,
+    name: string,
+    { image, promote }: { image: IncomingImage; promote: boolean },
+    { say, signal }: BuildCall,
+  ): Promise<TemplateVersionView> {
+    const facts = { env: image.env, resources: {}, origin: { kind: 'image' as const, base: null } }
+    await say({ type: 'progress', message: 'making the image' })
+    const stored = await image.store(projectId, facts, signal)
+    return this.templates.add(projectId, name, { stored, facts, promote })
   }
 
   /** Ends what an earlier process was building: nobody waits for it any more. */
@@ -127,14 +146,21 @@ export class TemplateBuilds {
     return this.templates.add(projectId, name, { stored, facts, promote })
   }
 
-  private open(projectId: string, from: string, resources: object): Promise<{ id: string; base: string }> {
+  private open(projectId: string, from: string, { resources, context }: BuildTemplateParsed) {
     const id = uuidv7()
     return this.options.database.db.transaction().execute(async (trx) => {
-      const { digest } = await this.templates.resolve(projectId, from, trx)
-      const session = { id, template: digest, resources }
+      const below = await this.templates.resolve(projectId, from, trx)
+      if (context !== undefined) await this.sessions.requireUpload(projectId, context, trx)
+      const session = { id, template: below.digest, resources: { ...below.resources, ...resources } }
       await this.sessions.create(projectId, { ...session, kind: 'template_build' }, trx)
-      return { id, base: digest }
+      return { id, below, ref: { projectId, sessionId: id } }
     })
+  }
+
+  /** Puts the folder of a Dockerfile where its steps copy from. */
+  private async unpack(ref: SessionRef, context: string): Promise<void> {
+    const tar = await this.options.blobs.read(`uploads/${ref.projectId}/${context.replace(':', '-')}`)
+    await this.options.runner.writeTree(ref, contextPath, tar)
   }
 
   private async run(ref: SessionRef, steps: readonly BuildStep[], call: BuildCall): Promise<void> {

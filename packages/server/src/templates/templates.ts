@@ -21,6 +21,7 @@ type Row = Selectable<Schema['template_versions']> & { promoted: number | null; 
 export interface ResolvedTemplate {
   digest: string
   resources: Resources
+  env: Record<string, string>
 }
 
 /** The templates of projects, in versions: listed, promoted, removed, and found for the sessions that ask for one. */
@@ -54,14 +55,15 @@ export class Templates {
   /** What `standard`, `name`, `name@version` or a digest means here and now; held until the transaction ends. Throws UNKNOWN_TEMPLATE. */
   async resolve(projectId: string, text: string, trx: Database['db']): Promise<ResolvedTemplate> {
     const { standard } = this.port
-    if (text === standardTemplate || text === standard) return { digest: standard, resources: {} }
+    if (text === standardTemplate || text === standard) return { digest: standard, resources: {}, env: {} }
     const wanted = parseTemplate(text)
     if (!wanted) throw unknown(text)
     const row = await this.held(projectId, wanted, trx)
-    if (row) return { digest: row.digest, resources: row.resources as Resources }
+    if (row)
+      return { digest: row.digest, resources: row.resources as Resources, env: row.env as Record<string, string> }
     // An earlier built-in one, or one that came with a session: whoever has a session on it may begin another.
     if (wanted.digest !== undefined && (await templateUses(trx, { projectId, digest: wanted.digest })).length > 0)
-      return { digest: wanted.digest, resources: {} }
+      return { digest: wanted.digest, resources: {}, env: {} }
     throw unknown(text)
   }
 
@@ -73,7 +75,7 @@ export class Templates {
           .onRef('templates.project_id', '=', 'template_versions.project_id')
           .onRef('templates.name', '=', 'template_versions.name'),
       )
-      .select(['template_versions.digest', 'template_versions.resources'])
+      .select(['template_versions.digest', 'template_versions.resources', 'template_versions.env'])
       .where('template_versions.project_id', '=', projectId)
       .orderBy('template_versions.created_at', 'desc')
       .forShare('template_versions')

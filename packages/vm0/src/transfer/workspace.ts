@@ -7,18 +7,23 @@ import { pipeline } from 'node:stream/promises'
 import { Vm0Error, webStreamOf } from '@vm0/contract/client'
 import { packTar, type TarSource } from 'modern-tar/fs'
 import type { Http, RequestBody } from '../http.js'
-import { tarSource, walkFolder, type LocalEntry } from './local-tree.js'
+import { tarSource, walkFolder, type LocalEntry, type WalkOptions } from './local-tree.js'
 
 const maxBytes = 2 * 1024 ** 3
 
-/** Packs a local folder, without what its .gitignore files exclude, and sends it; gives the digest. */
-export async function uploadWorkspace(http: Http, folder: string, signal?: AbortSignal): Promise<string> {
+/** Packs a local folder, by default without what its .gitignore files exclude, and sends it; gives the digest. */
+export async function uploadWorkspace(
+  http: Http,
+  folder: string,
+  signal?: AbortSignal,
+  walk: WalkOptions = { gitignore: true },
+): Promise<string> {
   const root = resolve(folder)
   const info = await stat(root).catch(() => undefined)
   if (!info?.isDirectory()) throw new Vm0Error('WORKSPACE_INVALID', `the workspace ${root} is not a folder`)
   const sources: TarSource[] = []
   let bytes = 0
-  for await (const entry of walkFolder(root, { gitignore: true })) {
+  for await (const entry of walkFolder(root, walk)) {
     if (entry.info.isSymbolicLink()) await refuseEscape(root, entry)
     if (entry.info.isFile()) bytes += entry.info.size
     if (bytes > maxBytes)

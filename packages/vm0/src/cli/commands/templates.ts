@@ -1,11 +1,13 @@
 import { buildCommand, buildRouteMap, numberParser, type CommandContext } from '@stricli/core'
 import { Vm0Error, type TemplateVersionView, type TemplateView } from '@vm0/contract/client'
 import { createClient } from '../../client.js'
-import type { TemplateCallOptions } from '../../templates.js'
+import type { TemplateCallOptions, TemplateRecipe } from '../../templates.js'
 import { findSession } from '../find-id.js'
 import { byteCount, count, shortId, table } from '../format.js'
 import { jsonLine } from '../printable.js'
 import { builtLines, showBuild } from '../templates/build-view.js'
+import { readDockerfile } from '../templates/dockerfile.js'
+import { openImage } from '../templates/image-file.js'
 import { parsePair, readRecipe, recipeName, withFlags } from '../templates/recipe-file.js'
 import { help, json } from './shared-flags.js'
 
@@ -126,6 +128,35 @@ function given({ env: pairs = [], memory: memoryMiB }: GivenFlags) {
   }
 }
 
+interface BuildFlags extends GivenFlags {
+  from?: string
+  package?: string[]
+  run?: string[]
+  file?: string
+  image?: string
+  buildArg?: string[]
+}
+
+/** What the folder says, and the flags. */
+async function recipeOf(flags: BuildFlags, folder: string | undefined): Promise<TemplateRecipe> {
+  const { from, package: packages, run: commands, file, buildArg = [], promote } = flags
+  const said = {
+    ...given(flags),
+    ...(from === undefined ? {} : { from }),
+    ...(packages ? { packages } : {}),
+    ...(commands ? { commands } : {}),
+  }
+  const recipe = folder === undefined || file !== undefined ? undefined : await readRecipe(folder)
+  if (recipe) return { ...withFlags(recipe, said), promote }
+  if (folder === undefined && file === undefined) return { ...said, promote }
+  const found = await readDockerfile(folder ?? '.', file)
+  if (!found)
+    throw new Vm0Error('INVALID_REQUEST', `${folder} has no Dockerfile and no ${recipeName}`, {
+      hint: 'docs/templates.md shows what a template is made of.',
+    })
+  return { ...found, ...said, buildArgs: Object.fromEntries(buildArg.map(parsePair)), promote }
+}
+
 const build = buildCommand({
   docs: {
     brief: 'Make a new version of a template',
@@ -134,10 +165,13 @@ const build = buildCommand({
         'vm0 templates build web --package postgresql-client --run "npm install -g serve"',
         'vm0 templates build web ./environment --promote',
         'vm0 templates build web --from web@2 --env TZ=UTC',
+        'vm0 templates build web . --build-arg VERSION=3',
+        'vm0 templates build base --image debian.tar',
       ],
       [
-        `Packages are installed first, then commands run as root, in a sandbox over the template of --from. A folder's ${recipeName}`,
-        'says the same: {"from": "standard", "packages": [], "commands": [], "env": {}, "resources": {}}. A step that fails ends the',
+        `A folder's Dockerfile, or its ${recipeName}: {"from": "standard", "packages": [], "commands": [], "env": {},`,
+        '"resources": {}}; or flags, which say the same: packages are installed first, then commands run as root, in a sandbox over',
+        'the template of --from. Or an OCI image, each layer of which is checked and made anew. A step that fails ends the',
         'build (exit status 3) and nothing of it is kept. The first version of a name is what the name means; a later one with',
         '--promote, or by `vm0 templates promote`.',
       ].join('\n'),
@@ -151,35 +185,39 @@ const build = buildCommand({
       run: many('Shell command; may be repeated', 'COMMAND'),
       env,
       memory,
+      file: {
+        kind: 'parsed',
+        parse: String,
+        optional: true,
+        brief: 'Dockerfile (default: that of the folder)',
+        placeholder: 'FILE',
+      },
+      image: {
+        kind: 'parsed',
+        parse: String,
+        optional: true,
+        brief: 'OCI image: a tar or the folder of a layout',
+        placeholder: 'FILE',
+      },
+      buildArg: many('Of a Dockerfile; may be repeated', 'NAME=VALUE'),
       promote: promoteFlag,
     },
+    aliases: { f: 'file' },
     positional: {
       kind: 'tuple',
       parameters: [
         { brief: 'Template', parse: String, placeholder: 'NAME' },
-        { brief: `Folder with a ${recipeName}`, parse: String, placeholder: 'FOLDER', optional: true },
+        { brief: `Folder with a Dockerfile or a ${recipeName}`, parse: String, placeholder: 'FOLDER', optional: true },
       ],
     },
   },
-  async func(
-    this: CommandContext,
-    flags: GivenFlags & { from?: string; package?: string[]; run?: string[] },
-    name: string,
-    folder?: string,
-  ) {
-    const file = folder === undefined ? {} : await readRecipe(folder)
-    if (!file)
-      throw new Vm0Error('INVALID_REQUEST', `${folder} has no ${recipeName}; expected what the template is made of`, {
-        hint: 'docs/templates.md shows what the file holds.',
-      })
-    const { from, package: packages, run: commands, promote } = flags
-    const recipe = withFlags(file, {
-      ...given(flags),
-      ...(from === undefined ? {} : { from }),
-      ...(packages ? { packages } : {}),
-      ...(commands ? { commands } : {}),
-    })
-    tellBuilt(flags, await createClient().templates.build(name, { ...recipe, promote }, callOf(flags)))
+  async func(this: CommandContext, flags: BuildFlags, name: string, folder?: string) {
+    const { templates } = createClient()
+    if (flags.image !== undefined) {
+      const content = await openImage(flags.image)
+      return tellBuilt(flags, await templates.fromImage(name, content, { promote: flags.promote, ...callOf(flags) }))
+    }
+    tellBuilt(flags, await templates.build(name, await recipeOf(flags, folder), callOf(flags)))
   },
 })
 

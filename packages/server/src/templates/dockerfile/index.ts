@@ -1,0 +1,2 @@
+export { contextPath } from './copy.js'
+export { planDockerfile, type DockerfilePlan } from './plan.js'
