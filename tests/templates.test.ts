@@ -281,8 +281,17 @@ test('a folder with a Dockerfile becomes a template: files, owners, variables, i
   ]
   expect((await session.exec(look.join(';'))).stdout.split('\n')).toEqual([
     '7 /opt/app /opt/app hello',
-    ...['ran', '750 0', 'Dockerfile', 'run.sh', 'src', 'a.txt'],
-    ...['0:0 /opt/app', '1000:1000 /opt/app/a.txt', '1000:1000 /opt/app/deep/b.txt', '[]', ''],
+    'ran',
+    '750 0',
+    'Dockerfile',
+    'run.sh',
+    'src',
+    'a.txt',
+    '0:0 /opt/app',
+    '1000:1000 /opt/app/a.txt',
+    '1000:1000 /opt/app/deep/b.txt',
+    '[]',
+    '',
   ])
   await writeFile(join(root, 'Dockerfile'), 'FROM web@1\nRUN true\nCOPY nothing-here /x\n')
   const failed = await command(platform, ['templates', 'build', 'docker', root])
