@@ -76,6 +76,7 @@ export class SandboxRecorder implements BlackBox, Recorded {
 
   /** Nothing can happen in a sandbox that is frozen. */
   pause(): void {
+    this.cpuShare = 0
     if (!this.handling) this.recorder.remove(this)
   }
 

@@ -1,5 +1,5 @@
 import type { Span, Trace } from '@vm0/contract/client'
-import { duration, money } from '../format.js'
+import { byteCount, duration, money } from '../format.js'
 import { printableLine } from '../printable.js'
 import { bold, dim, green, red, yellow } from '../style.js'
 
@@ -93,10 +93,12 @@ function barOf({ startMs, durationMs }: Span, total: number, width: number): str
 
 function figures({ kind, durationMs, attributes, status }: Span): string {
   const cost = attributes['vm0.cost.usd']
+  const peak = kind === 'process' ? attributes['vm0.process.rss.peak'] : undefined
   const exit = attributes['process.exit.code']
   const wrong = exit === undefined ? (attributes['error.type'] ?? 'failed') : `exit ${exit}`
   const parts = [
     (durationMs === null ? 'no end' : duration(durationMs)).padStart(8),
+    typeof peak === 'number' ? byteCount(peak) : '',
     typeof cost === 'number' && kind !== 'turn' ? money(cost) : '',
     status === 'error' ? red(`✗ ${printableLine(String(wrong), figuresWidth)}`) : '',
   ]
