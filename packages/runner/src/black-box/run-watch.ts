@@ -73,6 +73,7 @@ export class RunWatch implements SandboxWatcher {
       const command = typeof input?.command === 'string' ? input.command : undefined
       const title = `${event.name} ${event.title}`.trim().slice(0, titleChars)
       this.calls.set(event.toolId, { toolId: event.toolId, command, title, startedAtMs: timeMs })
+      this.box?.wake()
     }
     if (event.type !== 'tool.finished') return
     const call = this.calls.get(event.toolId)

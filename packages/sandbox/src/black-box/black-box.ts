@@ -36,7 +36,7 @@ export interface RecordedSandbox {
 
 /** Looking at the processes may take this part of one CPU. */
 const lookShare = 1 / 50
-const processesMs = { wanted: 200, else: 10_000 }
+const processesMs = { wanted: 250, else: 10_000 }
 const longestPauseMs = 2_000
 const detailsMs = 1_000
 /** CPU time since the last look without which no process can have come or gone. */
@@ -102,6 +102,10 @@ export class SandboxRecorder implements BlackBox, Recorded {
     }
   }
 
+  wake(): void {
+    this.recorder.wake(this)
+  }
+
   look(): number {
     const now = Date.now()
     const { last } = this
@@ -118,13 +122,14 @@ export class SandboxRecorder implements BlackBox, Recorded {
     if (last && gauge.oomKills > last.oomKills) void this.killed(gauge.oomKills, lookedAtMs)
     const growth = (gauge.memoryBytes - (last?.memoryBytes ?? gauge.memoryBytes)) / passedMs
     const { limitBytes } = this.details
-    return pauseMs({
+    const pause = pauseMs({
       cpuShare: this.cpuShare,
       memoryShare: limitBytes > 0 ? gauge.memoryBytes / limitBytes : 0,
       growth,
       leftBytes: limitBytes - gauge.memoryBytes,
       held: this.handling,
     })
+    return this.watcher?.wantsProcesses() ? Math.min(pause, processesMs.wanted) : pause
   }
 
   figures(): LiveFigures {

@@ -57,6 +57,8 @@ export interface LiveFigures {
 export interface BlackBox {
   /** One watcher at a time; gives back what ends it. */
   watch(watcher: SandboxWatcher): () => void
+  /** Something begins in it: it is looked at now, and not only when its turn comes. */
+  wake(): void
   /** How things stand now, or stood when the sandbox was seen last. */
   scene(): Scene
   figures(): LiveFigures
