@@ -46,7 +46,8 @@ test('an idle session is frozen, and the next prompt finds its agent where it wa
 
 test('what ran in the background and could not survive is named in the record of the session, and told to its next run', async () => {
   const { session } = await platform.client.run({ prompt: 'hello' })
-  await session.exec("setsid sh -c 'sleep 4567; true' >/dev/null 2>&1 & echo $!")
+  await session.exec("setsid sh -c 'sleep 4567; true' >/dev/null 2>&1 &")
+  while (!(await session.exec('cat /proc/[0-9]*/cmdline | tr "\\0" " "')).stdout.includes('sleep 4567 ')) await wait(20)
   await session.close()
   const lost = (await session.get()).lostProcesses
   expect(lost?.processes.map(({ command }) => command)).toEqual(['sh -c sleep 4567; true', 'sleep 4567'])
