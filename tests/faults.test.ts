@@ -105,6 +105,33 @@ test.each(moments)('killed %s: the run ends as it would have, once', async (_, a
   await session.delete()
 })
 
+test('a checkpoint that is on its way to the store can be neither forked nor gone back to; once it is there it can', async () => {
+  const { session } = await platform.client.run({ prompt: 'append a line' })
+  const { head } = await session.get()
+  let goOn: () => void = () => undefined
+  const until = new Promise<void>((resolve) => (goOn = resolve))
+  const coming = new Promise<string>((resolve) => {
+    store.faultFor = ({ method, url }) => {
+      const [, hex] = /^\/vm0\/manifests\/sha256-([0-9a-f]{64})/.exec(url) ?? []
+      if (method !== 'PUT' || !hex) return undefined
+      resolve(`sha256:${hex}`)
+      return { until }
+    }
+  })
+  const run = session.run({ prompt: 'append a line', checkpoints: 'off' })
+  const checkpoint = await coming
+  const notYet = { code: 'CHECKPOINT_NOT_FOUND', message: expect.stringContaining(checkpoint) as string }
+  await expect(platform.client.sessions.create({ from: checkpoint })).rejects.toMatchObject(notYet)
+  await expect(platform.client.run({ prompt: 'append a line', from: checkpoint })).rejects.toMatchObject(notYet)
+  await expect(session.rollback(checkpoint)).rejects.toThrow()
+  expect((await session.get()).head).toBe(head)
+  goOn()
+  expect((await run.result()).checkpoint).toBe(checkpoint)
+  const fork = await platform.client.sessions.create({ from: checkpoint })
+  expect(await fork.files.readText('/workspace/lines.txt')).toBe('line\nline\n')
+  for (const each of [fork, session]) await each.delete()
+})
+
 test('killed while the layers of a session are fetched: it is restored by the next start', async () => {
   const { session } = await platform.client.run({ prompt: 'append a line' })
   await session.close()

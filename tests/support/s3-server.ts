@@ -14,14 +14,15 @@ const program = `
     .run().then(({ port }) => console.log(port))`
 
 /**
- * What happens to a request: an answer of the store's own, one that breaks off after so many bytes, one that is slow, none; or
- * it is done and nobody hears of it (`onDone` is called then).
+ * What happens to a request: an answer of the store's own, one that breaks off after so many bytes, one that is slow or comes
+ * when something else has happened, none; or it is done and nobody hears of it (`onDone` is called then).
  */
 export type Fault =
   | { status: number }
   | { cutAfterBytes: number }
   | { delayMs: number }
   | { onDone: () => void }
+  | { until: Promise<void> }
   | 'hang'
   | undefined
 
@@ -88,7 +89,8 @@ export class S3Server {
       incoming.on('error', () => sent.destroy())
       incoming.pipe(sent)
     }
-    if (fault && 'delayMs' in fault) setTimeout(forward, fault.delayMs)
+    if (fault && 'until' in fault) void fault.until.then(forward)
+    else if (fault && 'delayMs' in fault) setTimeout(forward, fault.delayMs)
     else forward()
   }
 

@@ -89,12 +89,17 @@ export class OverlayFixture {
   }
 
   /** Mounts the layers over the base with an empty upper: a new sandbox. */
-  async start(layers: readonly LayerReference[] = [], features = '^has_journal'): Promise<void> {
+  async start(
+    layers: readonly LayerReference[] = [],
+    features = '^has_journal',
+    { bytes = 1024 ** 3, inodes }: { bytes?: number; inodes?: number } = {},
+  ): Promise<void> {
     const image = join(this.directory, 'disk.ext4')
     const file = await open(image, 'w')
-    await file.truncate(1024 ** 3)
+    await file.truncate(bytes)
     await file.close()
-    await exec('mkfs.ext4', ['-q', '-F', '-O', features, '-E', 'lazy_itable_init=1,nodiscard', image])
+    const count = inodes === undefined ? [] : ['-N', String(inodes)]
+    await exec('mkfs.ext4', ['-q', '-F', '-O', features, ...count, '-E', 'lazy_itable_init=1,nodiscard', image])
     const disk = join(this.directory, 'disk')
     await this.mount(disk, '-o', 'loop,nodev,nosuid,noatime', image)
     await mkdir(this.upper)
