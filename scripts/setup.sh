@@ -98,7 +98,7 @@ install_packages() {
 ensure_debian_packages() {
   local wanted=("${debian_packages[@]}") missing
   if [ -n "$with_tests" ] && ! compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null; then wanted+=(postgresql); fi
-  if [ -n "$with_tests" ]; then wanted+=(skopeo prometheus); fi
+  if [ -n "$with_tests" ]; then wanted+=(skopeo prometheus faketime); fi
   if [ -n "$with_tests" ] && [ "$(uname -m)" = x86_64 ]; then wanted+=(qemu-system-x86); fi
   mapfile -t missing < <(missing_packages "${wanted[@]}")
   if ((${#missing[@]})); then install_packages "${missing[@]}"; fi

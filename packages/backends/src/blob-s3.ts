@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { readFile, stat, writeFile } from 'node:fs/promises'
 import { pipeline } from 'node:stream/promises'
+import { setTimeout as wait } from 'node:timers/promises'
 import type { GetObjectCommandOutput, S3Client } from '@aws-sdk/client-s3'
 import { toVm0Error, Vm0Error } from '@vm0/contract'
 import type { FileCache } from './file-cache.js'
@@ -23,9 +24,13 @@ export interface BlobS3Options {
   parallelParts?: number
   /** Tries of each request, with growing pauses between them: 10 last about a minute. */
   attempts?: number
+  /** What is written is tried again for so long, over and over, while the store is away. */
+  writePatienceMs?: number
   /** A connection on which nothing moves for so long is given up. */
   stalledMs?: number
 }
+
+const betweenWritesMs = 1_000
 
 /** Objects in any S3-compatible store. Each is written whole or not at all: a broken multipart upload is aborted. */
 export async function openBlobS3(options: BlobS3Options): Promise<BlobPort & { close(): void }> {
@@ -36,6 +41,7 @@ export async function openBlobS3(options: BlobS3Options): Promise<BlobPort & { c
     partBytes = 8 * 1024 ** 2,
     parallelParts = 4,
     attempts = 10,
+    writePatienceMs = 0,
     stalledMs = 30_000,
   } = options
   // Only who has such a store pays for loading its client.
@@ -68,6 +74,20 @@ export async function openBlobS3(options: BlobS3Options): Promise<BlobPort & { c
       if (name !== bucketName && isMissing(cause)) throw cause
       const { message } = toVm0Error(cause)
       throw new Vm0Error('STORE_UNREACHABLE', `the object store did not serve ${name}: ${message}`, { cause })
+    }
+  }
+
+  /** The same for a write that may be done again from its start; each try has its `attempts`. */
+  async function write(name: string, request: () => Promise<unknown>): Promise<void> {
+    const until = performance.now() + writePatienceMs
+    for (;;) {
+      try {
+        await reach(name, request)
+        return
+      } catch (error) {
+        if (performance.now() >= until || !mayPass((error as Error).cause)) throw error
+        await wait(betweenWritesMs)
+      }
     }
   }
 
@@ -104,20 +124,21 @@ export async function openBlobS3(options: BlobS3Options): Promise<BlobPort & { c
 
   const blobs: BlobPort = {
     async put(name, body) {
-      await reach(name, () => client.send(new s3.PutObjectCommand({ ...at(name), Body: body })))
+      await write(name, () => client.send(new s3.PutObjectCommand({ ...at(name), Body: body })))
     },
 
     async putFile(name, path) {
       const { size } = await stat(path)
       if (size <= partBytes) return blobs.put(name, await readFile(path))
-      const body = createReadStream(path, { highWaterMark: 1024 ** 2 })
-      const params = { ...at(name), Body: body }
-      try {
-        const upload = new Upload({ client, params, partSize: partBytes, queueSize: parallelParts })
-        await reach(name, () => upload.done())
-      } finally {
-        body.destroy()
-      }
+      await write(name, async () => {
+        const body = createReadStream(path, { highWaterMark: 1024 ** 2 })
+        try {
+          const params = { ...at(name), Body: body }
+          await new Upload({ client, params, partSize: partBytes, queueSize: parallelParts }).done()
+        } finally {
+          body.destroy()
+        }
+      })
     },
 
     replace: (name, path) => blobs.putFile(name, path),
@@ -197,6 +218,12 @@ export async function openBlobS3(options: BlobS3Options): Promise<BlobPort & { c
     throw error
   })
   return { ...blobs, close: () => client.destroy() }
+}
+
+/** A store that refuses the request will go on doing so. */
+function mayPass(error: unknown): boolean {
+  const status = (error as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode
+  return status === undefined || status >= 500 || status === 429
 }
 
 function isMissing(error: unknown): boolean {

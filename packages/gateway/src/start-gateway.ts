@@ -3,6 +3,7 @@ import { createServer, type IncomingHttpHeaders, type IncomingMessage, type Serv
 import type { AddressInfo, Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import { wallClockMs } from '@vm0/contract'
 import { Agent, request } from 'undici'
 import type { Gateway, GatewayOptions, LocalAnswers, ModelTraffic } from './gateway.js'
 
@@ -68,7 +69,7 @@ export async function startGateway({
 
   /** Forwards one request and tells its traffic how it went, whatever happens. */
   async function observed(incoming: IncomingMessage, response: ServerResponse, traffic: ModelTraffic): Promise<void> {
-    const startedMs = now()
+    const startedMs = wallClockMs()
     const path = incoming.url as string
     const method = incoming.method ?? 'GET'
     traffic.onRequest({ method, path, timeMs: startedMs })
@@ -82,7 +83,7 @@ export async function startGateway({
       else refuse(response, 502, 'api_error', reasonOf(error))
       return reasonOf(error)
     })
-    const timeMs = now()
+    const timeMs = wallClockMs()
     const status = left && !response.headersSent ? clientLeft : response.statusCode
     const end = { path, status, timeMs, durationMs: timeMs - startedMs }
     traffic.onEnd(failure === undefined ? end : { ...end, failure })
@@ -121,7 +122,7 @@ export async function startGateway({
       if (status < 300) traffic.onProgress()
       if (!first) return
       first = false
-      traffic.onFirstByte({ path, status, timeMs: now() })
+      traffic.onFirstByte({ path, status, timeMs: wallClockMs() })
     })
     answer.body.pause()
     if (held) {
@@ -235,8 +236,4 @@ function passedOn(headers: IncomingHttpHeaders): Record<string, string | string[
 function refuse(response: ServerResponse, status: number, type: string, message: string): void {
   response.writeHead(status, { 'content-type': 'application/json', connection: 'close' })
   response.end(JSON.stringify({ type: 'error', error: { type, message: `VM0 gateway: ${message}` } }))
-}
-
-function now(): number {
-  return performance.timeOrigin + performance.now()
 }

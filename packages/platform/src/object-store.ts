@@ -24,6 +24,8 @@ export async function openObjectStore(dataDir: string, secrets: SecretsPort): Pr
   const blobs = await openBlobS3({
     bucket: VM0_S3_BUCKET,
     cache: await openFileCache({ directory: join(dataDir, 'cache/objects'), maxBytes: maxBytes / 10 }),
+    // A save that fails is work that is in a sandbox only: better late.
+    writePatienceMs: 180_000,
     ...(VM0_S3_ENDPOINT ? { endpoint: VM0_S3_ENDPOINT } : {}),
     ...(VM0_S3_PREFIX ? { prefix: VM0_S3_PREFIX } : {}),
     ...(AWS_REGION ? { region: AWS_REGION } : {}),

@@ -8,6 +8,7 @@ export interface ClaimedRun {
   epoch: number
   spec: Buffer
   framework: string
+  /** By this host's clock. */
   createdAtMs: number
   /** What is known of its way until here. */
   timings: Partial<Timings>
@@ -31,7 +32,8 @@ type SessionRow = Pick<
   Selectable<Schema['sessions']>,
   'epoch' | 'template' | 'head' | 'agent_session_id' | 'resources' | 'workspace_upload' | 'lost_processes'
 >
-type ClaimedRow = SessionRow & Pick<Selectable<Schema['runs']>, 'spec' | 'framework' | 'created_at' | 'timings'>
+type ClaimedRow = SessionRow &
+  Pick<Selectable<Schema['runs']>, 'spec' | 'framework' | 'timings'> & { age_ms: number | string }
 
 function sessionState(row: SessionRow): SessionState {
   return {
@@ -55,6 +57,12 @@ export interface RunEnd {
   timings: Timings
   error: { code: string; message: string; hint: string; details?: Record<string, unknown> } | null
 }
+
+/**
+ * How long ago a run was created, by the database's clock alone: that it and this host's differ, or that either was set, must
+ * not count as time of the run.
+ */
+export const ageMs = sql<number | string>`extract(epoch from now() - runs.created_at)::float8 * 1000`
 
 /** States from which the transition table lets a run come to `to`. */
 function before(to: RunState): RunState[] {
@@ -83,6 +91,7 @@ export class RunnerStore {
     return overLostConnections(async (attempt) => {
       // Tried again, it may find that the first try had been done.
       const own = attempt === 1 ? sql`false` : sql`runs.state = 'starting' and runs.epoch = owned.epoch`
+      const askedAtMs = Date.now()
       const { rows } = await sql<ClaimedRow>`
         with owned as (
           update sessions
@@ -93,7 +102,7 @@ export class RunnerStore {
         ), claimed as (
           update runs set state = 'starting', epoch = owned.epoch, started_at = now() from owned
           where runs.project_id = ${projectId} and runs.id = ${runId} and (runs.state = 'queued' or (${own}))
-          returning runs.spec, runs.framework, runs.created_at, runs.timings
+          returning runs.spec, runs.framework, ${ageMs} as age_ms, runs.timings
         )
         select * from owned, claimed`.execute(this.database.db)
       const [row] = rows
@@ -102,7 +111,7 @@ export class RunnerStore {
         epoch: Number(row.epoch),
         spec: Buffer.from(row.spec),
         framework: row.framework,
-        createdAtMs: new Date(row.created_at).getTime(),
+        createdAtMs: askedAtMs - Number(row.age_ms),
         timings: row.timings as Partial<Timings>,
         attempts: 1,
         session: sessionState(row),

@@ -1,4 +1,4 @@
-import { Vm0Error, type Scope } from '@vm0/contract'
+import { Vm0Error, wallClockMs, type Scope } from '@vm0/contract'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { tokenPrefix, type Keys } from './keys.js'
 import type { RequestRate } from './limits.js'
@@ -26,7 +26,7 @@ declare module 'fastify' {
 export function accessHook(keys: Keys, rate: RequestRate, isStopping: () => boolean) {
   return async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
     const { config } = request.routeOptions
-    const receivedMs = now()
+    const receivedMs = wallClockMs()
     if (isStopping() && scopeOf(request.method) === 'write') throw stopping()
     const key = credential(request)
     // A page of any origin may use its token: no cookie speaks for the user here.
@@ -49,13 +49,9 @@ export function accessHook(keys: Keys, rate: RequestRate, isStopping: () => bool
     requireScope(principal, config.scope ?? scopeOf(request.method))
     request.principal = principal
     request.projectId = principal.projectId
-    request.arrival = { receivedMs, authorisedMs: now() }
+    request.arrival = { receivedMs, authorisedMs: wallClockMs() }
     request.stillValid = async () => (await keys.authenticate(key)) !== undefined
   }
-}
-
-function now(): number {
-  return performance.timeOrigin + performance.now()
 }
 
 export function stopping(): Vm0Error {

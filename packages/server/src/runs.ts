@@ -4,6 +4,7 @@ import {
   defaultResources,
   isEnded,
   Vm0Error,
+  wallClockMs,
   type Answer,
   type CreateRunParsed,
   type Resources,
@@ -104,7 +105,8 @@ export class Runs {
             model: body.model ?? null,
             labels: JSON.stringify(body.labels ?? {}),
             body_hash: hash,
-            created_at: new Date(createdAtMs),
+            // By the database's clock, which alone tells how old a run is.
+            created_at: sql<Date>`now() - ${wallClockMs() - createdAtMs}::float8 * interval '1 millisecond'`,
             timings: JSON.stringify(timings),
             spec: this.options.secrets.seal(JSON.stringify(specOf(body, makesSession))),
           } as never)

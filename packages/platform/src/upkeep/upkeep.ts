@@ -1,6 +1,15 @@
 import { expireCheckpoints, sessionsWithMany, type Database, type KeyRing } from '@vm0/backends'
 import { expiredCheckpoints, type CheckpointStore, type RetentionPolicy } from '@vm0/checkpoints'
-import type { EncryptionReport, GcReport, ResealReport, StoreReport, StoreUpkeep, UpkeepCall } from '@vm0/contract'
+import {
+  Vm0Error,
+  type EncryptionReport,
+  type GcReport,
+  type ResealReport,
+  type StoreReport,
+  type StoreUpkeep,
+  type UpkeepCall,
+} from '@vm0/contract'
+import { ClockWatch } from './clock-watch.js'
 import { dropKey, encryptionReport, reseal } from './encryption.js'
 import { StoreReferences } from './references.js'
 
@@ -19,6 +28,7 @@ const progressEveryMs = 1_000
 /** The care of the store: what is damaged, and what nobody needs. One call is at work at a time, so that a check never takes what is being collected for lost. */
 export class Upkeep implements StoreUpkeep {
   private last: Promise<unknown> = Promise.resolve()
+  private readonly clock = new ClockWatch()
 
   constructor(private readonly parts: UpkeepParts) {}
 
@@ -44,6 +54,12 @@ export class Upkeep implements StoreUpkeep {
   gc({ graceMs, dryRun }: { graceMs: number; dryRun: boolean }, { signal }: UpkeepCall): Promise<GcReport> {
     return this.inTurn(async () => {
       signal.throwIfAborted()
+      const stepMs = this.clock.steppedWithin(graceMs)
+      if (stepMs !== undefined && !dryRun)
+        throw new Vm0Error(
+          'NOT_READY',
+          `the host's clock was set by ${Math.round(stepMs / 1000)} s: nothing is collected until the grace time has passed since`,
+        )
       const references = this.references()
       if (!dryRun) await references.forget(graceMs)
       return this.parts.checkpoints.gc(references, { graceMs, dryRun, signal })

@@ -2,7 +2,7 @@ import { overLostConnections, type Database } from '@vm0/backends'
 import type { LostProcesses, RunRef, SessionRef, Timings } from '@vm0/contract'
 import { sql } from 'kysely'
 import { hostLost } from '../host-lost.js'
-import type { ClaimedRun, SessionState } from '../store.js'
+import { ageMs, type ClaimedRun, type SessionState } from '../store.js'
 import type { OwnedSession } from './verdict.js'
 
 export interface OwnedRow extends OwnedSession {
@@ -24,7 +24,7 @@ interface Row {
   run_state: string
   spec: Uint8Array
   framework: string
-  created_at: Date | string
+  age_ms: number | string | null
   attempts: number
   timings: Partial<Timings>
 }
@@ -41,7 +41,7 @@ export class OwnedRows {
     const query = sql<Row>`
       select sessions.project_id, sessions.id, sessions.template, sessions.head, sessions.agent_session_id,
         sessions.resources, sessions.workspace_upload, sessions.lost_processes, sessions.epoch,
-        runs.id as run_id, runs.state as run_state, runs.spec, runs.framework, runs.created_at,
+        runs.id as run_id, runs.state as run_state, runs.spec, runs.framework, ${ageMs} as age_ms,
         runs.attempts, runs.timings
       from sessions left join runs on runs.project_id = sessions.project_id and runs.session_id = sessions.id
         and runs.state in ('starting', 'running', 'waiting')
@@ -112,7 +112,7 @@ function claimedOf(row: Row, session: SessionState): ClaimedRun {
     epoch: session.epoch,
     spec: Buffer.from(row.spec),
     framework: row.framework,
-    createdAtMs: new Date(row.created_at).getTime(),
+    createdAtMs: Date.now() - Number(row.age_ms),
     timings: row.timings,
     attempts: row.attempts,
     session,
