@@ -29,7 +29,23 @@ export class BareClaude {
   }
 
   static async spawn(binary: string, modelUrl: string): Promise<BareClaude> {
-    const folder = await mkdtemp(join(tmpdir(), 'vm0-bench-'))
+    return BareClaude.start(binary, modelUrl, await mkdtemp(join(tmpdir(), 'vm0-bench-')))
+  }
+
+  /** A folder that has had a conversation: what `--resume` finds ready. */
+  static async converse(binary: string, modelUrl: string, folder: string, text: string): Promise<string> {
+    const claude = BareClaude.start(binary, modelUrl, folder)
+    try {
+      claude.send({ type: 'user', message: { role: 'user', content: text } })
+      const { session_id: id } = JSON.parse(await claude.until('result')) as { session_id: string }
+      return id
+    } finally {
+      await claude.kill()
+    }
+  }
+
+  /** The CLI in a folder and home that are there already; they stay when it is killed. */
+  static start(binary: string, modelUrl: string, folder: string, more: readonly string[] = []): BareClaude {
     const flags = ['--input-format', 'stream-json', '--output-format', 'stream-json', '--verbose']
     const child = spawn(
       binary,
@@ -40,6 +56,7 @@ export class BareClaude {
         '--permission-mode',
         'bypassPermissions',
         '--allow-dangerously-skip-permissions',
+        ...more,
       ],
       {
         cwd: folder,
@@ -84,16 +101,24 @@ export class BareClaude {
     this.child.stdin?.write(`${JSON.stringify(message)}\n`)
   }
 
-  private async until(type: string): Promise<void> {
-    while (((await this.lines.next()).value as string | undefined)?.includes(`"type":"${type}"`) === false);
+  /** The next line of this type. */
+  private async until(type: string): Promise<string> {
+    for (;;) {
+      const { value, done } = await this.lines.next()
+      if (done) throw new Error(`the CLI ended before it said ${type}`)
+      if (value.includes(`"type":"${type}"`)) return value
+    }
+  }
+
+  async kill(): Promise<void> {
+    if (this.child.exitCode !== null || this.child.signalCode !== null) return
+    const closed = once(this.child, 'close')
+    this.child.kill('SIGKILL')
+    await closed
   }
 
   async close(): Promise<void> {
-    if (this.child.exitCode === null && this.child.signalCode === null) {
-      const closed = once(this.child, 'close')
-      this.child.kill('SIGKILL')
-      await closed
-    }
+    await this.kill()
     await rm(this.folder, { recursive: true, force: true, maxRetries: 3 })
   }
 }

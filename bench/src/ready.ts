@@ -5,6 +5,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import type { Vm0 } from 'vm0'
 import { BareClaude, claudeBinary } from './bare-claude.js'
 import { startPlatform } from './local-platform.js'
+import { cpuOfSandboxes, memoryOfSandboxes } from './sandbox-use.js'
 import { startModelFront, type ModelFront } from './model-front.js'
 import { median, percentile, row, tableHead } from './statistics.js'
 
@@ -29,7 +30,11 @@ const nextTag = (): string => `bench-${(serial += 1).toString(36)}x`
 const figures = new Map<string, number[]>()
 const note = (name: string, ms: number): void => void figures.set(name, [...(figures.get(name) ?? []), ms])
 
-const platform = await startPlatform(front.url, ['--warm', '4', '--idle', '600'])
+// What a resume without VM0 finds ready: the same files, and a conversation in its home.
+const bareFolder = await makeFolder(1000)
+const bareConversation = await BareClaude.converse(binary, front.url, bareFolder, nextTag())
+
+const platform = await startPlatform(front.url, ['--warm', '4', '--idle', '600', '--freeze', '1'])
 try {
   for (let index = 0; index < samples; index++) {
     note('bare CLI, cold: spawn', await bareCold())
@@ -38,6 +43,10 @@ try {
     const first = await timed(platform.client, {})
     if (first.how === 'warm') note('new session, warm pool', first.ms)
     note('next prompt, sandbox idle', (await timed(platform.client, { session: first.session })).ms)
+    if (index % 2 === 0) {
+      await frozen(platform.client, 1)
+      note('next prompt, sandbox frozen', (await timed(platform.client, { session: first.session })).ms)
+    }
     await platform.client.sessions.get(first.session).delete()
     if (index % 5 !== 0) continue
     await warmIsReady(platform.client, 1)
@@ -46,35 +55,54 @@ try {
     await platform.client.sessions.get(filled.session).close()
     const resumed = await timed(platform.client, { session: filled.session })
     note('resumed in a new sandbox, 1,000 files', resumed.ms)
+    note('bare CLI, --resume in a ready folder of 1,000 files', await bareResume())
     await platform.client.sessions.get(filled.session).delete()
-    note('no warm sandbox of that size: cold', (await timed(platform.client, { memoryMiB: 2049 }, true)).ms)
+    note('no warm sandbox of that size: cold', (await timed(platform.client, { memoryMiB: 2049 + index }, true)).ms)
   }
 } finally {
   await platform.close()
 }
 
-const burst: string[] = []
-const many = await startPlatform(front.url, ['--warm', String(atOnce)])
+const lines: string[] = []
+process.env.VM0_MAX_SANDBOXES = String(3 * atOnce)
+const many = await startPlatform(front.url, ['--warm', String(atOnce), '--warm-min', String(atOnce), '--freeze', '1'])
 try {
   const bare = await bareBurst(atOnce)
-  await warmIsReady(many.client, 1)
-  // One run tells the pool that somebody asks; a burst of that size has to be expected, so it is asked for in rounds.
+  const burst = (name: string, list: readonly number[]): void =>
+    void lines.push(`| ${name} | ${percentile(list, 0.5).toFixed(0)} | ${percentile(list, 0.99).toFixed(0)} |`)
+  burst('the bare CLIs, warmed', bare)
+  const sessions: string[] = []
+  const all: number[] = []
   for (let round = 0; round < 3; round++) {
-    const runs = await Promise.all(Array.from({ length: atOnce }, () => timed(many.client, {}, true)))
+    await warmIsReady(many.client, atOnce)
+    const runs = await Promise.all(Array.from({ length: atOnce }, () => timed(many.client, {})))
     const warm = runs.filter(({ how }) => how === 'warm').length
-    const all = runs.map(({ ms }) => ms)
-    burst.push(
-      `| round ${round + 1}: ${warm} of ${atOnce} warm | ${percentile(all, 0.5).toFixed(0)} | ${percentile(all, 0.99).toFixed(0)} |`,
+    burst(
+      `round ${round + 1}: ${warm} of ${atOnce} warm`,
+      runs.map(({ ms }) => ms),
     )
-    await warmIsReady(many.client, Math.min(atOnce, 10))
+    all.push(...runs.map(({ ms }) => ms))
+    sessions.push(...runs.map(({ session }) => session))
+    if (round < 2) await Promise.all(sessions.splice(0).map((id) => many.client.sessions.get(id).delete()))
   }
-  burst.unshift(
-    `| the bare CLIs, warmed | ${percentile(bare, 0.5).toFixed(0)} | ${percentile(bare, 0.99).toFixed(0)} |`,
+  lines.push(
+    '',
+    `p99 of all rounds: ${(percentile(all, 0.99) / percentile(bare, 0.99)).toFixed(1)} times that of the bare CLIs.`,
+  )
+  await frozen(many.client, atOnce)
+  await warmIsReady(many.client, atOnce)
+  const use = await memoryOfSandboxes()
+  const mebibytes = median(use) / 1024 ** 2
+  lines.push(
+    '',
+    `Memory of ${use.length} sandboxes, half of them warm and half frozen with a session: ${mebibytes.toFixed(0)} MiB each (median of what their control groups are charged for), ${(1024 / mebibytes).toFixed(1)} per GiB.`,
+    `All of them together used ${(await cpuOfSandboxes(10_000)).toFixed(2)}% of a core over ten seconds.`,
   )
 } finally {
   await many.close()
   await front.close()
   await rm(folder, { recursive: true, force: true })
+  await rm(bareFolder, { recursive: true, force: true })
 }
 
 const warm = figures.get('new session, warm pool') ?? []
@@ -86,11 +114,11 @@ To the agent's first model request. Claude Code, ${availableParallelism()} cores
 ${tableHead}
 ${[...figures].map(([name, list]) => row(name, list)).join('\n')}
 
-VM0's own share of a warm start: ${(median(warm) - median(bareWarmed)).toFixed(0)} ms at p50, ${(percentile(warm, 0.99) - percentile(bareWarmed, 0.99)).toFixed(0)} ms at p99. A warm start takes ${(median(warm) / median(bareColds)).toFixed(2)} times the bare CLI's cold start.
+VM0's own share of a warm start: ${(median(warm) - median(bareWarmed)).toFixed(0)} ms at p50, ${(percentile(warm, 0.99) - percentile(bareWarmed, 0.99)).toFixed(0)} ms at p99. A warm start takes ${(median(warm) / median(bareColds)).toFixed(2)} times the bare CLI's cold start, one that finds the pool empty ${ratio('no warm sandbox of that size: cold', 'bare CLI, cold: spawn')} times; a resume in a new sandbox ${ratio('resumed in a new sandbox, 1,000 files', 'bare CLI, --resume in a ready folder of 1,000 files')} times the bare --resume.
 
 | ${atOnce} starts at once | p50 | p99 |
 |---|---|---|
-${burst.join('\n')}`)
+${lines.join('\n')}`)
 
 async function timed(
   client: Vm0,
@@ -118,6 +146,17 @@ async function bareCold(): Promise<number> {
   claude.prompt(tag)
   const ms = (await arrival) - start
   await claude.close()
+  return ms
+}
+
+async function bareResume(): Promise<number> {
+  const tag = nextTag()
+  const arrival = front.arrival(tag)
+  const start = performance.now()
+  const claude = BareClaude.start(binary, front.url, bareFolder, ['--resume', bareConversation])
+  claude.prompt(tag)
+  const ms = (await arrival) - start
+  await claude.kill()
   return ms
 }
 
@@ -151,6 +190,14 @@ async function promptToArrival(claude: BareClaude, { arrival }: ModelFront): Pro
   const start = performance.now()
   claude.prompt(tag)
   return (await arrived) - start
+}
+
+function ratio(name: string, beside: string): string {
+  return (median(figures.get(name) ?? []) / median(figures.get(beside) ?? [])).toFixed(2)
+}
+
+async function frozen(client: Vm0, count: number): Promise<void> {
+  while ((await client.runners.list())[0]!.frozen < count) await wait(20)
 }
 
 async function warmIsReady(client: Vm0, count: number): Promise<void> {

@@ -1,6 +1,6 @@
 import { mkdir, readFile, rm } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { availableParallelism, hostname, totalmem } from 'node:os'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { claimInstallation, holdDatabase, openDatabase, openEventLog, openSecrets, writeDurable } from '@vm0/backends'
 import { openCheckpointStore } from '@vm0/checkpoints'
@@ -15,7 +15,7 @@ import { pino } from 'pino'
 import { checkpointDiffs } from './checkpoint-diffs.js'
 import { lockDataDir, lockInstallation } from './data-lock.js'
 import { installationId } from './installation-id.js'
-import { limitsFrom, retentionFrom, secondsFrom } from './limits.js'
+import { limitsFrom, maxSandboxesFrom, retentionFrom, secondsFrom } from './limits.js'
 import { portTaken, requireFreePort } from './free-port.js'
 import { openObjectStore } from './object-store.js'
 import { ownKey } from './own-key.js'
@@ -166,7 +166,7 @@ export async function startDaemon(
       idleMs,
       modelPatienceMs: secondsFrom('VM0_MODEL_PATIENCE_SECONDS', 600) * 1000,
       silenceMs: secondsFrom('VM0_SILENCE_SECONDS', 300) * 1000,
-      maxSandboxes: Math.max(2, Math.min(availableParallelism() * 8, Math.floor(totalmem() / 1024 ** 3 / 1.5))),
+      maxSandboxes: maxSandboxesFrom(process.env),
       templates: {
         image: (digest, projectId) => checkpoints.templates.image(digest, projectId),
         about: (digest, projectId) => templates.about(digest, projectId),

@@ -1,3 +1,4 @@
+import { availableParallelism, totalmem } from 'node:os'
 import type { RetentionPolicy } from '@vm0/checkpoints'
 import { defaultGraceMs, Vm0Error } from '@vm0/contract'
 import { defaultLimits, type Limits } from '@vm0/server'
@@ -31,6 +32,13 @@ export function secondsFrom(name: string, otherwise: number, least = 0.001): num
       { hint: `Correct or unset ${name} in the environment of \`vm0 up\`.` },
     )
   return seconds
+}
+
+/** How many sandboxes this host has at most, warm ones included. */
+export function maxSandboxesFrom(env: NodeJS.ProcessEnv): number {
+  const { VM0_MAX_SANDBOXES: text } = env
+  if (text) return Math.max(2, wholeNumber('VM0_MAX_SANDBOXES', text))
+  return Math.max(2, Math.min(availableParallelism() * 8, Math.floor(totalmem() / 1024 ** 3 / 1.5)))
 }
 
 const keepNames = { last: 'VM0_KEEP_LAST', daily: 'VM0_KEEP_DAILY', monthly: 'VM0_KEEP_MONTHLY' } as const

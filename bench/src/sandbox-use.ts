@@ -1,0 +1,48 @@
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
+
+const root = '/sys/fs/cgroup'
+/** Where each figure is, by version of the control groups: the folder, the file, and its unit in a million. */
+const places = {
+  memory: [join(root, 'memory/vm0'), 'memory.usage_in_bytes', 'memory.current'],
+  cpu: [join(root, 'cpuacct/vm0'), 'cpuacct.usage', 'cpu.stat'],
+} as const
+
+/** The control groups of all sandboxes of this host, below their installations. */
+async function groups(kind: keyof typeof places): Promise<string[]> {
+  const [v1] = places[kind]
+  for (const base of [v1, join(root, 'vm0')]) {
+    const installations = await readdir(base, { withFileTypes: true }).catch(() => [])
+    const found: string[] = []
+    for (const { name } of installations.filter((each) => each.isDirectory()))
+      for (const each of await readdir(join(base, name), { withFileTypes: true }))
+        if (each.isDirectory()) found.push(join(base, name, each.name))
+    if (found.length > 0) return found
+  }
+  return []
+}
+
+async function figure(group: string, kind: keyof typeof places): Promise<number> {
+  const [, v1, v2] = places[kind]
+  const text = await readFile(join(group, v1), 'utf8').catch(() => readFile(join(group, v2), 'utf8').catch(() => '0'))
+  // On v2 the CPU time stands behind a name, in microseconds; on v1 it is nanoseconds.
+  const named = /usage_usec (\d+)/.exec(text)
+  return named ? Number(named[1]) * 1000 : Number(text)
+}
+
+/** Bytes that each sandbox of this host is charged for. */
+export async function memoryOfSandboxes(): Promise<number[]> {
+  return Promise.all((await groups('memory')).map((group) => figure(group, 'memory')))
+}
+
+/** CPU time that the sandboxes use together over a while, in percent of one core. */
+export async function cpuOfSandboxes(overMs: number): Promise<number> {
+  const total = async (): Promise<number> => {
+    const all = await Promise.all((await groups('cpu')).map((group) => figure(group, 'cpu')))
+    return all.reduce((sum, each) => sum + each, 0)
+  }
+  const [before, startedMs] = [await total(), performance.now()]
+  await wait(overMs)
+  return ((await total()) - before) / 1e4 / (performance.now() - startedMs)
+}
