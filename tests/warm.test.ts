@@ -6,6 +6,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { warmUpMark } from '@vm0/frameworks'
 import type { Run, RunOptions } from '../packages/vm0/src/index.js'
+import { command } from './support/command.js'
 import { TestPlatform } from './support/platform.js'
 
 /**
@@ -169,6 +170,22 @@ test('what is asked for again has a spare of its own: its agent was started with
   )!
   expect(JSON.stringify(system)).toContain('lighthouse')
   expect(JSON.stringify(tools)).not.toContain('WebSearch')
+})
+
+test('the command measures an installation by runs of its own, and leaves no session behind', async () => {
+  await allAreReady()
+  const before = (await platform.client.sessions.list()).items.length
+  const { status, stdout } = await command(platform, ['bench', '--samples', '1', '--prompt', 'hello bench', '--json'])
+  expect(status).toBe(0)
+  const { pool, cases } = JSON.parse(stdout)
+  expect(pool).toEqual({ hit: 1, miss: 0 })
+  for (const name of ['new session', 'next prompt']) {
+    const ms = cases[name].map(({ p50Ms }: { p50Ms: number }) => p50Ms)
+    expect(ms.length).toBe(6)
+    // The stages of one run follow one another.
+    expect(ms.slice(0, 5).toSorted((a: number, b: number) => a - b)).toEqual(ms.slice(0, 5))
+  }
+  expect((await platform.client.sessions.list()).items.length).toBe(before)
 })
 
 test('an agent that died in the pool is never handed out', async () => {

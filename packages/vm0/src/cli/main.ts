@@ -3,6 +3,7 @@ import { createRequire } from 'node:module'
 import { buildApplication, buildRouteMap, run as runApplication, text_en } from '@stricli/core'
 import { toVm0Error } from '@vm0/contract/client'
 import { answer } from './commands/answer.js'
+import { bench } from './commands/bench.js'
 import { fork, log, rollback, save } from './commands/checkpoints.js'
 import { diff } from './commands/diff.js'
 import { doctor } from './commands/doctor.js'
@@ -92,6 +93,7 @@ const application = buildApplication(
       gc,
       encryption,
       doctor,
+      bench,
     },
   }),
   {
