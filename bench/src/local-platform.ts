@@ -13,6 +13,7 @@ export interface LocalPlatform {
   client: Vm0
   url: string
   apiKey: string
+  dataDir: string
   close(): Promise<void>
 }
 
@@ -41,7 +42,7 @@ export async function startPlatform(modelUrl: string, args: readonly string[] = 
     if (!ready) throw new Error('`vm0 up` ended before it was ready: its words are above')
     child.stdout.resume()
     const { url, apiKey } = JSON.parse(await readFile(config, 'utf8')) as { url: string; apiKey: string }
-    return { client: createClient({ url, apiKey }), url, apiKey, close }
+    return { client: createClient({ url, apiKey }), url, apiKey, dataDir: join(directory, 'data'), close }
   } catch (error) {
     await close()
     throw error

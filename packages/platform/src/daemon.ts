@@ -19,6 +19,7 @@ import { limitsFrom, maxSandboxesFrom, retentionFrom, secondsFrom } from './limi
 import { portTaken, requireFreePort } from './free-port.js'
 import { openObjectStore } from './object-store.js'
 import { ownKey } from './own-key.js'
+import { rotatingFile } from './rotating-file.js'
 import { cacheDir, configFile } from './paths.js'
 import { openObservation } from './observe/index.js'
 import { hostImages, templatePort, TemplateRows } from './templates/index.js'
@@ -76,7 +77,7 @@ export async function startDaemon(
     undo.push(await lockInstallation(installation, dataDir))
     const logger = pino(
       { level: process.env.VM0_LOG_LEVEL ?? 'warn', serializers: { error: pino.stdSerializers.err } },
-      pino.destination({ dest: join(dataDir, 'vm0.log'), mkdir: true, sync: true }),
+      rotatingFile(join(dataDir, 'vm0.log'), { maxBytes: 8 * 1024 ** 2, keep: 4 }),
     )
 
     const template = await ensureTemplate({ cacheDir, onProgress: say, signal })
