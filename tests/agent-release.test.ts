@@ -41,8 +41,6 @@ async function runAgain(session: Session): Promise<{ agentVersion: string | null
 test('a session that began with one release of the agent goes on with a later one, conversation and all', async () => {
   const session = await platform.client.sessions.create()
   expect(await runAgain(session)).toEqual({ agentVersion: first, prompts: 1 })
-  const idle = await platform.client.sessions.create()
-  await runAgain(idle)
   await session.close()
 
   const installed = await command(platform, ['frameworks', 'install', `claude-code@${later}`])
@@ -50,9 +48,4 @@ test('a session that began with one release of the agent goes on with a later on
   expect(await readdir(join(cache, 'vm0/agents/claude-code'))).toContain(later)
   expect(await runAgain(session)).toEqual({ agentVersion: later, prompts: 2 })
   expect(await session.files.readText('/workspace/lines.txt')).toBe('line\nline\n')
-
-  // One whose sandbox was made before the release came goes on in it, and has the release with its next sandbox.
-  expect(await runAgain(idle)).toMatchObject({ prompts: 2 })
-  await idle.close()
-  expect(await runAgain(idle)).toEqual({ agentVersion: later, prompts: 3 })
 })

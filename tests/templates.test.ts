@@ -12,6 +12,7 @@ const recipe = {
   // Without what takes most room, so that images are made quickly.
   commands: [
     'rm -rf /usr/lib/gcc /usr/include /usr/local/* /usr/lib/python3* /usr/lib/git-core; mkdir /usr/local/bin',
+    'rm -rf /usr/bin/x86_64-linux-gnu-* /usr/bin/git* /usr/share/perl /usr/lib/*-linux-gnu/*.a /usr/lib/*-linux-gnu/*san.so*',
     'echo one > /etc/greeting; echo "$GREETING" >> /etc/greeting',
   ],
   env: { GREETING: 'hello' },
@@ -44,7 +45,7 @@ test('a folder with packages and commands becomes a template, its steps are show
   await writeFile(join(folder, 'vm0.template.json'), JSON.stringify(recipe))
   const built = await command(platform, ['templates', 'build', 'web', folder])
   expect(built).toMatchObject({ status: 0, stderr: '' })
-  expect(built.stdout).toContain('▸ 1/3 apt-get install cowsay\n')
+  expect(built.stdout).toContain('▸ 1/4 apt-get install cowsay\n')
   expect(built.stdout).toMatch(/Setting up cowsay/)
   expect(built.stdout).toMatch(/✓ web@1 .*\n {2}web means it now/)
   expect((await platform.client.templates.get('web')).versions[0]).toMatchObject({
@@ -380,8 +381,8 @@ test('when the database is lost, templates are made anew from the store, the new
 })
 
 test('a manifest names nothing of the platform', async () => {
-  const { session } = await platform.client.run({ template: 'web', prompt: 'append a line' })
-  const { head } = await session.get()
+  const { items } = await platform.client.sessions.list()
+  const head = items.find((session) => session.framework && session.head)?.head
   const text = await readFile(join(platform.dataDir, 'objects/manifests', head!.replace(':', '-')), 'utf8')
   const manifest = JSON.parse(text) as { template: string; layers: object[] }
   expect(manifest.template).toMatch(/^sha256:[0-9a-f]{64}$/)
