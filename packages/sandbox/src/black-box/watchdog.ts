@@ -46,6 +46,8 @@ export class Watchdog {
   async close(): Promise<void> {
     this.closed = true
     clearTimeout(this.timer)
+    // Its end is waited for, also where nothing else keeps this process.
+    this.child?.ref()
     this.child?.stdin?.end()
     await this.ended
   }
