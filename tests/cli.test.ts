@@ -241,10 +241,13 @@ test('keys and frameworks', async () => {
 
 test('every command tells how to use it, with examples', async () => {
   const nouns = {
-    sessions: ['ls', 'show', 'rm'],
+    sessions: ['ls', 'show', 'rm', 'upgrade'],
     runs: ['ls', 'show'],
     keys: ['ls', 'create', 'revoke'],
     frameworks: ['ls', 'install'],
+    projects: ['ls', 'show', 'create', 'set'],
+    templates: ['build', 'from-session', 'ls', 'show', 'promote', 'rollback', 'rm'],
+    encryption: ['ls', 'rotate', 'reseal', 'drop'],
   }
   const single = [
     'up',
@@ -252,6 +255,10 @@ test('every command tells how to use it, with examples', async () => {
     'logs',
     'trace',
     'why',
+    'top',
+    'insights',
+    'compare',
+    'replay',
     'push',
     'pull',
     'exec',
@@ -269,6 +276,7 @@ test('every command tells how to use it, with examples', async () => {
     'fsck',
     'gc',
     'doctor',
+    'bench',
   ]
   const commands = [
     [],
