@@ -22,14 +22,6 @@ export interface Launch {
   cwd: string
 }
 
-/** Lines for a live process. */
-export interface Binding {
-  /** Before the prompt. */
-  lines: string[]
-  /** While the model thinks about it: for what only tools need, so that the first request doesn't wait for it. */
-  meanwhile: string[]
-}
-
 /** How a prompt's turns ended, as the agent tells it: the one that it opened, and those of what was said meanwhile. */
 export interface TurnEnd {
   reason: 'completed' | 'interrupted' | 'error' | 'max_turns'
@@ -129,8 +121,11 @@ export interface FrameworkDriver {
    * process does. Holds no secret of a run: what can hold one is left out, and so such runs start a process of their own.
    */
   spareFor?(spec: LaunchSpec): LaunchSpec
-  /** What binds a live process that runs with `from` to `to`; undefined where only a new process will do. */
-  rebind(from: LaunchSpec, to: LaunchSpec): Binding | undefined
+  /**
+   * Lines that bind a live process that runs with `from` to `to`; none where both are the same; undefined where only a
+   * new process will do.
+   */
+  rebind(from: LaunchSpec, to: LaunchSpec): string[] | undefined
   /**
    * `resumed`: the process goes on with an old conversation, whose cost some agents count in their totals. `asks`: a person
    * answers what the agent asks. `newId` makes the ids of what is sent; with the same ids, calls and lines a protocol comes

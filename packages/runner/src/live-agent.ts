@@ -18,8 +18,6 @@ export interface LiveAgent {
   /** What it was started with or bound to since. */
   spec: LaunchSpec
   version: string
-  /** Lines for the time when the model thinks about the next prompt. */
-  meanwhile: string[]
   /** What becomes known of the agent to a later process of this runner. */
   journal: Journal | undefined
 }
@@ -83,7 +81,7 @@ function own({ driver, process, lines, spec, version, resumed }: OwnAgent, { sec
     secrets,
     journal,
   })
-  return { framework, process: agent.process, protocol: agent.protocol, lines, spec, version, meanwhile: [], journal }
+  return { framework, process: agent.process, protocol: agent.protocol, lines, spec, version, journal }
 }
 
 /** The agent works with `spec` from here on. */

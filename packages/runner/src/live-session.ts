@@ -168,8 +168,7 @@ export class LiveSession {
     const binding = agent?.framework === driver.name ? driver.rebind(agent.spec, spec) : undefined
     if (agent && binding) {
       const reload = this.filesChanged && this.agentSessionId === null ? agent.protocol.reload() : []
-      for (const line of [...reload, ...binding.lines]) await agent.process.write(line)
-      agent.meanwhile = binding.meanwhile
+      for (const line of [...reload, ...binding]) await agent.process.write(line)
       this.filesChanged = false
       bind(agent, spec, this.options.secrets)
       return agent

@@ -331,7 +331,6 @@ export class RunLife {
       requested: this.timings.firstModelRequestMs !== null,
       onFirstRequest: (timeMs) => {
         this.timings.firstModelRequestMs = this.sinceCreated(timeMs)
-        this.turns.modelAsked()
         this.resumeRefill?.()
       },
       onRefusedKey: () => this.stop('unauthorized'),

@@ -66,11 +66,6 @@ export class RunTurns {
     return talk.begin(agent, prompt)
   }
 
-  /** The model has the prompt. */
-  modelAsked(): void {
-    if (this.agent) this.parts.talk.tell(this.agent, this.agent.meanwhile.splice(0))
-  }
-
   /** `oomKills`: of an agent that was listened to before, how many tasks the kernel had killed when it began. */
   async listen(spec: CreateRunParsed, oomKills?: number): Promise<Ending> {
     const { session, stopping, talk, checkpoints, progress, timings } = this.parts

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
-import type { Binding, LaunchSpec } from '../driver.js'
+import type { LaunchSpec } from '../driver.js'
 
 /** Variables that the CLI or its runtime read at their start: set later, they would come too late. */
 const readAtStart =
@@ -20,10 +20,9 @@ export function spareFor({ systemPrompt, tools, ...rest }: LaunchSpec): LaunchSp
 /**
  * Environment and model bind late, by `apply_flag_settings`; system prompt, tools, permissions, the
  * form of the output, MCP servers and turn limit are flags of the start.
- * A variable can be added or changed but not taken back. Settings make the next request some 15 ms later: where a new
- * TRACEPARENT is all of them, which every run has and tools alone read, they come after that request.
+ * A variable can be added or changed but not taken back.
  */
-export function rebind(from: LaunchSpec, to: LaunchSpec): Binding | undefined {
+export function rebind(from: LaunchSpec, to: LaunchSpec): string[] | undefined {
   for (const flag of ['systemPrompt', 'tools', 'maxTurns', 'permissions', 'output', 'mcpServers'] as const) {
     if (!isDeepStrictEqual(from[flag], to[flag])) return undefined
   }
@@ -39,9 +38,7 @@ export function rebind(from: LaunchSpec, to: LaunchSpec): Binding | undefined {
   if (changed.some(([name]) => readAtStart.test(name))) return undefined
   // The settings are replaced as a whole: what was bound before is sent again.
   if (changed.length > 0) settings.env = after
-  if (Object.keys(settings).length === 0) return { lines: [], meanwhile: [] }
+  if (Object.keys(settings).length === 0) return []
   const request = { subtype: 'apply_flag_settings', settings }
-  const line = JSON.stringify({ type: 'control_request', request_id: `vm0-bind-${randomUUID()}`, request })
-  const canWait = settings.model === undefined && changed.every(([name]) => name === 'TRACEPARENT')
-  return canWait ? { lines: [], meanwhile: [line] } : { lines: [line], meanwhile: [] }
+  return [JSON.stringify({ type: 'control_request', request_id: `vm0-bind-${randomUUID()}`, request })]
 }

@@ -39,7 +39,6 @@ export function replayAgent(options: ReplayOptions): LiveAgent {
     framework: story.framework,
     process: agent.process,
     protocol: agent.protocol,
-    meanwhile: [],
     lines,
     spec,
     version: story.version,
