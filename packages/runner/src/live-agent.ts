@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { traceparentOf, type RunSpec } from '@vm0/contract'
+import type { RunSpec } from '@vm0/contract'
 import type { AgentProtocol, FrameworkDriver, LaunchSpec } from '@vm0/frameworks'
 import type { MonitoredProcess, Sandbox } from '@vm0/sandbox'
 import type { RunnerOptions } from './options.js'
@@ -8,6 +8,7 @@ import type { Journal } from './adoption/journal.js'
 import { JournaledAgent } from './adoption/journaled-agent.js'
 import { releaseTarget } from './platform-mounts.js'
 import { maxAgentOutputBytes, type WarmSandbox } from './pool/warm-sandbox.js'
+import { toolEnvironment } from './tool-environment.js'
 
 /** An agent process in a session's sandbox. */
 export interface LiveAgent {
@@ -22,10 +23,8 @@ export interface LiveAgent {
   journal: Journal | undefined
 }
 
-/** Programs of the run find its span as TRACEPARENT, unless the caller gave them another. */
-export function launchSpecOf({ limits, ...spec }: RunSpec, runId: string): LaunchSpec {
-  const { model, systemPrompt, tools, permissions, output, mcpServers } = spec
-  const env = { TRACEPARENT: traceparentOf(runId, spec.traceparent), ...spec.env }
+export function launchSpecOf({ limits, ...spec }: RunSpec): LaunchSpec {
+  const { model, systemPrompt, tools, env, permissions, output, mcpServers } = spec
   return { model, systemPrompt, tools, env, permissions, output, mcpServers, maxTurns: limits?.turns }
 }
 
@@ -48,7 +47,8 @@ export async function startAgent(
   const releaseDir = releaseTarget(driver.name, release.version)
   const launch = driver.launch({ releaseDir, gatewayUrl: sandbox.gatewayUrl, resume, spec })
   const id = `agent-${randomBytes(4).toString('hex')}`
-  const process = await sandbox.spawn({ id, ...launch, maxOutputBytes: maxAgentOutputBytes })
+  const env = { ...toolEnvironment, ...launch.env }
+  const process = await sandbox.spawn({ id, ...launch, env, maxOutputBytes: maxAgentOutputBytes })
   const lines = new CountedLines(process.output()[Symbol.asyncIterator]())
   return own({ driver, process, lines, spec, version: release.version, resumed: resume !== null }, keeping)
 }

@@ -265,9 +265,7 @@ export class RunLife {
       resources: spec.resources,
       known: this.claimed.session,
       takeWarm: (template, resources) =>
-        this.takeWarm(
-          kindOf({ driver, template, resources, launch: launchSpecOf(spec, this.ref.runId), ref: this.ref }),
-        ),
+        this.takeWarm(kindOf({ driver, template, resources, launch: launchSpecOf(spec), ref: this.ref })),
       signal: this.stopping.signal,
     })
     if (spec.workspaceUpload) await this.session.unpack(sandbox, spec.workspaceUpload, this.stopping.signal)

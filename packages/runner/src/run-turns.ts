@@ -12,6 +12,7 @@ import type { OutputSchema } from './output-schema.js'
 import { endingOfTurn, type Ending } from './run-endings.js'
 import type { RunProgress } from './run-progress.js'
 import type { RunStop } from './run-stop.js'
+import { showToolEnvironment } from './tool-environment.js'
 import type { Waiting } from './waiting.js'
 
 export interface RunTurnsParts extends RunContext {
@@ -52,7 +53,11 @@ export class RunTurns {
   }
 
   async takeAgent(spec: CreateRunParsed, how: ReadySandbox['how']): Promise<LiveAgent> {
-    const agent = await this.parts.session.agentFor(this.parts.driver, launchSpecOf(spec, this.parts.ref.runId))
+    const { session, driver, ref } = this.parts
+    const [agent] = await Promise.all([
+      session.agentFor(driver, launchSpecOf(spec)),
+      session.sandbox && showToolEnvironment(session.sandbox, ref.runId, spec),
+    ])
     this.take(agent, how)
     return agent
   }

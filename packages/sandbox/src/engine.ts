@@ -74,6 +74,9 @@ export interface SandboxStats {
   diskTotalBytes: number
 }
 
+/** Where `show` of a sandbox puts its files, as they are seen inside. */
+export const shownDirectory = '/run/vm0'
+
 export interface Sandbox {
   readonly id: string
   /** The source address of everything that leaves the sandbox. */
@@ -82,6 +85,8 @@ export interface Sandbox {
   readonly gatewayUrl: string
   /** A folder of the host that lives and goes with the sandbox: for what its owner must find again after a restart. */
   readonly records: string
+  /** Puts a small text where everybody inside can read it and nobody can change it: at `shownDirectory`/`name`. */
+  show(name: string, text: string): Promise<void>
   /** Starts a long-lived process under a monitor. */
   spawn(spec: ProcessSpec): Promise<MonitoredProcess>
   /** The process `id` that an earlier process of the platform has spawned; undefined where nothing usable tells of it. */

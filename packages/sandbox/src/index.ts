@@ -1,4 +1,5 @@
 export type * from './engine.js'
+export { shownDirectory } from './engine.js'
 export type * from './black-box/types.js'
 export { isCgroup2 } from './cgroup/cgroup.js'
 export { openOciEngine } from './oci/engine.js'

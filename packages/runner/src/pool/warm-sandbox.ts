@@ -5,6 +5,7 @@ import { CountedLines } from '../adoption/counted-lines.js'
 import { readAll } from '../exec-output.js'
 import type { RunnerOptions } from '../options.js'
 import { platformMounts, releaseTarget } from '../platform-mounts.js'
+import { toolEnvironment } from '../tool-environment.js'
 import type { WarmKind } from './kind.js'
 
 /** Bytes of each stream that one agent process may print over its life. */
@@ -43,7 +44,8 @@ export async function makeWarmSandbox(options: RunnerOptions, kind: WarmKind): P
   try {
     const releaseDir = releaseTarget(driver.name, release.version)
     const launch = driver.launch({ releaseDir, gatewayUrl: sandbox.gatewayUrl, resume: null, spec })
-    const process = await sandbox.spawn({ id: `agent-${id}`, ...launch, maxOutputBytes: maxAgentOutputBytes })
+    const env = { ...toolEnvironment, ...launch.env }
+    const process = await sandbox.spawn({ id: `agent-${id}`, ...launch, env, maxOutputBytes: maxAgentOutputBytes })
     const lines = new CountedLines(process.output()[Symbol.asyncIterator]())
     await warmTo(warmUp, { sandbox, process, lines })
     return {

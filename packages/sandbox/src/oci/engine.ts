@@ -6,7 +6,7 @@ import { toVm0Error, Vm0Error, type SandboxRecord } from '@vm0/contract'
 import { Recorder, SandboxRecorder, Watchdog } from '../black-box/index.js'
 import { openCgroups } from '../cgroup/cgroup.js'
 import { requirePrograms } from '../host-programs.js'
-import type { EngineOptions, Sandbox, SandboxEngine, SandboxSpec } from '../engine.js'
+import { shownDirectory, type EngineOptions, type Sandbox, type SandboxEngine, type SandboxSpec } from '../engine.js'
 import { endOrphanedCommands, recordFile, survivors, takeOverMounts } from './attach.js'
 import { defaultPath, ociConfig } from './bundle.js'
 import { run } from './commands.js'
@@ -18,7 +18,7 @@ import { hasCpuset, makeMachineView } from './machine-view.js'
 import { Network } from './network.js'
 import { identify } from './processes.js'
 import { reapInstallation } from './reap.js'
-import { OciSandbox } from './sandbox.js'
+import { OciSandbox, shownIn } from './sandbox.js'
 import { Slot, takeSlot } from './slots.js'
 import { endStrays, markChildren } from './strays.js'
 import { makeUpper, removeUpper } from './upper.js'
@@ -200,8 +200,10 @@ class OciEngine implements SandboxEngine {
         SSL_CERT_FILE: '/etc/ssl/certs/ca-certificates.crt',
       }
       const view = await makeMachineView(directory, slot.number, spec.resources)
+      const shown = shownIn(directory)
+      await mkdir(shown, { mode: 0o755 })
       const config = ociConfig(
-        spec,
+        { ...spec, platformMounts: [...spec.platformMounts, { source: shown, target: shownDirectory }] },
         slot,
         {
           root,

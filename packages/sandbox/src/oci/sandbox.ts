@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir, readFile, rm, statfs, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rename, rm, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { Vm0Error } from '@vm0/contract'
@@ -49,6 +49,9 @@ export interface OciSandboxParts {
   teardown(): Promise<void>
 }
 
+/** The folder of the host that is seen inside as `shownDirectory`. */
+export const shownIn = (runDirectory: string): string => join(runDirectory, 'shown')
+
 export class OciSandbox implements Sandbox, Guarded {
   failure: Vm0Error | undefined
   readonly id: string
@@ -64,6 +67,17 @@ export class OciSandbox implements Sandbox, Guarded {
 
   get records(): string {
     return this.parts.recordDirectory
+  }
+
+  /** One that an earlier release has made has no such place: nothing is shown there. */
+  async show(name: string, text: string): Promise<void> {
+    const path = join(shownIn(this.parts.runDirectory), name)
+    try {
+      await writeFile(`${path}.new`, text, { mode: 0o644 })
+      await rename(`${path}.new`, path)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    }
   }
 
   get upperFile(): string {
