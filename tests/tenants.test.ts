@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { craftArchive } from '../packages/checkpoints/src/archive/crafted-archive.test.fixture.js'
 import type { Vm0 } from '../packages/vm0/src/index.js'
 import { TestPlatform } from './support/platform.js'
 import { workScript } from './support/scripts.js'
@@ -20,6 +21,12 @@ beforeAll(async () => {
   ids.sessions = run.session.id
   ids.runs = run.id
   ids.keys = (await theirs.client.keys.list())[0]!.id
+  const layer = [
+    { name: 'usr/bin/', type: 'directory' as const },
+    { name: 'usr/bin/sh', data: '', mode: 0o755 },
+  ]
+  await theirs.client.templates.fromImage('their-template', await craftArchive({ about: null, layer }))
+  ids.templates = 'their-template'
 })
 afterAll(() => platform.stop())
 
@@ -58,7 +65,8 @@ function withTheirs(path: string): string | undefined {
   const [, , noun] = path.split('/')
   return path.replaceAll(/\{(.*?)\}/g, (_, name: string) => {
     if (name === '*') return 'workspace'
-    return name === 'id' && ids[noun!]
+    if (name === 'version') return '1'
+    return ['id', 'name', 'other'].includes(name) && ids[noun!]
       ? ids[noun!]!
       : expect.fail(`${path}: which id of the other project is {${name}}?`)
   })
@@ -67,13 +75,14 @@ function withTheirs(path: string): string | undefined {
 test("no call of the API gives anything of another project away: its ids don't exist there", async () => {
   const { paths } = (await (await platform.fetch('/v1/openapi.json')).json()) as Document
   // What is uploaded is named by its content, the same in every project; the next test is about it.
-  // Who may not change projects is told so, whether or not there is one of that name.
+  // Who may not change projects is told so, whether or not there is one of that name; a template of one's own may have any name.
   const { '/v1/uploads/{digest}': _upload, '/v1/projects/{id}': _project, ...named } = paths
   const answers: [string, number][] = []
   for (const [path, calls] of Object.entries(named)) {
     const url = withTheirs(path)
     if (!url) continue
     for (const [method, call] of Object.entries(calls)) {
+      if (method === 'post' && /^\/v1\/templates\/\{name\}\/(versions|image)$/.test(path)) continue
       const [type, content] = Object.entries(call.requestBody?.content ?? {})[0] ?? []
       const body = content ? JSON.stringify(example(content.schema)) : method === 'put' ? 'x' : undefined
       const response = await platform.fetch(url, {

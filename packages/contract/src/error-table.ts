@@ -29,7 +29,7 @@ export const errorTable = {
     hint: 'Send JSON with the header "Content-Type: application/json".',
   },
   UNKNOWN_FRAMEWORK: { status: 400, exit: 2, retryable: false, hint: 'List what is available with `vm0 frameworks`.' },
-  UNKNOWN_TEMPLATE: { status: 400, exit: 2, retryable: false, hint: 'List what there is with `vm0 templates`.' },
+  UNKNOWN_TEMPLATE: { status: 404, exit: 2, retryable: false, hint: 'List what there is with `vm0 templates`.' },
   UNAUTHENTICATED: {
     status: 401,
     exit: 7,
