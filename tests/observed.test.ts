@@ -322,6 +322,11 @@ test('a project may let content out, without the secrets in it, or nothing at al
   expect(text).not.toContain(secret)
   expect(await client.projects.update('default', { capture: 'none' })).toMatchObject({ capture: 'none' })
   const none = await client.run({ prompt: 'say' })
+  // What is exported goes out in order: a later run of a project that lets it out shows that this one was looked at.
+  const other = await platform.project('lets-out')
+  const after = other.client.run({ prompt: 'say' })
+  await after
+  await collector.until(of('/v1/logs', after.id, '"run.finished"'))
   await client.projects.update('default', { capture: 'metadata' })
   const { id } = await client.runs.list({ limit: 1 }).then(({ items }) => items[0]!)
   const later = client.run({ session: none.session, prompt: 'say' })
