@@ -134,7 +134,7 @@ async function expectNothingLeft(runs: boolean): Promise<void> {
           links: links.map((name) => name[0]).toSorted(),
           tables: tables.length,
           slots: slots.length,
-          processes: processes.map((name) => /daemon-main\.js|flock/.exec(name)?.[0] ?? name).toSorted(),
+          processes: processes.map((name) => /daemon-main\.js|flock|vm0-watchdog/.exec(name)?.[0] ?? name).toSorted(),
         }
       },
       { timeout: 20_000 },
@@ -143,8 +143,8 @@ async function expectNothingLeft(runs: boolean): Promise<void> {
       links: runs ? ['g', 'h'] : [],
       tables: runs ? 1 : 0,
       slots: runs ? 1 : 0,
-      // the platform, and what holds the lock of its data folder
-      processes: runs ? ['daemon-main.js', 'flock'] : [],
+      // the platform, what holds the lock of its data folder, and what lets go of sandboxes when it is killed
+      processes: runs ? ['daemon-main.js', 'flock', 'vm0-watchdog'] : [],
       cgroups: [],
       containers: [],
       loops: [],

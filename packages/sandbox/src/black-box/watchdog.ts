@@ -6,7 +6,7 @@ import { once } from 'node:events'
  * reads what only that one can write to, and when the kernel closes it, lets go of every sandbox: the kernel acts as it always
  * does. It has a session of its own, so that no terminal's signal ends it.
  */
-const script = `trap '' INT TERM HUP; cat >/dev/null
+const script = `trap '' INT TERM HUP; while read -r _; do :; done
 for file in $1; do echo "$2" >"$file"; done 2>/dev/null; :`
 
 const respawnMs = 1_000
