@@ -61,6 +61,7 @@ export class SandboxRecorder implements BlackBox, Recorded {
   private lookTookMs = 0
   private lookedAtCpuMs = 0
   private detailsAtMs = 0
+  private detailsAtCpuMs = 0
   private lastScene: Scene | undefined
   private handling = false
   private told = { fork: 0, disk: false }
@@ -117,7 +118,11 @@ export class SandboxRecorder implements BlackBox, Recorded {
     this.curve.add(now, gauge.memoryBytes)
     const { lookedAtMs } = this
     this.lookAtProcesses(now, gauge)
-    if (this.watcher && this.cpuShare > 0 && now - this.detailsAtMs >= detailsMs) this.lookAtDetails(now)
+    // Also once after it has come to rest: what it did last may have filled its disk.
+    if (this.watcher && gauge.cpuMs > this.detailsAtCpuMs && now - this.detailsAtMs >= detailsMs) {
+      this.detailsAtCpuMs = gauge.cpuMs
+      this.lookAtDetails(now)
+    }
     if (gauge.atLimit && !this.handling) void this.atLimit().catch(() => undefined)
     if (last && gauge.oomKills > last.oomKills) void this.killed(gauge.oomKills, lookedAtMs)
     const growth = (gauge.memoryBytes - (last?.memoryBytes ?? gauge.memoryBytes)) / passedMs
