@@ -20,7 +20,8 @@ const conversations = {
     { tools: [waitForGo], usage },
     { expect: 'gone.*and sweep', text: 'Swept.', usage },
   ],
-  'be quick': [{ text: 'done', usage }],
+  // Slow enough at its end for a word to come in between.
+  'be quick': [{ text: 'done', usage, chunkDelayMs: 30 }],
   'a late word (\\d+)': [{ text: 'heard', usage }],
   'go round': [{ tools: [bash('echo round')], usage }],
   'look around': [

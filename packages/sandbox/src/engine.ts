@@ -74,8 +74,8 @@ export interface SandboxStats {
   diskTotalBytes: number
 }
 
-/** Where `show` of a sandbox puts its files, as they are seen inside. */
-export const shownDirectory = '/run/vm0'
+/** Where `show` of a sandbox puts its files, as they are seen inside. The host has its own /run/vm0, which is not seen there. */
+export const shownDirectory = '/run/vm0-shown'
 
 export interface Sandbox {
   readonly id: string
