@@ -16,7 +16,7 @@ const id = '019aaaaa-0000-7000-8000-000000000001'
 
 test.each<[string, unknown, number, string]>([
   ['unknown framework', { prompt: 'x', framework: 'nope' }, 400, 'UNKNOWN_FRAMEWORK'],
-  ['unknown template', { prompt: 'x', template: 'nope' }, 400, 'UNKNOWN_TEMPLATE'],
+  ['unknown template', { prompt: 'x', template: 'nope' }, 404, 'UNKNOWN_TEMPLATE'],
   ['empty prompt', { prompt: '  ' }, 400, 'PROMPT_EMPTY'],
   ['prompt with NUL', { prompt: 'a\0b' }, 400, 'INVALID_REQUEST'],
   ['prompt over the limit', { prompt: 'x'.repeat(1_100_000) }, 413, 'REQUEST_TOO_LARGE'],
