@@ -157,7 +157,6 @@ export const usageSchema = z.object({
   cacheWriteTokens: z.int(),
 })
 export type Usage = z.infer<typeof usageSchema>
-export const noUsage: Usage = { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0 }
 
 export function addUsage(a: Usage, b: Usage): Usage {
   return {
@@ -190,19 +189,6 @@ export const timingsSchema = z.object({
   pool: z.enum(['hit', 'miss']).nullable(),
 })
 export type Timings = z.infer<typeof timingsSchema>
-export const noTimings: Timings = {
-  authorisedMs: null,
-  queuedMs: null,
-  boundMs: null,
-  sandboxReadyMs: null,
-  promptSentMs: null,
-  agentReadyMs: null,
-  firstModelRequestMs: null,
-  firstTokenMs: null,
-  agentFinishedMs: null,
-  totalMs: null,
-  pool: null,
-}
 
 export const runErrorSchema = z.object({
   code: z.string(),

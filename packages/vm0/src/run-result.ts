@@ -1,4 +1,13 @@
-import { isErrorCode, Vm0Error, type Outcome, type RunView, type Timings, type Usage } from '@vm0/contract/client'
+import {
+  isErrorCode,
+  noTimings,
+  noUsage,
+  Vm0Error,
+  type Outcome,
+  type RunView,
+  type Timings,
+  type Usage,
+} from '@vm0/contract/client'
 import type { Session } from './session.js'
 
 /**
@@ -131,21 +140,9 @@ export function resultOfFailure(error: Vm0Error, session: () => Session): RunRes
     reason: code.toLowerCase(),
     text: '',
     output: null,
-    usage: { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0 },
+    usage: { ...noUsage },
     costUsd: 0,
-    timings: {
-      authorisedMs: null,
-      queuedMs: null,
-      boundMs: null,
-      sandboxReadyMs: null,
-      promptSentMs: null,
-      agentReadyMs: null,
-      firstModelRequestMs: null,
-      firstTokenMs: null,
-      agentFinishedMs: null,
-      totalMs: null,
-      pool: null,
-    },
+    timings: { ...noTimings },
     checkpoint: null,
     error: { code, message, hint, details },
     // Of a run that was picked up by its id, and whose server can't be asked, it isn't known.

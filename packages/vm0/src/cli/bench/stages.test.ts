@@ -1,20 +1,6 @@
-import type { Timings } from '@vm0/contract/client'
+import { noTimings } from '@vm0/contract/client'
 import { expect, test } from 'vitest'
 import { addRun, figureLines, figuresOf, percentile, type Samples } from './stages.js'
-
-const noTimings: Timings = {
-  authorisedMs: null,
-  queuedMs: null,
-  boundMs: null,
-  sandboxReadyMs: null,
-  promptSentMs: null,
-  agentReadyMs: null,
-  firstModelRequestMs: null,
-  firstTokenMs: null,
-  agentFinishedMs: null,
-  totalMs: null,
-  pool: null,
-}
 
 test('percentiles are values that were measured, by nearest rank', () => {
   const hundred = Array.from({ length: 100 }, (_, index) => 100 - index)
