@@ -28,6 +28,8 @@ export interface HowToStart {
 /** A `vm0 up` of the test's own, with its own data folder and scripted model. */
 export class TestPlatform {
   private child: ChildProcess | undefined
+  /** Its process was ended without warning, and none has come after it. */
+  private killed = false
   private port = '0'
   client!: Vm0
   url = ''
@@ -73,6 +75,7 @@ export class TestPlatform {
       throw new Error(`vm0 up ended: ${this.words}`)
     })()
     await ready
+    this.killed = false
     child.stdout!.resume()
     const config = JSON.parse(await readFile(join(this.directory, 'config.json'), 'utf8')) as {
       url: string
@@ -95,7 +98,9 @@ export class TestPlatform {
   private spawn(): ChildProcess {
     const { args = [] } = this.how
     const [program = '', ...first] = this.vm0
-    this.child = spawn(program, [...first, 'up', '--port', this.port, '--data', this.dataDir, ...args], {
+    const words = [program, ...first, 'up', '--port', this.port, '--data', this.dataDir, ...args]
+    // A run of the tests that is broken off takes its platforms with it: they end in order.
+    this.child = spawn('setpriv', ['--pdeathsig', 'TERM', ...words], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {
         ...process.env,
@@ -161,6 +166,7 @@ export class TestPlatform {
     const child = this.child as ChildProcess
     const hasEnded = (): boolean => child.exitCode !== null || child.signalCode !== null
     if (hasEnded()) return
+    this.killed = true
     const closed = once(child, 'close')
     let daemon = 0
     while (!daemon && !hasEnded()) {
@@ -176,6 +182,7 @@ export class TestPlatform {
     const child = this.child
     if (!child || child.exitCode !== null || child.signalCode !== null) return
     const ended = once(child, until)
+    this.killed ||= name === 'SIGKILL'
     child.kill(name)
     await ended
   }
@@ -187,6 +194,8 @@ export class TestPlatform {
   }
 
   async stop(): Promise<void> {
+    // A test that failed after a kill leaves sandboxes on the host: the next process takes them over and gives them back.
+    if (this.killed) await this.up().catch(() => undefined)
     await this.signal('SIGTERM')
     await this.model.close()
     await rm(this.directory, { recursive: true, force: true })
