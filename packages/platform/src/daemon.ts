@@ -94,7 +94,7 @@ export async function startDaemon(
     await claimInstallation(database, { id: installation, place: `${hostname()}:${dataDir}` })
     if (process.env.DATABASE_URL) undo.push(await holdDatabase(process.env.DATABASE_URL))
     const secrets = await openSecrets(join(dataDir, 'keys', 'master.json'))
-    const observation = openObservation({
+    const observation = await openObservation({
       eventLog: openEventLog(join(dataDir, 'events')),
       database,
       secrets,

@@ -1,6 +1,6 @@
 import type { EventScope } from '@vm0/backends'
 import type { EventOf, Timings, Usage, Vm0Event } from '@vm0/contract'
-import type { RunObserver } from '../observe/index.js'
+import type { RunObserver } from '../run-observer.js'
 import { boundedLabel } from './bounded-label.js'
 import type { Exemplar, Metrics } from './registry.js'
 

@@ -1,2 +1,1 @@
-export { openObservation } from './observation.js'
-export { type RunObserver } from './observed-log.js'
+export { openObservation } from './open-observation.js'

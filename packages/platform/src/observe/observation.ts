@@ -1,9 +1,10 @@
 import type { Database, EventLog, EventScope, SecretsPort } from '@vm0/backends'
 import type { RunnerStatus } from '@vm0/contract'
 import type { Logger } from 'pino'
-import { OtlpExporter, otlpSettings, signals } from '../otlp/index.js'
+import { OtlpExporter, signals, type OtlpSettings } from '../otlp/index.js'
 import { createMetrics, readHostMetrics, RunMetrics, serveMetrics } from '../metrics/index.js'
-import { observeLog, type RunObserver } from './observed-log.js'
+import type { RunObserver } from '../run-observer.js'
+import { observeLog } from './observed-log.js'
 
 const dropReasons = ['buffer_full', 'refused', 'unreachable'] as const
 
@@ -25,8 +26,7 @@ export interface Observation {
   close(): Promise<void>
 }
 
-/** Throws INVALID_REQUEST where the environment says something that can't be done. */
-export function openObservation(options: ObservationOptions): Observation {
+export function observe(options: ObservationOptions, settings: OtlpSettings | undefined): Observation {
   const { eventLog, database, logger, env, version } = options
   const metrics = createMetrics()
   for (const signal of signals) {
@@ -42,7 +42,6 @@ export function openObservation(options: ObservationOptions): Observation {
       .executeTakeFirst()
     return row && { outcome: row.state, reason: row.reason }
   }
-  const settings = otlpSettings(env)
   const exporter = settings && new OtlpExporter({ ...options, settings, metrics })
   const observers: RunObserver[] = [new RunMetrics(metrics, endOf), ...(exporter ? [exporter] : [])]
   const closing: (() => Promise<void>)[] = exporter ? [() => exporter.close()] : []

@@ -1,2 +1,2 @@
 export { OtlpExporter } from './exporter.js'
-export { otlpSettings, signals } from './settings.js'
+export { signals, type OtlpSettings } from './settings.js'
