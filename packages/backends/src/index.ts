@@ -22,8 +22,10 @@ export type { Schema } from './schema.js'
 export {
   largestSessions,
   projectStorage,
+  roomForRun,
   storageUnderQuota,
   type ProjectStorage,
+  type UnderQuota,
   type SessionStorage,
 } from './project-storage.js'
 export { keyOf, openSecrets, type KeyRing } from './secrets.js'

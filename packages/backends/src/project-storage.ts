@@ -16,25 +16,44 @@ export interface SessionStorage {
 
 type Row = { storedBytes: number | string; quotaBytes: number | string | null }
 
+const storedBytes = sql`(select coalesce(sum(size_bytes), 0) from checkpoints c where c.project_id = p.id)`
+
 /** What a project stores and may store; undefined where it doesn't exist. */
 export async function projectStorage(db: Database['db'], projectId: string): Promise<ProjectStorage | undefined> {
   const { rows } = await sql<Row>`
-    select quota_bytes as "quotaBytes",
-        (select coalesce(sum(size_bytes), 0) from checkpoints c where c.project_id = p.id) as "storedBytes"
+    select quota_bytes as "quotaBytes", ${storedBytes} as "storedBytes"
       from projects p where id = ${projectId}`.execute(db)
   return rows[0] && storage(rows[0])
 }
 
+export interface UnderQuota {
+  storedBytes: number
+  quotaBytes: number
+}
+
 /** The same where the project has a quota: of the others nothing is summed up. */
-export async function storageUnderQuota(
+export async function storageUnderQuota(db: Database['db'], projectId: string): Promise<UnderQuota | undefined> {
+  const { rows } = await sql<Row>`
+    select quota_bytes as "quotaBytes", ${storedBytes} as "storedBytes"
+      from projects p where id = ${projectId} and quota_bytes is not null`.execute(db)
+  return rows[0] && (storage(rows[0]) as UnderQuota)
+}
+
+/** The same, and whether as many of the project's runs wait to start as may: in one question, since every new run asks it. */
+export async function roomForRun(
   db: Database['db'],
   projectId: string,
-): Promise<{ storedBytes: number; quotaBytes: number } | undefined> {
-  const { rows } = await sql<Row>`
+  queuedRuns: number,
+): Promise<{ queueFull: boolean; stored: UnderQuota | undefined }> {
+  const { rows } = await sql<Row & { queueFull: boolean }>`
     select quota_bytes as "quotaBytes",
-        (select coalesce(sum(size_bytes), 0) from checkpoints c where c.project_id = p.id) as "storedBytes"
-      from projects p where id = ${projectId} and quota_bytes is not null`.execute(db)
-  return rows[0] && (storage(rows[0]) as { storedBytes: number; quotaBytes: number })
+        case when quota_bytes is null then 0 else ${storedBytes} end as "storedBytes",
+        (select r.id from runs r where r.project_id = p.id and r.state = 'queued' offset ${queuedRuns - 1} limit 1)
+          is not null as "queueFull"
+      from projects p where id = ${projectId}`.execute(db)
+  const [row] = rows
+  if (!row) return { queueFull: false, stored: undefined }
+  return { queueFull: row.queueFull, stored: row.quotaBytes === null ? undefined : (storage(row) as UnderQuota) }
 }
 
 /** Its sessions that hold most, the largest first. */

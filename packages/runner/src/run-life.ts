@@ -45,6 +45,7 @@ export class RunLife {
   private readonly stopping = new RunStop()
   private readonly patience: ModelPatience
   private readonly progress = new RunProgress()
+  private storage: StorageWatch | undefined
   /** Its outcome is in the row: all that is left is to tell of it. */
   hasEnded = false
   private readonly talk = new AgentTalk()
@@ -77,7 +78,7 @@ export class RunLife {
     this.resumeRefill = this.pool?.pause()
     this.log = await this.options.eventLog.open(this.ref, this.claimed.epoch)
     this.waiting = new Waiting(this.context, (waits) => this.watch?.waits(waits))
-    const storage = new StorageWatch(this.context)
+    const storage = (this.storage = new StorageWatch(this.context))
     try {
       await this.finish(await this.live().finally(() => storage.close()))
     } finally {
@@ -329,6 +330,7 @@ export class RunLife {
       requested: this.timings.firstModelRequestMs !== null,
       onFirstRequest: (timeMs) => {
         this.timings.firstModelRequestMs = this.sinceCreated(timeMs)
+        this.storage?.begin()
         this.resumeRefill?.()
       },
       onRefusedKey: () => this.stop('unauthorized'),

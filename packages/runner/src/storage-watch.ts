@@ -19,12 +19,20 @@ export class StorageWatch {
   private looking: Promise<void> | undefined
   private told = { disk: false, quota: false }
   private closed = false
+  private begun = false
 
   constructor(private readonly context: RunContext) {
     context.session.onCommitted = () => void this.lookAtQuota()
     this.timer = setInterval(() => {
       this.looking ??= this.lookAtDisk().finally(() => (this.looking = undefined))
+      this.begin()
     }, tickMs).unref()
+  }
+
+  /** Looks at the quota for the first time: once the model has been asked, or a little later where it is not. */
+  begin(): void {
+    if (this.begun) return
+    this.begun = true
     void this.lookAtQuota()
   }
 

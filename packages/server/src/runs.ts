@@ -86,8 +86,7 @@ export class Runs {
     const timings = { authorisedMs: Math.round((authorisedMs - createdAtMs) * 10) / 10 }
     try {
       return await this.options.database.db.transaction().execute(async (trx) => {
-        await this.requireRoom(projectId, trx)
-        await this.storage.requireRoom(projectId, trx)
+        await this.storage.requireRoomForRun(projectId, this.options.limits.queuedRuns, trx)
         const makesSession = body.newSession || !body.sessionId
         const sessionId = makesSession
           ? await this.sessions.create(projectId, newSessionOf(body), trx)
@@ -130,23 +129,6 @@ export class Runs {
         'UNKNOWN_FRAMEWORK',
         `framework ${JSON.stringify(name)} is unknown; expected one of ${known.join(', ')}`,
       )
-  }
-
-  /** Requests that come at the same instant may pass the bound by their number. */
-  private async requireRoom(projectId: string, trx: Database['db']): Promise<void> {
-    const max = this.options.limits.queuedRuns
-    const last = await trx
-      .selectFrom('runs')
-      .select('id')
-      .where('project_id', '=', projectId)
-      .where('state', '=', 'queued')
-      .offset(max - 1)
-      .limit(1)
-      .executeTakeFirst()
-    if (last)
-      throw new Vm0Error('QUEUE_FULL', `${max} runs of the project wait to start; expected fewer`, {
-        details: { retryAfterMs: 2_000 },
-      })
   }
 
   private async requireIdle(projectId: string, sessionId: string, but: string, trx: Database['db']): Promise<void> {

@@ -1,4 +1,11 @@
-import { largestSessions, projectStorage, storageUnderQuota, type Database } from '@vm0/backends'
+import {
+  largestSessions,
+  projectStorage,
+  roomForRun,
+  storageUnderQuota,
+  type Database,
+  type UnderQuota,
+} from '@vm0/backends'
 import { Vm0Error, type StorageView } from '@vm0/contract'
 
 const namedSessions = 3
@@ -16,7 +23,23 @@ export class Storage {
 
   /** Throws QUOTA_EXCEEDED where the project holds as much as it may: before anything is begun that would be lost. */
   async requireRoom(projectId: string, db: Database['db'] = this.database.db): Promise<void> {
-    const stored = await storageUnderQuota(db, projectId)
+    return this.requireUnder(await storageUnderQuota(db, projectId), projectId, db)
+  }
+
+  /**
+   * The same for a new run; throws QUEUE_FULL where as many wait to start as may. Requests that come at the same instant may
+   * pass that bound by their number.
+   */
+  async requireRoomForRun(projectId: string, queuedRuns: number, db: Database['db']): Promise<void> {
+    const { queueFull, stored } = await roomForRun(db, projectId, queuedRuns)
+    if (queueFull)
+      throw new Vm0Error('QUEUE_FULL', `${queuedRuns} runs of the project wait to start; expected fewer`, {
+        details: { retryAfterMs: 2_000 },
+      })
+    await this.requireUnder(stored, projectId, db)
+  }
+
+  private async requireUnder(stored: UnderQuota | undefined, projectId: string, db: Database['db']): Promise<void> {
     if (!stored || stored.storedBytes < stored.quotaBytes) return
     const { storedBytes, quotaBytes } = stored
     const sessions = await largestSessions(db, projectId, namedSessions)
