@@ -222,6 +222,9 @@ test('a session moves to another version with its files, software and conversati
   expect(JSON.stringify(platform.model.requests[requests]).match(/append a line/g)?.length).toBeGreaterThanOrEqual(2)
   const { items } = await session.checkpoints.views({ limit: 10 })
   expect(items.map(({ cause }) => cause)).toContain('upgrade')
+  // A run counts for what its sandbox was made of, not for where its session is now.
+  const { cohorts } = await client.insights({ by: 'template' })
+  expect(cohorts.map(({ value }) => value)).toEqual(expect.arrayContaining(['web@1', target]))
   expect((await command(platform, ['sessions', 'upgrade', session.id, '--template', target])).stdout).toMatch(
     /already\n$/,
   )

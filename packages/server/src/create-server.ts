@@ -82,7 +82,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   const runs = new Runs(options, sessions, storage, dispatcher)
   const checkpoints = new Checkpoints(options, sessions)
   const archives = new Archives(options, sessions, templates)
-  const comparisons = new RunComparisons(runs, sessions)
+  const comparisons = new RunComparisons(runs)
   const replays = new Replays(options.database, runs, sessions, comparisons)
   const parts: Parts = {
     options,

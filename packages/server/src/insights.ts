@@ -2,7 +2,6 @@ import { isEnded, Vm0Error, type Cohort, type Comparison, type InsightsQuery, ty
 import { cohortsOf, compareRuns, digestOf, RunRecord, type ComparedRun, type RunDigest } from '@vm0/insight'
 import type { Principal } from './principal.js'
 import type { Runs } from './runs.js'
-import type { Sessions } from './sessions.js'
 
 /** Digests of runs that have ended are kept: a few hundred bytes each. */
 const maxKept = 10_000
@@ -12,10 +11,7 @@ const readAtATime = 4
 export class RunComparisons {
   private readonly kept = new Map<string, RunDigest>()
 
-  constructor(
-    private readonly runs: Runs,
-    private readonly sessions: Sessions,
-  ) {}
+  constructor(private readonly runs: Runs) {}
 
   async insights(
     by: Principal,
@@ -52,8 +48,7 @@ export class RunComparisons {
     const kept = this.kept.get(key)
     if (kept) return kept
     try {
-      const { template } = await this.sessions.row(by.projectId, run.sessionId)
-      const digest = digestOf(await this.record(by, run.id, signal), run, template)
+      const digest = digestOf(await this.record(by, run.id, signal), run)
       if (signal.aborted) return undefined
       this.kept.set(key, digest)
       const [oldest] = this.kept.keys()
@@ -73,9 +68,8 @@ export class RunComparisons {
 
   private async compared(by: Principal, id: string, signal: AbortSignal): Promise<ComparedRun> {
     const run = await this.runs.get(by, id)
-    const [record, session, { resources, prompt }] = await Promise.all([
+    const [record, { resources, prompt }] = await Promise.all([
       this.record(by, id, signal),
-      this.sessions.row(by.projectId, run.sessionId),
       this.runs.circumstances(by, id),
     ])
     const labels = Object.entries(run.labels).map(([name, value]): [string, string] => [`label:${name}`, value])
@@ -83,7 +77,6 @@ export class RunComparisons {
     return {
       run,
       record,
-      template: session.template,
       settings: Object.fromEntries([['prompt', prompt ?? ''], ...sizes, ...labels]),
     }
   }

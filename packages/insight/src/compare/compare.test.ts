@@ -137,7 +137,6 @@ test('two runs: what they were given, what came out, and which calls one has tha
   const compared = (each: RunLog, memoryMiB: string) => ({
     run: each.run,
     record: recordOf(each.events),
-    template: 't',
     settings: { memoryMiB, cpus: '2' },
   })
   const { settings, figures, calls } = compareRuns(compared(a, '2048'), compared(b, '4096'))
@@ -172,7 +171,8 @@ test('a digest takes the model that answered, and counts failures and findings',
     ['npm test', 1],
     ['npm test', 1],
   ])
-  expect(digestOf(recordOf(made.events), made.run, 't')).toMatchObject({
+  expect(digestOf(recordOf(made.events), made.run)).toMatchObject({
+    template: 'standard',
     model: 'claude-opus-5-5',
     toolCalls: 3,
     toolFailures: 3,

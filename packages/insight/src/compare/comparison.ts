@@ -6,7 +6,6 @@ import { digestOf, type RunDigest } from './digest.js'
 export interface ComparedRun {
   run: RunView
   record: RunRecord
-  template: string
   /** What of its circumstances may differ, as text: `memory` → `2048 MiB`. */
   settings: Record<string, string>
 }
@@ -17,7 +16,7 @@ const maxTitleChars = 200
 
 /** Two runs beside each other: what they were given, what came out, and which calls one has that the other has not. */
 export function compareRuns(a: ComparedRun, b: ComparedRun): Comparison {
-  const [x, y] = [digestOf(a.record, a.run, a.template), digestOf(b.record, b.run, b.template)]
+  const [x, y] = [digestOf(a.record, a.run), digestOf(b.record, b.run)]
   const names = [...new Set([...Object.keys(a.settings), ...Object.keys(b.settings)])]
   const settings = names.map((name) => ({ name, a: a.settings[name] ?? null, b: b.settings[name] ?? null }))
   return {

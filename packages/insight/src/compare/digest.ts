@@ -8,6 +8,7 @@ export interface RunDigest {
   outcome: string
   reason: string | null
   labels: Record<string, string>
+  /** That its sandbox was made of: the session may have moved to another one since. */
   template: string
   /** The agent and its version. */
   release: string
@@ -23,7 +24,7 @@ export interface RunDigest {
   findings: Record<string, number>
 }
 
-export function digestOf(record: RunRecord, run: RunView, template: string): RunDigest {
+export function digestOf(record: RunRecord, run: RunView): RunDigest {
   const { usage } = run
   const findings: Record<string, number> = {}
   for (const { kind } of findingsOf(record)) findings[kind] = (findings[kind] ?? 0) + 1
@@ -33,7 +34,7 @@ export function digestOf(record: RunRecord, run: RunView, template: string): Run
     outcome: run.state,
     reason: run.reason,
     labels: run.labels,
-    template,
+    template: record.ready?.template ?? 'none',
     release: `${run.framework} ${run.agentVersion ?? '?'}`,
     model: mostOf(record.steps.map(({ model }) => model)) ?? run.model ?? 'none',
     durationMs: run.timings.totalMs ?? record.lastMs,

@@ -40,7 +40,7 @@ export class RunRecord {
   /** Times that the sandbox's memory was used up. */
   readonly memory: (At & EventOf<'sandbox.out_of_memory'>)[] = []
   readonly reports: (At & EventOf<'sandbox.report'>)[] = []
-  ready: (At & { how: string }) | undefined
+  ready: (At & { how: string; template: string }) | undefined
   started: At | undefined
   finished: (At & EventOf<'run.finished'>) | undefined
   /** The request to the model that came last, while nothing of an answer to it is known. */
@@ -70,7 +70,7 @@ export class RunRecord {
   private keep(event: Vm0Event, at: At): void {
     switch (event.type) {
       case 'sandbox.ready':
-        this.ready ??= { ...at, how: event.how }
+        this.ready ??= { ...at, how: event.how, template: event.template }
         break
       case 'run.started':
         this.started ??= at

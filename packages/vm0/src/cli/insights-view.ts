@@ -57,8 +57,10 @@ function differenceOf({ difference }: Cohort, first: Cohort): string {
     changed(difference.durationMs, (by) => `${duration(Math.abs(by))} ${by > 0 ? 'slower' : 'faster'}`),
     changed(difference.costUsd, (by) => `${money(Math.abs(by))} ${by > 0 ? 'dearer' : 'cheaper'}`),
   ].filter(Boolean)
-  const than = `than ${nameOf(first)}`
-  return parts.length === 0 ? dim(`no difference ${than} that would be certain`) : `${parts.join(', ')} ${than}`
+  const than = nameOf(first)
+  return parts.length === 0
+    ? dim(`no difference from ${than} that would be certain`)
+    : `${parts.join(', ')} than ${than}`
 }
 
 function changed({ value, low, high }: Estimate, say: (by: number) => string): string {
