@@ -53,13 +53,18 @@ async function withTemplate<T>({ digest }: StoredTemplate, use: (root: string) =
   return use(root)
 }
 
-test('a template shows what the checkpoint did, without what passes, and says what it is', async () => {
+/** A session over a base that knows the templates made here. */
+async function startOver(): Promise<void> {
   makeBase()
   await overlay.reopen({
     templateImage: () => overlay.baseImage(),
     templateLayer: async (_, digest) => made.find((each) => each.digest === digest),
   })
   await overlay.start()
+}
+
+test('a template shows what the checkpoint did, without what passes, and says what it is', async () => {
+  await startOver()
   writeFileSync(at('etc/changed'), 'changed')
   rmSync(at('etc/removed'))
   writeFileSync(at('tmp/passing'), 'x')
@@ -81,12 +86,7 @@ test('a template shows what the checkpoint did, without what passes, and says wh
 })
 
 test('the same made again has the same digest; other variables make it another one, and one may be made of another', async () => {
-  makeBase()
-  await overlay.reopen({
-    templateImage: () => overlay.baseImage(),
-    templateLayer: async (_, digest) => made.find((each) => each.digest === digest),
-  })
-  await overlay.start()
+  await startOver()
   writeFileSync(at('etc/changed'), 'changed')
   const { layers } = (await overlay.save()).manifest
   const [first, again] = [await make(layers), await make(layers)]

@@ -1,5 +1,4 @@
-import type { EventOf } from '@vm0/contract'
-import { byteWords } from '../story/words.js'
+import { byteWords, type EventOf } from '@vm0/contract'
 import { isPrivate } from '../why/waits.js'
 import { blamedWords, memoryWords } from '../why/memory-words.js'
 import type { Detector } from './finding.js'

@@ -9,10 +9,6 @@ export function lasting(ms: number): string {
   return `${Math.floor(minutes / 60)} h ${minutes % 60} min`
 }
 
-export function byteWords(bytes: number): string {
-  return bytes < 1024 ** 3 ? `${Math.round(bytes / 1024 ** 2)} MiB` : `${(bytes / 1024 ** 3).toFixed(1)} GiB`
-}
-
 export const dollars = (usd: number): string => `$${usd.toFixed(2)}`
 
 export function tokenCount(tokens: number): string {

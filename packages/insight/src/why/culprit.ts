@@ -1,8 +1,8 @@
-import { isEnded, type RunView, type Why } from '@vm0/contract'
+import { byteWords, isEnded, type RunView, type Why } from '@vm0/contract'
 import { nameOf, quoted } from '../detect/finding.js'
 import type { Call } from '../record/call.js'
 import type { RunRecord } from '../record/run-record.js'
-import { byteWords, lasting } from '../story/words.js'
+import { lasting } from '../story/words.js'
 import { blamedWords } from './memory-words.js'
 
 const shownLines = 5

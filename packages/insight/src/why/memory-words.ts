@@ -1,6 +1,5 @@
-import type { EventOf } from '@vm0/contract'
+import { byteWords, type EventOf } from '@vm0/contract'
 import { quoted } from '../detect/finding.js'
-import { byteWords } from '../story/words.js'
 
 type OutOfMemory = Pick<EventOf<'sandbox.out_of_memory'>, 'action' | 'blamed' | 'limitBytes' | 'victims'>
 

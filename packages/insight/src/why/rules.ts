@@ -1,8 +1,8 @@
-import type { Evidence, EventOf, RunView, Scene, Why } from '@vm0/contract'
+import { byteWords, type Evidence, type EventOf, type RunView, type Scene, type Why } from '@vm0/contract'
 import { metFullDisk } from '../detect/commands.js'
 import { evidenceOf, nameOf, plural, quoted } from '../detect/finding.js'
 import type { RunRecord } from '../record/run-record.js'
-import { byteWords, lasting } from '../story/words.js'
+import { lasting } from '../story/words.js'
 import { blamedWords, memoryWords } from './memory-words.js'
 import { waitOf, type WaitKind } from './waits.js'
 
