@@ -54,10 +54,6 @@ try {
     agentPid: () => pid,
     wantsProcesses: () => true,
     onMemoryLimit: (met) => met.stop(),
-    onKernelKill: () => undefined,
-    onProcessLimit: () => undefined,
-    onDiskFull: () => undefined,
-    onStarved: () => undefined,
   }
   sandbox.blackBox.watch(watcher)
   await wait(1_000)

@@ -73,10 +73,6 @@ const watcher: SandboxWatcher = {
   agentPid: () => undefined,
   wantsProcesses: () => true,
   onMemoryLimit: (met) => met.stop(),
-  onKernelKill: () => undefined,
-  onProcessLimit: () => undefined,
-  onDiskFull: () => undefined,
-  onStarved: () => undefined,
 }
 
 const burn = (cpuSeconds: number): string => `perl -e '1 while (times)[0] < ${cpuSeconds}'`

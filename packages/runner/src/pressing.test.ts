@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { isPressing } from './storage-watch.js'
+import { isPressing } from './pressing.js'
 
 test('who was told of nine tenths is told again only after there was room', () => {
   const told: number[] = []

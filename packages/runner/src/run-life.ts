@@ -23,6 +23,7 @@ import { kindOf, type WarmKind } from './pool/kind.js'
 import type { WarmPool } from './pool/pool.js'
 import type { WarmSandbox } from './pool/warm-sandbox.js'
 import { OutputSchema } from './output-schema.js'
+import { QuotaWatch } from './quota-watch.js'
 import { RunCheckpoints } from './run-checkpoints.js'
 import type { RunContext } from './run-context.js'
 import { finishRun } from './run-finish.js'
@@ -31,7 +32,6 @@ import { endingOfError, type Ending, type StopReason } from './run-endings.js'
 import { RunStop } from './run-stop.js'
 import { RunTurns } from './run-turns.js'
 import type { ClaimedRun, RunnerStore } from './store.js'
-import { StorageWatch } from './storage-watch.js'
 import { Waiting } from './waiting.js'
 
 /** One run from its claim to its outcome. */
@@ -45,7 +45,7 @@ export class RunLife {
   private readonly stopping = new RunStop()
   private readonly patience: ModelPatience
   private readonly progress = new RunProgress()
-  private storage: StorageWatch | undefined
+  private quota: QuotaWatch | undefined
   /** Its outcome is in the row: all that is left is to tell of it. */
   hasEnded = false
   private readonly talk = new AgentTalk()
@@ -78,9 +78,9 @@ export class RunLife {
     this.resumeRefill = this.pool?.pause()
     this.log = await this.options.eventLog.open(this.ref, this.claimed.epoch)
     this.waiting = new Waiting(this.context, (waits) => this.watch?.waits(waits))
-    const storage = (this.storage = new StorageWatch(this.context))
+    const quota = (this.quota = new QuotaWatch(this.context))
     try {
-      await this.finish(await this.live().finally(() => storage.close()))
+      await this.finish(await this.live().finally(() => quota.close()))
     } finally {
       // Not before the outcome is in the row: from then on readers take the end from there.
       await this.log.close().catch((error: unknown) => this.logFailed(error))
@@ -244,6 +244,7 @@ export class RunLife {
     this.turns.take(agent, run.how)
     Object.assign(this.timings, run.timings)
     this.resumeRefill?.()
+    void this.quota?.look()
     this.observeTraffic()
     this.patience.prompted()
     for (const { path, timeMs } of run.cutOff)
@@ -330,7 +331,7 @@ export class RunLife {
       requested: this.timings.firstModelRequestMs !== null,
       onFirstRequest: (timeMs) => {
         this.timings.firstModelRequestMs = this.sinceCreated(timeMs)
-        this.storage?.begin()
+        void this.quota?.look()
         this.resumeRefill?.()
       },
       onRefusedKey: () => this.stop('unauthorized'),

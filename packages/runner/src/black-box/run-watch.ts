@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import type { Blamed, CreateRunParsed, EventBody, Scene, SceneProcess } from '@vm0/contract'
 import type { BlackBox, MemoryLimitMet, Sandbox, SandboxWatcher } from '@vm0/sandbox'
 import type { LiveAgent } from '../live-agent.js'
+import { isPressing } from '../pressing.js'
 import type { RunContext } from '../run-context.js'
 import { decideMemory } from './memory-policy.js'
 import { owningCall, runsCommandOf, type OpenCall } from './owning-call.js'
@@ -33,6 +34,7 @@ export class RunWatch implements SandboxWatcher {
   private committedAtMs = Date.now()
   private heardAtMs = Date.now()
   private waiting = false
+  private toldOfDisk = false
 
   constructor(
     private readonly parts: RunWatchParts,
@@ -166,6 +168,12 @@ export class RunWatch implements SandboxWatcher {
 
   onProcessLimit(scene: Scene, process: SceneProcess | undefined, alike: number): void {
     this.report('process_limit', scene, { alike, ...(process ? { process } : {}) })
+  }
+
+  onDisk({ usedBytes, totalBytes }: Scene['disk']): void {
+    const pressing = isPressing(usedBytes, totalBytes, this.toldOfDisk)
+    if (pressing && !this.toldOfDisk) this.parts.log.append({ type: 'sandbox.disk_pressure', usedBytes, totalBytes })
+    this.toldOfDisk = pressing
   }
 
   onDiskFull(scene: Scene, writer: SceneProcess | undefined): void {

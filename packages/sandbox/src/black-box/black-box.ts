@@ -95,7 +95,7 @@ export class SandboxRecorder implements BlackBox, Recorded {
   watch(watcher: SandboxWatcher): () => void {
     this.watcher = watcher
     this.details = this.meter.details()
-    this.told = { fork: this.details.forksRefused, disk: this.isDiskFull() }
+    this.told = { fork: this.details.forksRefused, disk: isFull(this.disk()) }
     this.starvation.reset()
     this.recorder.wake(this)
     return () => {
@@ -234,14 +234,16 @@ export class SandboxRecorder implements BlackBox, Recorded {
       told.fork = Infinity
       const scene = this.scene()
       const [most, alike] = this.commonest()
-      watcher?.onProcessLimit(scene, most && shownProcess(most, now), alike)
+      watcher?.onProcessLimit?.(scene, most && shownProcess(most, now), alike)
     }
-    if (!told.disk && this.isDiskFull()) {
+    const disk = this.disk()
+    if (disk.totalBytes > 0) watcher?.onDisk?.(disk)
+    if (!told.disk && isFull(disk)) {
       told.disk = true
-      watcher?.onDiskFull(this.scene(), this.writer(now))
+      watcher?.onDiskFull?.(this.scene(), this.writer(now))
     }
     const share = this.starvation.share(now, details.throttledMs)
-    if (share !== undefined) watcher?.onStarved(this.scene(), share)
+    if (share !== undefined) watcher?.onStarved?.(this.scene(), share)
   }
 
   private commonest(): [ProcessEntry | undefined, number] {
@@ -281,7 +283,7 @@ export class SandboxRecorder implements BlackBox, Recorded {
     let victims = before.filter(isGone)
     for (; !victims.some(isLarge) && performance.now() < deadline; victims = before.filter(isGone)) await wait(20)
     const ended = victims.map((entry) => ({ ...entry, ended: true }))
-    this.watcher?.onKernelKill(scene, largest(ended, Date.now()).slice(0, shownVictims), oomKills)
+    this.watcher?.onKernelKill?.(scene, largest(ended, Date.now()).slice(0, shownVictims), oomKills)
   }
 
   private disk(): Scene['disk'] {
@@ -291,11 +293,6 @@ export class SandboxRecorder implements BlackBox, Recorded {
     } catch {
       return { usedBytes: 0, totalBytes: 0 }
     }
-  }
-
-  private isDiskFull(): boolean {
-    const { usedBytes, totalBytes } = this.disk()
-    return totalBytes > 0 && usedBytes >= totalBytes * fullDiskShare
   }
 
   /** From the host's end of the link, where what is sent comes in. */
@@ -316,3 +313,6 @@ export class SandboxRecorder implements BlackBox, Recorded {
 function withoutShell(tree: readonly ProcessEntry[]): readonly ProcessEntry[] {
   return tree.length > 1 ? tree.slice(1) : tree
 }
+
+const isFull = ({ usedBytes, totalBytes }: Scene['disk']): boolean =>
+  totalBytes > 0 && usedBytes >= totalBytes * fullDiskShare

@@ -11,7 +11,7 @@ export interface MemoryLimitMet {
   raise(limitBytes: number): Promise<void>
 }
 
-/** Whoever wants to know what happens in a sandbox: the run that is at work in it. */
+/** Whoever wants to know what happens in a sandbox: the run that is at work in it. Who holds it decides about its memory; the rest is told to who asks. */
 export interface SandboxWatcher {
   /** The host's id of the agent's process. */
   agentPid(): number | undefined
@@ -20,13 +20,15 @@ export interface SandboxWatcher {
   /** Nothing in it goes on until this has resolved. */
   onMemoryLimit(met: MemoryLimitMet): Promise<void>
   /** The kernel has killed in it for want of memory, as it does where nothing holds it. */
-  onKernelKill(scene: Scene, victims: readonly SceneProcess[], oomKills: number): void
+  onKernelKill?(scene: Scene, victims: readonly SceneProcess[], oomKills: number): void
   /** A new process was refused, for the first time in this run; `alike` of the processes have the command of this one. */
-  onProcessLimit(scene: Scene, process: SceneProcess | undefined, alike: number): void
+  onProcessLimit?(scene: Scene, process: SceneProcess | undefined, alike: number): void
+  /** How full its disk is, after it has worked. */
+  onDisk?(disk: Scene['disk']): void
   /** Its disk was filled up; `writer` has written most. */
-  onDiskFull(scene: Scene, writer: SceneProcess | undefined): void
+  onDiskFull?(scene: Scene, writer: SceneProcess | undefined): void
   /** It has used up its CPU time, and waited for more, for this part of the last half minute. */
-  onStarved(scene: Scene, share: number): void
+  onStarved?(scene: Scene, share: number): void
 }
 
 /** What a process waits for, as the kernel names the place. */
