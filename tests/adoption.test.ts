@@ -213,6 +213,9 @@ test('killed while a session is idle: what was done in it since its checkpoint i
   const { session } = await platform.client.run({ prompt: 'be quick' })
   await session.exec('setsid sh -c "while :; do date >> /workspace/ticks; sleep 0.05; done" >/dev/null 2>&1 &')
   await session.files.write('/workspace/kept.txt', 'kept')
+  await session.files.write('/workspace/removed.txt', 'saved, and removed since')
+  await session.checkpoints.create({ name: 'with the file' })
+  await session.exec('rm removed.txt')
   const cutOff = session.exec('sleep 4321').catch(() => undefined)
   while (!(await session.exec('cat /proc/[0-9]*/cmdline | tr "\\0" " "')).stdout.includes('sleep 4321')) await wait(20)
   await killAndStart()
@@ -231,6 +234,7 @@ test('killed while a session is idle: what was done in it since its checkpoint i
   await session.close()
   expect(await session.files.readText('/workspace/kept.txt')).toBe('kept')
   expect(await session.files.readText('/workspace/lines.txt')).toBe('quick\nquick\n')
+  expect((await session.exec('ls')).stdout).not.toContain('removed.txt')
   await session.delete()
 })
 

@@ -101,7 +101,7 @@ export class LiveSession {
       this.journal.add({ t: 'session', v: 1, ...this.ref, base, epoch, atMs: Date.now() })
       if (warm) this.keep(agentOf(warm, this.keeping))
       this.register(sandbox)
-      this.saved = new SavedState(this.ref, this.options.checkpoints, state, manifest)
+      this.saved = new SavedState(this.ref, this.options.checkpoints, state, manifest, manifest)
       this.agentSessionId = state.agentSessionId
       if (!state.head && state.workspaceUpload) await this.unpack(sandbox, state.workspaceUpload, signal)
     } catch (error) {

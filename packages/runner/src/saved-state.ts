@@ -34,8 +34,8 @@ export class SavedState {
     state: SessionState,
     /** Of the head. */
     manifest: CheckpointManifest | undefined,
-    /** Of what the sandbox was made from, where the head has moved on since. */
-    mounted = manifest,
+    /** Of what the sandbox was made from; undefined: from its template alone. The head may have moved on since. */
+    mounted: CheckpointManifest | undefined,
   ) {
     this.template = manifest?.template ?? state.template
     this.head = state.head
