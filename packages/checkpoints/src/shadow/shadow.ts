@@ -23,24 +23,24 @@ export function findShadowed({ layers, before, after }: Templates, limit: number
   const roots = layers.map(rootOf)
   const found: Shadowed = { items: [], more: false }
   for (const difference of differences(pair, { under: [], after: [] })) {
-    if (isDirectoryOnly(difference)) continue
-    const session = shownBy(roots, difference.path)
-    if (session === 'template') continue
+    const shown = shownBy(roots, difference.path)
+    if (shown === 'template' || (isDirectoryOnly(difference) && (difference.before || shown === 'directory'))) continue
     if (found.items.length >= limit) return { ...found, more: true }
+    const session = shown === 'removed' ? 'removed' : 'changed'
     found.items.push({ path: shownPath(difference.path), template: changeOf(difference), session })
   }
   return found
 }
 
-/** What a session shows at a path: what its template has there, or what its layers have, or have removed. */
-export function shownBy(roots: readonly Node[], path: readonly string[]): 'template' | 'changed' | 'removed' {
+/** What a session shows at a path: what its template has there, or a directory or else of its layers, or nothing. */
+function shownBy(roots: readonly Node[], path: readonly string[]): 'template' | 'directory' | 'changed' | 'removed' {
   let nodes = roots
   let open = true
   for (const [depth, name] of path.entries()) {
     const found = look(named(nodes, name))
     const isLast = depth === path.length - 1
     if (found.kind === 'directory') {
-      if (isLast) return 'changed'
+      if (isLast) return 'directory'
       nodes = found.merged
       open &&= !found.closed
     } else if (found.kind === 'file') return isLast ? 'changed' : 'removed'
@@ -56,7 +56,7 @@ function named(directories: readonly Node[], name: string): Node[] {
   })
 }
 
-/** A directory on both sides, or on the one that has it: what is in it is looked at by itself. */
+/** A directory on both sides, or on the one that has it: what is in it is looked at by itself, and it may be empty. */
 const isDirectoryOnly = ({ before, after }: Difference): boolean =>
   [before, after].every((node) => !node || typeOf(node) === fileTypes.directory)
 
