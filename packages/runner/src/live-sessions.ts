@@ -16,12 +16,14 @@ export class LiveSessions {
   private readonly sessions = new Map<string, LiveSession>()
   private readonly parking = new Map<string, Promise<void>>()
   private readonly timers = new Map<string, NodeJS.Timeout[]>()
+  /** Somebody was told that there is no room. */
+  private refused = false
 
   constructor(
     private readonly options: RunnerOptions,
     private readonly store: RunnerStore,
-    /** A session has no user any more: its room can be had. */
-    private readonly onIdle: () => void,
+    /** There was no room, and now there may be. */
+    private readonly onRoom: () => void,
   ) {}
 
   get size(): number {
@@ -40,17 +42,6 @@ export class LiveSessions {
     return this.sessions.get(sessionKey(ref))
   }
 
-  /** Whether the session may have a sandbox; the one that was idle longest makes room for it. */
-  async makeRoom(ref: SessionRef): Promise<boolean> {
-    if (this.get(ref) || this.sessions.size < this.options.maxSandboxes) return true
-    const idle = [...this.sessions.values()]
-      .filter((session) => session.users === 0)
-      .toSorted((a, b) => a.lastUsedMs - b.lastUsedMs)[0]
-    if (!idle) return false
-    await this.park(idle, 'idle')
-    return this.sessions.size < this.options.maxSandboxes
-  }
-
   make({ projectId, sessionId }: SessionRef): LiveSession {
     return new LiveSession({ projectId, sessionId }, this.options, this.store)
   }
@@ -62,10 +53,35 @@ export class LiveSessions {
     this.release(session)
   }
 
-  /** Counts a user in; a frozen sandbox goes on. Each is followed by one `release`. */
-  async acquire(ref: SessionRef): Promise<LiveSession> {
+  /**
+   * Counts a user in where there is room for one; sessions that were idle longest make it. Undefined: all are in use, and
+   * `onRoom` is called when that has changed. Each user is followed by one `release`.
+   */
+  async acquire(ref: SessionRef): Promise<LiveSession | undefined> {
     const key = sessionKey(ref)
-    await this.parking.get(key)
+    const unsaved = new Map<LiveSession, unknown>()
+    for (;;) {
+      await this.parking.get(key)
+      if (this.parking.has(key)) continue
+      // Looked at and taken in one step: two at once would both take the last room.
+      if (this.sessions.has(key) || this.sessions.size < this.options.maxSandboxes) return this.use(ref)
+      const [idle] = [...this.sessions.values()]
+        .filter((session) => session.users === 0 && !unsaved.has(session))
+        .toSorted((a, b) => a.lastUsedMs - b.lastUsedMs)
+      if (!idle) {
+        const [failure] = unsaved.values()
+        if (failure) throw failure
+        this.refused = true
+        return undefined
+      }
+      // One that can't be saved is kept, and must not keep the room of all others.
+      await this.park(idle, 'idle').catch((error: unknown) => unsaved.set(idle, error))
+    }
+  }
+
+  /** Counts a user in, room or not; a frozen sandbox goes on. */
+  async use(ref: SessionRef): Promise<LiveSession> {
+    const key = sessionKey(ref)
     let session = this.sessions.get(key)
     if (!session) {
       session = this.make(ref)
@@ -82,7 +98,10 @@ export class LiveSessions {
     session.users -= 1
     session.lastUsedMs = Date.now()
     if (session.users > 0) return
-    this.onIdle()
+    if (this.refused) {
+      this.refused = false
+      this.onRoom()
+    }
     const key = sessionKey(session.ref)
     if (!session.sandbox) {
       if (this.sessions.get(key) === session) this.sessions.delete(key)

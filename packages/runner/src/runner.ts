@@ -46,17 +46,12 @@ export class Runner implements RunnerPort {
   private readonly patience = new AbortController()
   /** Of the files of sandboxes that live. */
   private readonly digests = new WeakMap<Sandbox, FileDigests>()
-  private refused = false
   private readonly pool: WarmPool | undefined
   private stopped = false
 
   constructor(private readonly options: RunnerOptions) {
     this.store = new RunnerStore(options.database, options.runnerId, this.patience.signal)
-    this.sessions = new LiveSessions(options, this.store, () => {
-      if (!this.refused) return
-      this.refused = false
-      options.onRoom()
-    })
+    this.sessions = new LiveSessions(options, this.store, options.onRoom)
     const { pool, logger } = options
     if (!pool) return
     this.pool = new WarmPool({
@@ -111,12 +106,9 @@ export class Runner implements RunnerPort {
   }
 
   async start(ref: RunRef): Promise<'accepted' | 'full'> {
-    if (this.stopped || !(await this.sessions.makeRoom(ref))) {
-      this.refused = true
-      return 'full'
-    }
+    const session = this.stopped ? undefined : await this.sessions.acquire(ref)
+    if (!session) return 'full'
     const key = runKeyOf(ref)
-    const session = await this.sessions.acquire(ref)
     const claiming = { cancelled: false }
     this.claiming.set(key, claiming)
     try {
@@ -334,9 +326,8 @@ export class Runner implements RunnerPort {
 
   /** The session for a command or file operation: it belongs to this runner from now on. */
   private async take(ref: SessionRef): Promise<LiveSession> {
-    if (this.stopped || !(await this.sessions.makeRoom(ref)))
-      throw new Vm0Error('NOT_READY', 'every sandbox of this host is in use; expected one to become free')
-    const session = await this.sessions.acquire(ref)
+    const session = this.stopped ? undefined : await this.sessions.acquire(ref)
+    if (!session) throw new Vm0Error('NOT_READY', 'every sandbox of this host is in use; expected one to become free')
     if ((await this.store.claimSession(ref)) === undefined) {
       this.sessions.release(session)
       await this.sessions.forget(session)

@@ -85,7 +85,7 @@ export class Recovery {
 
   private async runOf(row: OwnedRow, before: EarlierLife): Promise<RecoveredRun> {
     const ref = refOf(row)
-    const session = await this.sessions.acquire(ref)
+    const session = await this.sessions.use(ref)
     const { adopted, lost } = before
     if (adopted || lost) await this.rows.markRunning(row, ref.runId, adopted?.agent.version ?? null)
     return { ref, claimed: row.claimed as ClaimedRun, session, before }
