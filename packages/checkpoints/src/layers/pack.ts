@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { spawn } from '@vm0/process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { createWriteStream } from 'node:fs'

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { mkdir, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { run } from './commands.js'
+import { run } from '@vm0/process'
 
 /** Mounted erofs images, each once per installation, as long as somebody uses it. */
 export class ImageMounts {

@@ -1,5 +1,5 @@
 import { writeFile } from 'node:fs/promises'
-import { run } from './commands.js'
+import { run } from '@vm0/process'
 import type { HostAccess } from './host-access.js'
 import type { Slot } from './slots.js'
 

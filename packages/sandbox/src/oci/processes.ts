@@ -1,5 +1,5 @@
-import type { ChildProcess } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
+import type { HostProcess } from '@vm0/process'
 
 /** A process id may be given to another process later; with its start time it is not mistaken. */
 export interface ProcessIdentity {
@@ -49,7 +49,7 @@ export async function killInside(
 }
 
 /** Ends a program that was started detached, with what shares its process group. */
-export function killGroupOf(child: ChildProcess): void {
+export function killGroupOf(child: Pick<HostProcess, 'pid' | 'exitCode' | 'signalCode'>): void {
   if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return
   try {
     process.kill(-child.pid, 'SIGKILL')

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { spawn } from '@vm0/process'
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, rename, rm, statfs, writeFile } from 'node:fs/promises'

@@ -1,6 +1,6 @@
 import { chown, mkdir, open, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { run } from './commands.js'
+import { run } from '@vm0/process'
 import { unmount } from './idmap.js'
 
 /** The writable part of a sandbox: a file system of its own in a sparse file, so that it can't grow past its cap. */

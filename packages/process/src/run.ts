@@ -1,4 +1,6 @@
-import { spawn } from 'node:child_process'
+import { spawn } from './spawn.js'
+
+const maxStderr = 65_536
 
 export class CommandFailed extends Error {
   constructor(
@@ -16,11 +18,12 @@ export function run(command: string, args: readonly string[], stdin?: string): P
     const child = spawn(command, args, { stdio: [stdin === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'] })
     let stdout = ''
     let stderr = ''
-    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+    const { stdout: out, stderr: err } = child
+    out.setEncoding('utf8').on('data', (text: string) => {
       stdout += text
     })
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      if (stderr.length < 65_536) stderr += text
+    err.setEncoding('utf8').on('data', (text: string) => {
+      if (stderr.length < maxStderr) stderr += text
     })
     child.stdin?.on('error', () => undefined)
     child.stdin?.end(stdin)

@@ -1,0 +1,2 @@
+export { run, CommandFailed } from './run.js'
+export { spawn, type HostProcess, type SpawnOptions } from './spawn.js'
