@@ -4,6 +4,9 @@ import type { SandboxSpec } from '../engine.js'
 import { seccompFilter } from './seccomp.js'
 import type { Slot } from './slots.js'
 
+/** The first process of every sandbox. */
+export const initInside = '/.vm0-init'
+
 const capabilities = [
   'CHOWN',
   'DAC_OVERRIDE',
@@ -93,7 +96,7 @@ export function ociConfig(spec: SandboxSpec, slot: Slot, files: BundleFiles, env
   })
   return {
     ociVersion: '1.0.2',
-    process: processBlock(['/.vm0-init', '-P'], env, '/'),
+    process: processBlock([initInside, '-P'], env, '/'),
     root: { path: files.root, readonly: false },
     hostname: 'vm0',
     mounts: [
@@ -132,7 +135,7 @@ export function ociConfig(spec: SandboxSpec, slot: Slot, files: BundleFiles, env
       },
       bind(files.resolvConf, '/etc/resolv.conf'),
       bind('/etc/ssl/certs/ca-certificates.crt', '/etc/ssl/certs/ca-certificates.crt'),
-      bind(files.init, '/.vm0-init'),
+      bind(files.init, initInside),
       ...[...files.machineFiles, ...spec.platformMounts].map(({ source, target }) => bind(source, target)),
     ],
     linux: {

@@ -9,14 +9,14 @@ import { openCgroups } from '../cgroup/cgroup.js'
 import { requirePrograms } from '../host-programs.js'
 import { shownDirectory, type EngineOptions, type Sandbox, type SandboxEngine, type SandboxSpec } from '../engine.js'
 import { endOrphanedCommands, recordFile, survivors, takeOverMounts } from './attach.js'
-import { defaultPath, ociConfig } from './bundle.js'
+import { defaultPath, initInside, ociConfig } from './bundle.js'
 import { DiskGuard, freeBytes } from './disk-guard.js'
 import { readHostAccess, type HostAccess } from './host-access.js'
 import { bindIdmapped, unmount } from './idmap.js'
 import { ImageMounts } from './images.js'
 import { hasCpuset, makeMachineView } from './machine-view.js'
 import { Network } from './network.js'
-import { identify } from './processes.js'
+import { hasBecome, identify } from './processes.js'
 import { reapInstallation } from './reap.js'
 import { OciSandbox, shownIn } from './sandbox.js'
 import { Slot, takeSlot } from './slots.js'
@@ -225,6 +225,7 @@ class OciEngine implements SandboxEngine {
       const init = await identify(Number(await readFile(pidFile, 'utf8')))
       await this.cgroups.at(cgroupsPath).hold()
       await this.network.attach(slot, init.pid)
+      await hasBecome(init.pid, initInside)
       const record: SandboxRecord = { v: 1, id: spec.id, slot: slot.number, init, cpus, environment }
       await writeFile(recordFile(records), JSON.stringify(record), { mode: 0o600 })
       return this.own({ ...record, slot, writeback }, undo)

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { setTimeout as wait } from 'node:timers/promises'
 import type { HostProcess } from '@vm0/process'
 
 /** A process id may be given to another process later; with its start time it is not mistaken. */
@@ -15,6 +16,19 @@ export async function identify(pid: number): Promise<ProcessIdentity> {
 export async function isSameProcess({ pid, startedAt }: ProcessIdentity): Promise<boolean> {
   const now = await processStatus(pid)
   return now.startedAt === startedAt && startedAt !== '' && !'ZX'.includes(now.state)
+}
+
+/**
+ * Waits until a container's first process is the program that it was made for. crun returns a moment before that, and while
+ * it still is crun's own, with crun's rights to be looked into, nobody can join its namespaces: setns(2) says EPERM.
+ */
+export async function hasBecome(pid: number, program: string): Promise<void> {
+  for (;;) {
+    const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
+    // A process that is gone has none: whoever uses it next finds that out.
+    if (line === '' || line.startsWith(`${program}\0`)) return
+    await wait(1)
+  }
 }
 
 async function processStatus(pid: number): Promise<{ state: string; group: number; startedAt: string }> {
