@@ -22,8 +22,15 @@ export class LiveSessions {
   constructor(
     private readonly options: RunnerOptions,
     private readonly store: RunnerStore,
-    /** There was no room, and now there may be. */
-    private readonly onRoom: () => void,
+    private readonly others: {
+      /** Sandboxes that wait for a session to come, and the way to end one of them; false when there is none. */
+      spares(): number
+      endSpare(): Promise<boolean>
+      /** A session has no user for so long that its sandbox was frozen. */
+      onFrozen(): void
+      /** There was no room, and now there may be. */
+      onRoom(): void
+    },
   ) {}
 
   get size(): number {
@@ -54,8 +61,8 @@ export class LiveSessions {
   }
 
   /**
-   * Counts a user in where there is room for one; sessions that were idle longest make it. Undefined: all are in use, and
-   * `onRoom` is called when that has changed. Each user is followed by one `release`.
+   * Counts a user in where there is room for one. Sessions that were idle longest make it, then spare sandboxes. Undefined:
+   * all are in use, and `onRoom` is called when that has changed. Each user is followed by one `release`.
    */
   async acquire(ref: SessionRef): Promise<LiveSession | undefined> {
     const key = sessionKey(ref)
@@ -64,11 +71,10 @@ export class LiveSessions {
       await this.parking.get(key)
       if (this.parking.has(key)) continue
       // Looked at and taken in one step: two at once would both take the last room.
-      if (this.sessions.has(key) || this.sessions.size < this.options.maxSandboxes) return this.use(ref)
-      const [idle] = [...this.sessions.values()]
-        .filter((session) => session.users === 0 && !unsaved.has(session))
-        .toSorted((a, b) => a.lastUsedMs - b.lastUsedMs)
+      if (this.sessions.has(key) || this.hasRoom) return this.use(ref)
+      const idle = this.longestIdle((session) => !unsaved.has(session))
       if (!idle) {
+        if (await this.others.endSpare()) continue
         const [failure] = unsaved.values()
         if (failure) throw failure
         this.refused = true
@@ -77,6 +83,23 @@ export class LiveSessions {
       // One that can't be saved is kept, and must not keep the room of all others.
       await this.park(idle, 'idle').catch((error: unknown) => unsaved.set(idle, error))
     }
+  }
+
+  /** For one more session: it takes the place of a spare sandbox where there are some. */
+  private get hasRoom(): boolean {
+    return this.sessions.size + Math.max(1, this.others.spares()) <= this.options.maxSandboxes
+  }
+
+  private longestIdle(may: (session: LiveSession) => boolean): LiveSession | undefined {
+    const idle = [...this.sessions.values()].filter((session) => session.users === 0 && may(session))
+    return idle.toSorted((a, b) => a.lastUsedMs - b.lastUsedMs)[0]
+  }
+
+  /** Saves the session that is frozen longest and frees its sandbox; false when there is none. */
+  async parkFrozen(): Promise<boolean> {
+    const frozen = this.longestIdle(({ isFrozen }) => isFrozen)
+    if (frozen) await this.park(frozen, 'idle')
+    return frozen !== undefined
   }
 
   /** Counts a user in, room or not; a frozen sandbox goes on. */
@@ -100,7 +123,7 @@ export class LiveSessions {
     if (session.users > 0) return
     if (this.refused) {
       this.refused = false
-      this.onRoom()
+      this.others.onRoom()
     }
     const key = sessionKey(session.ref)
     if (!session.sandbox) {
@@ -112,7 +135,10 @@ export class LiveSessions {
     const later = (ms: number, what: string, act: () => Promise<void>) =>
       setTimeout(() => void act().catch((error: unknown) => this.failed(session, what, error)), ms)
     this.timers.set(key, [
-      later(freezeMs, 'an idle session could not be frozen', () => session.freeze()),
+      later(freezeMs, 'an idle session could not be frozen', async () => {
+        await session.freeze()
+        this.others.onFrozen()
+      }),
       later(idleMs, 'an idle session could not be saved', () => this.park(session, 'idle')),
     ])
   }

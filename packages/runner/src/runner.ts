@@ -51,7 +51,12 @@ export class Runner implements RunnerPort {
 
   constructor(private readonly options: RunnerOptions) {
     this.store = new RunnerStore(options.database, options.runnerId, this.patience.signal)
-    this.sessions = new LiveSessions(options, this.store, options.onRoom)
+    this.sessions = new LiveSessions(options, this.store, {
+      spares: () => this.pool?.size ?? 0,
+      endSpare: async () => (await this.pool?.shrink()) ?? false,
+      onFrozen: () => this.pool?.fill(),
+      onRoom: options.onRoom,
+    })
     const { pool, logger } = options
     if (!pool) return
     this.pool = new WarmPool({
@@ -67,13 +72,14 @@ export class Runner implements RunnerPort {
       limits: pool.limits,
       make: (kind) => makeWarmSandbox(options, kind),
       newest: async (framework) => (await options.releases.newest(framework)).version,
-      hasRoom: () => this.used < options.maxSandboxes,
+      // A session that nobody has used for a while is sooner had again than a run started cold.
+      makeRoom: async () => !this.isFull || ((await this.sessions.parkFrozen()) && !this.isFull),
       logger,
     })
   }
 
-  private get used(): number {
-    return this.sessions.size + (this.pool?.size ?? 0)
+  private get isFull(): boolean {
+    return this.sessions.size + (this.pool?.size ?? 0) >= this.options.maxSandboxes
   }
 
   async status(): Promise<RunnerStatus> {

@@ -1,9 +1,9 @@
-import { spawn } from '@vm0/process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { createWriteStream } from 'node:fs'
 import { pipeline } from 'node:stream/promises'
 import type { DerivedKeys } from '@vm0/backends'
+import { spawn } from '@vm0/process'
 import { readContainer, sealContainer } from '../sealing/container.js'
 import type { LayerReference } from '../store.js'
 

@@ -10,8 +10,8 @@ export interface PoolOptions {
   make(kind: WarmKind): Promise<WarmSandbox>
   /** The newest installed release of a framework. */
   newest(framework: string): Promise<string>
-  /** Whether the host has room for one more. */
-  hasRoom(): boolean
+  /** Finds room for one more on the host; false when there is none. */
+  makeRoom(): Promise<boolean>
   logger: Logger
 }
 
@@ -141,7 +141,6 @@ export class WarmPool {
     const short = this.shelves.filter((shelf, index) => shelf.ready.length < (sizes[index] ?? 0))
     const due = short.find(({ notBeforeMs }) => notBeforeMs <= nowMs)
     if (short.length > 0 && !due) this.later(Math.min(...short.map(({ notBeforeMs }) => notBeforeMs)) - nowMs)
-    if (due && !this.options.hasRoom()) return
     const next = due ? this.makeOne(due) : this.renewOne()
     this.making = next.then((made) => {
       this.making = undefined
@@ -156,6 +155,7 @@ export class WarmPool {
 
   private async makeOne(shelf: Shelf): Promise<boolean> {
     try {
+      if (!(await this.options.makeRoom())) return false
       const made = await this.options.make(shelf.kind)
       shelf.failures = 0
       shelf.refillMs = (shelf.refillMs + made.madeInMs) / 2
@@ -181,7 +181,7 @@ export class WarmPool {
       const newest = await this.options.newest(shelf.kind.driver.name).catch(() => undefined)
       const old = shelf.ready.find(({ version }) => newest !== undefined && version !== newest)
       if (!old || this.closed || shelf.notBeforeMs > performance.now()) continue
-      await this.makeOne(shelf)
+      if (!(await this.makeOne(shelf))) return false
       const index = shelf.ready.indexOf(old)
       if (index >= 0 && shelf.failures === 0) await shelf.ready.splice(index, 1)[0]?.close()
       return true

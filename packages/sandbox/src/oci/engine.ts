@@ -1,6 +1,4 @@
-import { spawn } from '@vm0/process'
-import { once } from 'node:events'
-import { chmod, chown, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdir, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { toVm0Error, Vm0Error, type SandboxRecord } from '@vm0/contract'
 import { run } from '@vm0/process'
@@ -10,13 +8,14 @@ import { requirePrograms } from '../host-programs.js'
 import { shownDirectory, type EngineOptions, type Sandbox, type SandboxEngine, type SandboxSpec } from '../engine.js'
 import { endOrphanedCommands, recordFile, survivors, takeOverMounts } from './attach.js'
 import { defaultPath, initInside, ociConfig } from './bundle.js'
+import { startContainer } from './container.js'
 import { DiskGuard, freeBytes } from './disk-guard.js'
 import { readHostAccess, type HostAccess } from './host-access.js'
 import { bindIdmapped, unmount } from './idmap.js'
 import { ImageMounts } from './images.js'
 import { hasCpuset, makeMachineView } from './machine-view.js'
 import { Network } from './network.js'
-import { hasBecome, identify } from './processes.js'
+import { hasBecome } from './processes.js'
 import { reapInstallation } from './reap.js'
 import { OciSandbox, shownIn } from './sandbox.js'
 import { Slot, takeSlot } from './slots.js'
@@ -219,10 +218,7 @@ class OciEngine implements SandboxEngine {
       await writeFile(join(directory, 'config.json'), JSON.stringify(config))
       undo.push(...this.endings(spec.id, slot))
       const cpus = this.cpuset ? null : (view.cpus ?? null)
-      const pidFile = join(directory, 'pid')
-      const args = ['--bundle', directory, '--pid-file', pidFile, spec.id]
-      await runDetached(this.crunOn(cpus), args, join(directory, 'crun.log'), this.hostEnvironment)
-      const init = await identify(Number(await readFile(pidFile, 'utf8')))
+      const init = await startContainer({ id: spec.id, crun: this.crunOn(cpus), directory, env: this.hostEnvironment })
       await this.cgroups.at(cgroupsPath).hold()
       await this.network.attach(slot, init.pid)
       await hasBecome(init.pid, initInside)
@@ -326,25 +322,4 @@ class OciEngine implements SandboxEngine {
     await this.network.close()
     await reapInstallation(this.options)
   }
-}
-
-/**
- * Starts the container. Its first process keeps the streams for as long as it lives and what runs inside can reach them
- * through it, so they are /dev/null and no file of the host; what crun itself says goes to its log.
- */
-async function runDetached(
-  crun: readonly string[],
-  args: readonly string[],
-  log: string,
-  env: Record<string, string>,
-): Promise<void> {
-  const [command, ...options] = crun
-  const child = spawn(command as string, [...options, '--log', log, 'run', '--detach', ...args], {
-    stdio: 'ignore',
-    env,
-  })
-  const [code] = (await once(child, 'exit')) as [number | null]
-  if (code === 0) return
-  const words = await readFile(log, 'utf8').catch(() => '')
-  throw new Error(`crun could not start it: ${words.trim() || `it ended with ${code ?? 'a signal'}`}`)
 }

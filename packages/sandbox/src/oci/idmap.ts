@@ -1,8 +1,7 @@
-import { spawn } from '@vm0/process'
 import { once } from 'node:events'
 import { mkdir, open, writeFile } from 'node:fs/promises'
 import koffi from 'koffi'
-import { run } from '@vm0/process'
+import { run, spawn } from '@vm0/process'
 
 // open_tree(2), move_mount(2), mount_setattr(2): no wrapper in older C libraries, so by number (the same on x86-64 and arm64).
 const sysOpenTree = 428

@@ -1,10 +1,10 @@
-import { spawn } from '@vm0/process'
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, rename, rm, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { Vm0Error } from '@vm0/contract'
+import { spawn } from '@vm0/process'
 import type { SandboxRecorder } from '../black-box/index.js'
 import { type Cgroup } from '../cgroup/cgroup.js'
 import type {
