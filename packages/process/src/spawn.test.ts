@@ -91,3 +91,14 @@ test('a process of Node waits for what it has started, unless it is let go', asy
   expect(await say('')).toBe('ended 0\n')
   expect(await say('child.unref()')).toBe('')
 })
+
+test('the end of the first program is told, however soon it comes', async () => {
+  const program = `import { spawn } from '${new URL('../dist/index.js', import.meta.url).href}'
+    import { spawn as forked } from 'node:child_process'
+    forked('true', { stdio: 'ignore' })
+    const child = spawn('true', [], { stdio: 'ignore' })
+    setTimeout(() => process.exit(1), 20_000).unref()
+    child.once('exit', () => process.exit(0))`
+  const once = () => run(process.execPath, ['--input-type=module', '-e', program])
+  for (let round = 0; round < 5; round++) await Promise.all(Array.from({ length: 6 }, once))
+})

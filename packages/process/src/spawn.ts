@@ -81,6 +81,7 @@ export function spawn<const S extends Stdio = readonly ['ignore', 'ignore', 'ign
   const ours = pipes.map((pipe, index) => pipe && streamOf(index === 0 ? pipe.write : pipe.read, index === 0))
   const child = new HostProcess<S>(ours)
   let failure: Error | undefined
+  listen()
   try {
     child.pid = startProgram({
       args: [command, ...args],
@@ -89,7 +90,8 @@ export function spawn<const S extends Stdio = readonly ['ignore', 'ignore', 'ign
       descriptors: theirs,
       newSession: detached,
     })
-    watchEnd(child, child.pid)
+    running.set(child.pid, child as unknown as HostProcess)
+    keepAlive()
   } catch (error) {
     failure = error as Error
   } finally {
@@ -105,15 +107,14 @@ export function spawn<const S extends Stdio = readonly ['ignore', 'ignore', 'ign
 
 const streamOf = (fd: number, writable: boolean): Socket => new Socket({ fd, readable: !writable, writable })
 
-const running = new Map<number, HostProcess<Stdio>>()
+const running = new Map<number, HostProcess>()
 let listening = false
 let waiting: NodeJS.Timeout | undefined
 
-function watchEnd(child: HostProcess<never>, pid: number): void {
+/** Before the first program is started: it may have ended by the time that the start returns. */
+function listen(): void {
   if (!listening) process.on('SIGCHLD', lookForEnds)
   listening = true
-  running.set(pid, child)
-  keepAlive()
 }
 
 /** Several ends may be told by one signal. */

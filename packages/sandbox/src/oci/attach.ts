@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { sandboxRecordSchema, type SandboxRecord } from '@vm0/contract'
 import { run } from '@vm0/process'
 import type { EngineOptions } from '../engine.js'
-import { unmount } from './idmap.js'
+import { mount, unmount } from './mounts.js'
 import { isSameProcess, killInside } from './processes.js'
 import { holdsSlot, Slot } from './slots.js'
 
@@ -50,7 +50,12 @@ export async function takeOverMounts(directory: string, upperFile: string): Prom
   const device = await run('losetup', ['--noheadings', '--output', 'NAME', '--associated', upperFile])
   if (!device.trim()) throw new Error(`${upperFile} is not in use by a sandbox any more`)
   await mkdir(join(directory, 'u'))
-  await run('mount', ['-o', 'nodev,nosuid,noatime', device.trim(), join(directory, 'u')])
+  await mount({
+    source: device.trim(),
+    target: join(directory, 'u'),
+    type: 'ext4',
+    flags: ['noDev', 'noSuid', 'noAtime'],
+  })
 }
 
 /** Ends the commands whose streams the earlier process had: nobody reads them any more. */

@@ -11,9 +11,10 @@ import { defaultPath, initInside, ociConfig } from './bundle.js'
 import { startContainer } from './container.js'
 import { DiskGuard, freeBytes } from './disk-guard.js'
 import { readHostAccess, type HostAccess } from './host-access.js'
-import { bindIdmapped, unmount } from './idmap.js'
+import { bindIdmapped } from './idmap.js'
 import { ImageMounts } from './images.js'
 import { hasCpuset, makeMachineView } from './machine-view.js'
+import { mount, unmount } from './mounts.js'
 import { Network } from './network.js'
 import { hasBecome } from './processes.js'
 import { reapInstallation } from './reap.js'
@@ -31,8 +32,6 @@ const programs = {
   nft: 'nftables',
   'mkfs.ext4': 'e2fsprogs',
   svlogd: 'runit',
-  mount: 'mount',
-  umount: 'mount',
   ...Object.fromEntries(['unshare', 'nsenter', 'setsid', 'choom', 'taskset'].map((name) => [name, 'util-linux'])),
 }
 
@@ -180,15 +179,13 @@ class OciEngine implements SandboxEngine {
       undo.push(async () => writeback.close())
       await mkdir(root)
       undo.push(() => unmount(root))
-      await run('mount', [
-        '-t',
-        'overlay',
-        'overlay',
-        '-o',
+      await mount({
+        source: 'overlay',
+        target: root,
+        type: 'overlay',
         // Checkpoints know whiteouts and opaque directories only, whatever else the kernel's defaults are.
-        `lowerdir=${lowers.join(':')},upperdir=${upper}/upper,workdir=${upper}/work,redirect_dir=off,metacopy=off,index=off`,
-        root,
-      ])
+        data: `lowerdir=${lowers.join(':')},upperdir=${upper}/upper,workdir=${upper}/work,redirect_dir=off,metacopy=off,index=off`,
+      })
       const resolvConf = join(directory, 'resolv.conf')
       await writeFile(resolvConf, this.access.nameServers.map((address) => `nameserver ${address}\n`).join(''), {
         mode: 0o644,

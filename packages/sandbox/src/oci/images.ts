@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { mkdir, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { run } from '@vm0/process'
+import { mountFile, unmount } from './mounts.js'
 
 /** Mounted erofs images, each once per installation, as long as somebody uses it. */
 export class ImageMounts {
@@ -22,7 +22,7 @@ export class ImageMounts {
       this.mounts.delete(image)
       const directory = await mount.ready.catch(() => undefined)
       if (!directory) return
-      await run('umount', ['-l', directory]).catch(() => undefined)
+      await unmount(directory)
       await rmdir(directory).catch(() => undefined)
     }
     try {
@@ -41,7 +41,7 @@ export class ImageMounts {
       `${createHash('sha256').update(image).digest('hex').slice(0, 8)}-${this.serial}`,
     )
     await mkdir(directory, { recursive: true })
-    await run('mount', ['-t', 'erofs', '-o', 'ro,nodev,loop', image, directory])
+    await mountFile(image, { target: directory, type: 'erofs', flags: ['readOnly', 'noDev'] })
     return directory
   }
 }

@@ -5,8 +5,9 @@ import { Socket } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { monitorRecordSchema, Vm0Error, type MonitorRecord } from '@vm0/contract'
-import { run, spawn } from '@vm0/process'
+import { spawn } from '@vm0/process'
 import type { MonitoredProcess, OutputLine, ProcessSpec } from '../engine.js'
+import { makeFifo } from './mounts.js'
 import { Tail } from './output-tail.js'
 import { identify, isSameProcess, type ProcessIdentity } from './processes.js'
 
@@ -58,7 +59,7 @@ export async function startMonitored({
     await writeFile(join(directory, stream, 'config'), 's0\n') // no rotation: the cap is ours
     await writeFile(join(directory, stream, 'current'), '', { mode: 0o600 })
   }
-  await run('mkfifo', ['-m', '600', stdinPath])
+  makeFifo(stdinPath)
   const monitor = spawn('sh', ['-c', monitorScript, 'vm0-monitor', String(blocksOf(spec)), stdinPath, ...command], {
     cwd: directory,
     stdio: 'ignore',

@@ -4,7 +4,7 @@ import type { SandboxRecord } from '@vm0/contract'
 import { run } from '@vm0/process'
 import { openCgroups } from '../cgroup/cgroup.js'
 import type { EngineOptions } from '../engine.js'
-import { unmount } from './idmap.js'
+import { unmount } from './mounts.js'
 import { removeNetworkOf } from './network.js'
 import { releaseSlotsOf, Slot } from './slots.js'
 

@@ -1,7 +1,7 @@
 import { chown, mkdir, open, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { run } from '@vm0/process'
-import { unmount } from './idmap.js'
+import { mountFile, unmount } from './mounts.js'
 
 /** The writable part of a sandbox: a file system of its own in a sparse file, so that it can't grow past its cap. */
 export async function makeUpper(file: string, mountPoint: string, sizeMiB: number, owner: number): Promise<void> {
@@ -11,7 +11,7 @@ export async function makeUpper(file: string, mountPoint: string, sizeMiB: numbe
   // No journal and no barriers: after a crash the upper is thrown away, the last checkpoint counts.
   await run('mkfs.ext4', ['-q', '-F', '-O', '^has_journal', '-E', 'lazy_itable_init=1,nodiscard', '-m', '0', file])
   await mkdir(mountPoint, { recursive: true })
-  await run('mount', ['-o', 'loop,nodev,nosuid,noatime,nobarrier', file, mountPoint])
+  await mountFile(file, { target: mountPoint, type: 'ext4', flags: ['noDev', 'noSuid', 'noAtime'], data: 'nobarrier' })
   for (const name of ['upper', 'work']) {
     await mkdir(join(mountPoint, name), { mode: 0o755 })
     await chown(join(mountPoint, name), owner, owner)
