@@ -63,8 +63,8 @@ drive scratch "$work/scratch" readonly=off
 for disk in "${disks[@]}"; do drive "${disk%%=*}" "${disk#*=}" readonly=on; done
 
 # The built repository, as far as the engine needs it.
-repository=(packages/{contract,sandbox}/{package.json,dist} packages/sandbox/seccomp tests/guest
-  node_modules/@vm0/{contract,sandbox} node_modules/{koffi,@koromix,zod})
+repository=(packages/{contract,process,sandbox}/{package.json,dist} packages/sandbox/seccomp tests/guest
+  node_modules/@vm0/{contract,process,sandbox} node_modules/{koffi,@koromix,zod})
 mkdir "$work/repo"
 (cd "$here/../.." && cp -a --parents "${repository[@]}" "$work/repo")
 printf '%q ' "$@" >"$work/repo/.command"

@@ -18,6 +18,9 @@ type Row = { storedBytes: number | string; quotaBytes: number | string | null }
 
 const storedBytes = sql`(select coalesce(sum(size_bytes), 0) from checkpoints c where c.project_id = p.id)`
 
+/** Of a project `p`: it stores less than it may. */
+export const hasStorageLeft = sql`(p.quota_bytes is null or ${storedBytes} < p.quota_bytes)`
+
 /** What a project stores and may store; undefined where it doesn't exist. */
 export async function projectStorage(db: Database['db'], projectId: string): Promise<ProjectStorage | undefined> {
   const { rows } = await sql<Row>`

@@ -206,6 +206,7 @@ export async function startDaemon(
         template.digest,
         drivers.flatMap(({ statePaths }) => statePaths),
       ),
+      frameworkNames: drivers.map(({ name }) => name),
       frameworks: () =>
         Promise.all(
           drivers.map(async ({ name }) => {

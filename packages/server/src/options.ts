@@ -15,6 +15,7 @@ export interface ServerOptions {
   /** Folder for uploads that are still coming in, on the file system of the objects. */
   scratch: string
   templates: TemplatePort
+  frameworkNames: readonly string[]
   frameworks(): Promise<FrameworkView[]>
   /** Makes an exact version available; tells what it does, a line each. */
   installFramework(name: string, version: string, onProgress: (message: string) => void): Promise<void>

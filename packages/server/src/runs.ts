@@ -1,4 +1,4 @@
-import type { Database, Schema } from '@vm0/backends'
+import { acceptRun, type Database, type Schema } from '@vm0/backends'
 import {
   compareCursors,
   defaultResources,
@@ -53,7 +53,7 @@ export class Runs {
     // A request that is sent again comes from another span of the caller's.
     const { traceparent: _, ...same } = body
     const hash = bodyHash(same)
-    await this.requireFramework(body.framework)
+    this.requireFramework(body.framework)
     if (body.from && body.sessionId && !body.newSession)
       throw new Vm0Error(
         'INVALID_REQUEST',
@@ -65,7 +65,10 @@ export class Runs {
         `session ${body.sessionId} keeps the template that it began with; expected template for a new session only`,
         { hint: 'Move the session with `vm0 sessions upgrade SESSION --template NAME`.' },
       )
-    const made = (await this.find(projectId, id)) ?? (await this.insert(projectId, id, body, hash, arrival))
+    const made =
+      (await this.accept(projectId, id, body, hash, arrival)) ??
+      (await this.find(projectId, id)) ??
+      (await this.insert(projectId, id, body, hash, arrival))
     if (made.body_hash !== hash) throw new Vm0Error('CONFLICT', `run ${id} exists and was made by another request`)
     if (made.state === 'queued') {
       const ref = { projectId, sessionId: made.session_id, runId: id }
@@ -75,15 +78,45 @@ export class Runs {
     return runView(made, this.options.secrets)
   }
 
+  /** In one round trip, where the run begins as most do and nothing is in its way. */
+  private async accept(
+    projectId: string,
+    id: string,
+    body: Omit<CreateRunParsed, 'id'>,
+    hash: string,
+    arrival: FastifyRequest['arrival'],
+  ): Promise<Row | undefined> {
+    const { sessionId, newSession = false } = body
+    const session = newSession ? this.sessions.plain(newSessionOf(body)) : undefined
+    if (!sessionId || (newSession && !session) || body.workspaceUpload || body.ifBusy === 'refuse') return undefined
+    const { createdAtMs, timings } = since(arrival)
+    return acceptRun(
+      this.options.database,
+      {
+        projectId,
+        id,
+        sessionId,
+        framework: body.framework,
+        model: body.model ?? null,
+        labels: body.labels ?? {},
+        bodyHash: hash,
+        spec: this.options.secrets.seal(JSON.stringify(specOf(body, newSession))),
+        timings,
+        ageMs: wallClockMs() - createdAtMs,
+      },
+      session,
+      this.options.limits.queuedRuns,
+    )
+  }
+
   private async insert(
     projectId: string,
     id: string,
     body: Omit<CreateRunParsed, 'id'>,
     hash: string,
-    { receivedMs, authorisedMs }: FastifyRequest['arrival'],
+    arrival: FastifyRequest['arrival'],
   ): Promise<Row> {
-    const createdAtMs = Math.floor(receivedMs)
-    const timings = { authorisedMs: Math.round((authorisedMs - createdAtMs) * 10) / 10 }
+    const { createdAtMs, timings } = since(arrival)
     try {
       return await this.options.database.db.transaction().execute(async (trx) => {
         await this.storage.requireRoomForRun(projectId, this.options.limits.queuedRuns, trx)
@@ -122,8 +155,8 @@ export class Runs {
     }
   }
 
-  private async requireFramework(name: string): Promise<void> {
-    const known = (await this.options.frameworks()).map((framework) => framework.name)
+  private requireFramework(name: string): void {
+    const known = this.options.frameworkNames
     if (!known.includes(name))
       throw new Vm0Error(
         'UNKNOWN_FRAMEWORK',
@@ -255,6 +288,11 @@ export class Runs {
     }
     yield* this.options.eventLog.read(refOf(row), { after: isNew ? queued.cursor : after, follow, signal, ending })
   }
+}
+
+function since({ receivedMs, authorisedMs }: FastifyRequest['arrival']) {
+  const createdAtMs = Math.floor(receivedMs)
+  return { createdAtMs, timings: { authorisedMs: Math.round((authorisedMs - createdAtMs) * 10) / 10 } }
 }
 
 function labelOf(filter: string): Record<string, string> {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { forgetCheckpoints, pinUpload, type Database, type Schema } from '@vm0/backends'
+import { forgetCheckpoints, pinUpload, type Database, type NewSessionRow, type Schema } from '@vm0/backends'
 import { activeStates, canonicalJson, standardTemplate, Vm0Error, type SessionView } from '@vm0/contract'
 import type { Selectable } from 'kysely'
 import { uuidv7 } from 'uuidv7'
@@ -64,6 +64,14 @@ export class Sessions {
     if (existing.body_hash !== hash)
       throw new Vm0Error('CONFLICT', `session ${id} exists and was made by another request`)
     return id
+  }
+
+  /** The row of one that begins with nothing but the built-in template: nothing has to be looked up for it. */
+  plain(body: NewSession): NewSessionRow | undefined {
+    const { id: _, ...rest } = body
+    const { from, template, workspaceUpload, kind, resources = {}, labels = {} } = rest
+    if (from ?? template ?? workspaceUpload ?? kind) return undefined
+    return { template: this.templates.standard, resources, labels, bodyHash: bodyHash(rest) }
   }
 
   /** What a session takes over from the checkpoint that it begins at, and from that one's session. */

@@ -8,7 +8,7 @@ export function frameworkRoutes(app: App, { options }: Parts): void {
   const config = { scope: 'installation' as const }
   app.post('/frameworks', { schema: { body: installFrameworkSchema }, config }, async (request, reply) => {
     const { name, version } = request.body
-    const known = (await options.frameworks()).map((framework) => framework.name)
+    const known = options.frameworkNames
     if (!known.includes(name))
       throw new Vm0Error(
         'UNKNOWN_FRAMEWORK',

@@ -31,6 +31,11 @@ export class Templates {
     private readonly port: TemplatePort,
   ) {}
 
+  /** Digest of the built-in one. */
+  get standard(): string {
+    return this.port.standard
+  }
+
   async list(projectId: string): Promise<TemplateList> {
     const rows = await this.rows(projectId)
     const names = [...new Set(rows.map(({ name }) => name))]
