@@ -1,12 +1,13 @@
-import { spawn, type ChildProcess } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import type { Readable } from 'node:stream'
 import { setTimeout as wait } from 'node:timers/promises'
+import { spawn, type HostProcess } from '@vm0/process'
+
+const stdio = ['pipe', 'pipe', 'ignore'] as const
 
 /** The newest installed Claude Code of this machine, as `vm0 up` uses it. */
 export async function claudeBinary(): Promise<string> {
@@ -17,15 +18,18 @@ export async function claudeBinary(): Promise<string> {
   return join(releases, newest, 'claude')
 }
 
-/** The CLI on the host, without VM0: the same flags that a run has, in a folder and home of its own. */
+/**
+ * The CLI on the host, without VM0: the same flags that a run has, in a folder and home of its own. It is started as VM0 starts
+ * programs: a fork of this process would count against it.
+ */
 export class BareClaude {
   private readonly lines: AsyncIterator<string>
 
   private constructor(
-    private readonly child: ChildProcess,
+    private readonly child: HostProcess<typeof stdio>,
     private readonly folder: string,
   ) {
-    this.lines = createInterface({ input: child.stdout as Readable })[Symbol.asyncIterator]()
+    this.lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
   }
 
   static async spawn(binary: string, modelUrl: string): Promise<BareClaude> {
@@ -60,7 +64,7 @@ export class BareClaude {
       ],
       {
         cwd: folder,
-        stdio: ['pipe', 'pipe', 'ignore'],
+        stdio,
         env: {
           PATH: process.env.PATH,
           HOME: folder,
@@ -98,7 +102,7 @@ export class BareClaude {
   }
 
   private send(message: object): void {
-    this.child.stdin?.write(`${JSON.stringify(message)}\n`)
+    this.child.stdin.write(`${JSON.stringify(message)}\n`)
   }
 
   /** The next line of this type. */
