@@ -108,6 +108,16 @@ export const checks: Record<string, () => Promise<void>> = {
       }),
     ),
 
+  'one that yields has a smaller share of the CPU until it need not any more': () =>
+    using(make(), async (sandbox) => {
+      const weight = () => Number(readFileSync(join(groupOf(sandbox), 'cpu.weight'), 'utf8'))
+      const usual = weight()
+      const takeShare = await sandbox.yieldCpu()
+      assert.ok(weight() <= usual / 4)
+      await takeShare()
+      assert.equal(weight(), usual)
+    }),
+
   'the statistics tell what it did: memory, its peak, processes, cpu': () =>
     using(make(), async (sandbox) => {
       const startedAtMs = performance.now()

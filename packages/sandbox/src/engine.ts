@@ -102,6 +102,8 @@ export interface Sandbox {
   alive(): Promise<boolean>
   freeze(): Promise<void>
   thaw(): Promise<void>
+  /** Leaves the CPU to other sandboxes that want it, until what this gives is called. */
+  yieldCpu(): Promise<() => Promise<void>>
   stats(): Promise<SandboxStats>
   /** What is recorded of it on the host. */
   readonly blackBox: BlackBox

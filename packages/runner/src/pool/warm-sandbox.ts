@@ -11,6 +11,8 @@ import type { WarmKind } from './kind.js'
 /** Bytes of each stream that one agent process may print over its life. */
 export const maxAgentOutputBytes = 2 * 1024 ** 3
 const warmUpTimeoutMs = 60_000
+/** For so long a warm-up leaves the CPU to runs that begin; on a host that is always busy it must come to its end too. */
+const yieldMs = 3_000
 
 /** A sandbox that no session has yet, with an agent that has run once through its paths and waits for a prompt. */
 export interface WarmSandbox {
@@ -41,6 +43,8 @@ export async function makeWarmSandbox(options: RunnerOptions, kind: WarmKind): P
   const sandbox = await options.engine.create({ id, templateImage, layers: [], resources, platformMounts: mounts })
   const unregister = options.gateway.register(sandbox.address, warmUp)
   const timeout = setTimeout(() => void sandbox.close(), warmUpTimeoutMs)
+  const takeShare = await sandbox.yieldCpu()
+  const hurry = setTimeout(() => void takeShare().catch(() => undefined), yieldMs)
   try {
     const releaseDir = releaseTarget(driver.name, release.version)
     const launch = driver.launch({ releaseDir, gatewayUrl: sandbox.gatewayUrl, resume: null, spec })
@@ -48,6 +52,7 @@ export async function makeWarmSandbox(options: RunnerOptions, kind: WarmKind): P
     const process = await sandbox.spawn({ id: `agent-${id}`, ...launch, env, maxOutputBytes: maxAgentOutputBytes })
     const lines = new CountedLines(process.output()[Symbol.asyncIterator]())
     await warmTo(warmUp, { sandbox, process, lines })
+    await takeShare()
     return {
       kind,
       sandbox,
@@ -67,6 +72,7 @@ export async function makeWarmSandbox(options: RunnerOptions, kind: WarmKind): P
     throw error
   } finally {
     clearTimeout(timeout)
+    clearTimeout(hurry)
   }
 }
 

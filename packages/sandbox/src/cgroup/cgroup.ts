@@ -72,6 +72,8 @@ export interface Cgroup {
   readonly holdFile: HoldFile
   /** Another limit on its memory; where it is held, it goes on with that. */
   limitMemory(bytes: number): Promise<void>
+  /** The control file with its share of the CPU beside other groups', and what takes a sixteenth of the usual share. */
+  readonly share: { path: string; small: string }
   /** The folder that tells the processes of the group and of those below it. */
   readonly members: string
 }

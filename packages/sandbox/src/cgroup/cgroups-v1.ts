@@ -63,6 +63,10 @@ class CgroupV1 implements Cgroup {
     return dirname(this.file('pids', 'cgroup.procs'))
   }
 
+  get share() {
+    return { path: this.file('cpu', 'cpu.shares'), small: '64' }
+  }
+
   async freeze(): Promise<void> {
     const file = this.file('freezer', 'freezer.state')
     await writeFile(file, 'FROZEN')

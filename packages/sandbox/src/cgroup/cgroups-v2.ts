@@ -85,6 +85,11 @@ class CgroupV2 implements Cgroup {
     return this.directory
   }
 
+  get share() {
+    // What crun makes of 1024 shares is 39 or 100, by its version.
+    return { path: join(this.directory, 'cpu.weight'), small: '4' }
+  }
+
   async freeze(): Promise<void> {
     await writeFile(join(this.directory, 'cgroup.freeze'), '1')
     await until(async () => (await fieldIn(join(this.directory, 'cgroup.events'), 'frozen')) === 1, 'frozen')

@@ -1,7 +1,9 @@
 import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { gatewayPort, sh, TestEngine } from './engine.test.fixture.js'
@@ -88,6 +90,41 @@ test('limits hold: memory, disk; the sandbox lives on', async () => {
     expect((await sh(sandbox, 'rm /workspace/big; echo fine')).out.trim()).toBe('fine')
   })
 })
+
+const hasCpuGroups = ['cpu/cpu.shares', 'cgroup.controllers'].some((name) => existsSync(join('/sys/fs/cgroup', name)))
+
+test.skipIf(!hasCpuGroups)(
+  'a sandbox that yields takes the CPU that another one leaves, until it need not any more',
+  async () => {
+    const resources = { cpus: 2 }
+    const burn = 'for i in 1 2; do (while :; do :; done) & done; wait'
+    await withSandbox(
+      async (usual) =>
+        withSandbox(
+          async (yielding) => {
+            const takeShare = await yielding.yieldCpu()
+            // They end with their sandboxes.
+            for (const sandbox of [usual, yielding]) void sh(sandbox, burn).catch(() => undefined)
+            const used = async () => (await Promise.all([usual.stats(), yielding.stats()])).map(({ cpuMs }) => cpuMs)
+            /** What of the CPU time the second one takes, while the first uses some seconds of it. */
+            const part = async (): Promise<number> => {
+              const [first = 0, second = 0] = await used()
+              for (;;) {
+                const [now = 0, other = 0] = await used()
+                if (now - first > 2000) return (other - second) / (now - first)
+                await wait(20)
+              }
+            }
+            expect(await part()).toBeLessThan(0.3)
+            await takeShare()
+            expect(await part()).toBeGreaterThan(0.5)
+          },
+          { resources },
+        ),
+      { resources },
+    )
+  },
+)
 
 test('the network leads to the gateway and out, not to the host, metadata or another sandbox', async () => {
   await withSandbox(async (one) =>
