@@ -41,7 +41,8 @@ async function linesOf(process: MonitoredProcess, last: string): Promise<string[
 test('a living sandbox is had again: its process, its stdin, its output from the first line, its files, its network', async () => {
   const before = await create('kept1')
   await create('unwanted')
-  await create('unknown')
+  // A record is there before anything that is started in a sandbox.
+  await sh(await create('unknown'), 'true')
   const unknown = join(host.directory, 'sandboxes/unknown/sandbox.json')
   await writeFile(unknown, (await readFile(unknown, 'utf8')).replace('"v":1', '"v":2'))
   const spec = { id: 'echo', args: ['sh', '-c', 'echo begun; while read x; do echo "got $x"; done; exit 7'], env: {} }
@@ -92,6 +93,7 @@ test('one whose first process has ended is not had again', async () => {
     resources,
     platformMounts: [],
   })
+  await sh(sandbox, 'true')
   const { init } = JSON.parse(await readFile(join(sandbox.records, 'sandbox.json'), 'utf8')) as {
     init: { pid: number }
   }

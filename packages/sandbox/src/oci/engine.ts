@@ -67,6 +67,7 @@ async function undoAll(steps: readonly Step[]): Promise<void> {
 interface Owned extends Omit<SandboxRecord, 'v' | 'slot'> {
   slot: Slot
   writeback: Writeback
+  connected: Promise<void>
 }
 
 const defaultMinFreeBytes = 1024 ** 3
@@ -142,7 +143,7 @@ class OciEngine implements SandboxEngine {
       undo.push(async () => writeback.close(), ...this.endings(id, slot))
       await endOrphanedCommands(directory, cgroupsPath)
       await this.cgroups.at(cgroupsPath).hold()
-      const sandbox = this.own({ id, slot, init, cpus, environment, writeback }, undo)
+      const sandbox = this.own({ id, slot, init, cpus, environment, writeback, connected: Promise.resolve() }, undo)
       await sandbox.thaw()
       this.kept.push(sandbox)
     } catch {
@@ -216,12 +217,13 @@ class OciEngine implements SandboxEngine {
       undo.push(...this.endings(spec.id, slot))
       const cpus = this.cpuset ? null : (view.cpus ?? null)
       const init = await startContainer({ id: spec.id, crun: this.crunOn(cpus), directory, env: this.hostEnvironment })
-      await this.cgroups.at(cgroupsPath).hold()
-      await this.network.attach(slot, init.pid)
-      await hasBecome(init.pid, initInside)
+      await Promise.all([this.cgroups.at(cgroupsPath).hold(), hasBecome(init.pid, initInside)])
       const record: SandboxRecord = { v: 1, id: spec.id, slot: slot.number, init, cpus, environment }
-      await writeFile(recordFile(records), JSON.stringify(record), { mode: 0o600 })
-      return this.own({ ...record, slot, writeback }, undo)
+      // An agent needs hundreds of milliseconds before it asks for the network.
+      const connected = this.network
+        .attach(slot, init.pid)
+        .then(() => writeFile(recordFile(records), JSON.stringify(record), { mode: 0o600 }))
+      return this.own({ ...record, slot, writeback, connected }, undo)
     } catch (error) {
       await undoAll(undo)
       if (error instanceof Vm0Error) throw error
@@ -257,7 +259,7 @@ class OciEngine implements SandboxEngine {
     ]
   }
 
-  private own({ id, slot, init, cpus, environment, writeback }: Owned, undo: readonly Step[]): OciSandbox {
+  private own({ id, slot, init, cpus, environment, writeback, connected }: Owned, undo: readonly Step[]): OciSandbox {
     const { directory, records, upperFile, cgroupsPath } = this.placesOf(id)
     const cgroup = this.cgroups.at(cgroupsPath)
     const disk = join(directory, 'u')
@@ -271,6 +273,7 @@ class OciEngine implements SandboxEngine {
       init,
       upperFile,
       writeback,
+      connected,
       cgroup,
       recorder: new SandboxRecorder(recorded, this.recorder),
       cgroupsPath,

@@ -40,6 +40,8 @@ export interface OciSandboxParts {
   init: ProcessIdentity
   upperFile: string
   writeback: Writeback
+  /** It has its network, and a later process of the platform would find it. */
+  connected: Promise<void>
   cgroup: Cgroup
   recorder: SandboxRecorder
   /** As in the OCI configuration. */
@@ -64,6 +66,13 @@ export class OciSandbox implements Sandbox, Guarded {
   constructor(private readonly parts: OciSandboxParts) {
     this.id = parts.id
     this.address = parts.slot.sandboxAddress
+    parts.connected.catch(() => undefined) // told to whoever starts something in it
+  }
+
+  private async connected(): Promise<void> {
+    await this.parts.connected.catch((cause: Error) => {
+      throw new Vm0Error('SANDBOX_START_FAILED', `the sandbox has no network: ${cause.message}`, { cause })
+    })
   }
 
   get records(): string {
@@ -103,6 +112,7 @@ export class OciSandbox implements Sandbox, Guarded {
       environment: { ...this.parts.hostEnvironment, [sandboxMarker]: this.id },
     })
     this.monitored.push(started)
+    await this.connected()
     return started
   }
 
@@ -125,6 +135,7 @@ export class OciSandbox implements Sandbox, Guarded {
 
   async *exec({ args, env = {}, cwd = '/workspace', stdin, signal }: ExecOptions): AsyncGenerator<ExecChunk> {
     signal?.throwIfAborted()
+    await this.connected()
     const name = join(this.parts.runDirectory, `exec-${randomBytes(6).toString('hex')}`)
     const pidFile = `${name}.pid`
     await this.writeProcess(`${name}.json`, args, env, cwd)
@@ -248,7 +259,9 @@ export class OciSandbox implements Sandbox, Guarded {
 
   close(): Promise<void> {
     this.parts.recorder.close()
-    this.closing ??= Promise.all(this.monitored.map((each) => each.dispose())).then(() => this.parts.teardown())
+    this.closing ??= Promise.allSettled([this.parts.connected, ...this.monitored.map((each) => each.dispose())]).then(
+      () => this.parts.teardown(),
+    )
     return this.closing
   }
 
