@@ -12,7 +12,7 @@ const pairs = Number(process.argv[2] ?? 10)
 
 const front = await startModelFront()
 const binary = await claudeBinary()
-const platform = await startPlatform(front.url)
+const platform = await startPlatform(front.url, ['--warm', '0'])
 const bare: number[] = []
 const cold: number[] = []
 const sandbox: number[] = []
