@@ -20,7 +20,7 @@ const script: Script = {
     {
       when: 'nearly fill the disk',
       steps: [
-        { tools: bash(`head -c 118M /dev/zero > /workspace/fill; ${untilTold}`) },
+        { tools: bash(`head -c 112M /dev/zero > /workspace/fill; ${untilTold}`) },
         { text: 'there is room left' },
       ],
     },

@@ -80,3 +80,7 @@ export function endingOfError({ code, message, details }: Vm0Error): Ending {
   const died = ['SANDBOX_START_FAILED', 'HOST_DISK_FULL', 'HOST_LOST', 'INTERNAL'].includes(code)
   return failure(died ? 'died' : 'failed', code.toLowerCase(), code, message, details)
 }
+
+export function takenOver(): Vm0Error {
+  return new Vm0Error('HOST_LOST', 'another runner has taken the session over')
+}

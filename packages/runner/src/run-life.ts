@@ -13,6 +13,7 @@ import type { AdoptedRun, EarlierLife, LostRun } from './adoption/adopted-run.js
 import { ToldEvents } from './adoption/told-events.js'
 import { AgentTalk } from './agent-talk.js'
 import { RunWatch } from './black-box/run-watch.js'
+import { isCrowded } from './crowded.js'
 import { launchSpecOf } from './live-agent.js'
 import type { LiveSession } from './live-session.js'
 import { ModelPatience } from './model-patience.js'
@@ -22,13 +23,14 @@ import type { RunnerOptions } from './options.js'
 import { kindOf, type WarmKind } from './pool/kind.js'
 import type { WarmPool } from './pool/pool.js'
 import type { WarmSandbox } from './pool/warm-sandbox.js'
+import type { ReadySandbox } from './ready-sandbox.js'
 import { OutputSchema } from './output-schema.js'
 import { QuotaWatch } from './quota-watch.js'
 import { RunCheckpoints } from './run-checkpoints.js'
 import type { RunContext } from './run-context.js'
 import { finishRun } from './run-finish.js'
 import { RunProgress } from './run-progress.js'
-import { endingOfError, type Ending, type StopReason } from './run-endings.js'
+import { endingOfError, takenOver, type Ending, type StopReason } from './run-endings.js'
 import { RunStop } from './run-stop.js'
 import { RunTurns } from './run-turns.js'
 import type { ClaimedRun, RunnerStore } from './store.js'
@@ -207,9 +209,9 @@ export class RunLife {
     return this.turns.listen(spec)
   }
 
-  private async renew({ resources }: CreateRunParsed): Promise<void> {
+  private async renew({ resources }: CreateRunParsed): Promise<ReadySandbox> {
     await this.checkpoints?.saveRest()
-    await this.session.renew({ resources })
+    return this.session.renew({ resources })
   }
 
   private async loss(ending: Ending, { onLoss }: CreateRunParsed): Promise<LossReason | undefined> {
@@ -263,13 +265,15 @@ export class RunLife {
   private async prepare(spec: CreateRunParsed): Promise<void> {
     const driver = this.driver as FrameworkDriver
     this.observeTraffic()
-    const { sandbox, how } = await this.session.ready({
+    let ready = await this.session.ready({
       resources: spec.resources,
       known: this.claimed.session,
       takeWarm: (template, resources) =>
         this.takeWarm(kindOf({ driver, template, resources, launch: launchSpecOf(spec), ref: this.ref })),
       signal: this.stopping.signal,
     })
+    if (ready.how === 'session' && (await isCrowded(ready.sandbox))) ready = await this.renew(spec)
+    const { sandbox, how } = ready
     if (spec.workspaceUpload) await this.session.unpack(sandbox, spec.workspaceUpload, this.stopping.signal)
     this.timings.boundMs ??= this.sinceCreated()
     this.stopping.check()
@@ -342,8 +346,4 @@ export class RunLife {
   private sinceCreated(timeMs = Date.now()): number {
     return Math.max(0, Math.round((timeMs - this.claimed.createdAtMs) * 10) / 10)
   }
-}
-
-function takenOver(): Vm0Error {
-  return new Vm0Error('HOST_LOST', 'another runner has taken the session over')
 }

@@ -69,6 +69,8 @@ export interface SandboxStats {
   /** Times that the kernel killed a task because the sandbox was at its memory limit. */
   oomKills: number
   processes: number
+  /** How many there may be. */
+  processLimit: number
   cpuMs: number
   diskUsedBytes: number
   diskTotalBytes: number

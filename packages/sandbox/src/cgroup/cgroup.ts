@@ -8,6 +8,7 @@ export interface CgroupStats {
   memoryPeakBytes: number
   oomKills: number
   processes: number
+  processLimit: number
   cpuMs: number
 }
 
