@@ -1,4 +1,4 @@
-import { errorTable, type ErrorCode, type Vm0Error } from '@vm0/contract'
+import { errorTable, type ErrorCode, Vm0Error } from '@vm0/contract'
 import type { TurnEnd } from '@vm0/frameworks'
 import type { ModelFailure } from './model-patience.js'
 import type { OutputSchema } from './output-schema.js'
