@@ -1,8 +1,9 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { Run, Why } from '../packages/vm0/src/index.js'
+import type { Run, WebhookEvent, Why } from '../packages/vm0/src/index.js'
 import { command, objects } from './support/command.js'
 import { TestPlatform } from './support/platform.js'
+import { startWebhookReceiver, type WebhookReceiver } from './support/webhook-receiver.js'
 
 const bash = (line: string) => ({ tools: [{ name: 'Bash', input: { command: line, description: 'x' } }] })
 /** Workers that are each smaller than the agent, and too many: the kernel takes the agent. */
@@ -30,10 +31,27 @@ const script = {
 }
 
 let platform: TestPlatform
+let receiver: WebhookReceiver
+/** Ids of webhooks by the path that they lead to. */
+const hooks = new Map<string, string>()
 beforeAll(async () => {
-  platform = await TestPlatform.start([script], { VM0_MODEL_PATIENCE_SECONDS: '10' })
+  platform = await TestPlatform.start([script], { VM0_MODEL_PATIENCE_SECONDS: '10', VM0_WEBHOOK_TARGETS: 'any' })
+  receiver = await startWebhookReceiver()
+  // One is down when the first message comes, one never answers, one wants to know of all runs.
+  receiver.behaviour.set('/deaths', [500]).set('/hangs', 'hang')
+  for (const path of ['/deaths', '/hangs', '/all']) await addHook(path, path === '/all' ? ['run.ended'] : ['run.died'])
 })
-afterAll(() => platform?.stop())
+afterAll(async () => {
+  await platform?.stop()
+  await receiver?.close()
+})
+
+async function addHook(path: string, events: WebhookEvent[]): Promise<void> {
+  const { id, secret = '' } = await platform.client.webhooks.create(`${receiver.url}${path}`, { events })
+  hooks.set(path, id)
+  receiver.secrets.set(path, secret)
+}
+const deliveriesTo = async (path: string) => (await platform.client.webhooks.deliveries(hooks.get(path)!)).items
 
 async function whyOf(run: Run): Promise<Why> {
   await run.result()
@@ -62,6 +80,33 @@ test('memory that a tool call ate: the cause, the call with its command, and mor
   expect(lines.find((line) => line.startsWith('  next'))).toMatch(/ vm0 run -s [0-9a-f]{8} --memory 1536 "…"$/)
   const open = (await run.trace()).spans.filter(({ status }) => status === 'open')
   expect(open.map(({ kind }) => kind)).toEqual(['turn', 'tool'])
+})
+
+test('a death is told to who asked for it: signed, with the cause, the culprit and the next step; a receiver that is down gets it later', async () => {
+  const [death] = (await platform.client.runs.list({ state: 'died' })).items
+  const why = await platform.client.runs.get(death!.id).why()
+  // The first attempt was answered 500.
+  const [first, second] = await receiver.until('/deaths', 2)
+  expect(second!.id).toBe(first!.id)
+  expect(second!.message).toEqual(first!.message)
+  expect(first!.message).toMatchObject({
+    type: 'run.died',
+    timestamp: death!.endedAt,
+    data: {
+      project: 'default',
+      run: { id: death!.id, state: 'died', reason: 'out_of_memory', error: { code: 'OUT_OF_MEMORY' } },
+      why: { cause: why.cause, certainty: 'known', culprit: why.culprit, next: why.next },
+    },
+  })
+  expect(JSON.stringify(first!.message)).not.toContain('eat memory')
+  const [told] = await receiver.until('/all', 1)
+  expect(told!.message).toMatchObject({ type: 'run.ended', data: { run: { id: death!.id } } })
+  // One that never answers holds up neither runs nor the others.
+  const [hung] = await receiver.until('/hangs', 1)
+  expect(hung!.message.type).toBe('run.died')
+  const [toHung] = await deliveriesTo('/hangs')
+  expect(toHung).toMatchObject({ event: 'run.died', runId: death!.id, state: 'pending', status: null })
+  expect(receiver.problems).toEqual([])
 })
 
 test('a time limit: the command that took the time', async () => {
@@ -153,4 +198,53 @@ test('what went badly is told with the text that would mend it, also on the term
   const wrong = await command(platform, ['why', '--threshold', 'nope=5'])
   expect([wrong.status, wrong.stderr.split(':')[0]]).toEqual([2, 'error INVALID_REQUEST'])
   expect((await command(platform, ['why', '--threshold', 'nope'])).status).toBe(2)
+})
+
+test('what became of each message is shown; a message can be sent to try; a webhook that is removed is told nothing more', async () => {
+  const [died] = (await deliveriesTo('/deaths')).slice(-1)
+  expect(died).toMatchObject({ state: 'delivered', attempts: 2, status: 204, error: null, nextAttemptAt: null })
+  const runs = (await platform.client.runs.list({ limit: 200 })).items.filter(({ endedAt }) => endedAt !== null)
+  await receiver.until('/all', runs.length)
+  const toAll = receiver.received.filter(({ path }) => path === '/all').map(({ message }) => message)
+  const ended = toAll.flatMap((message) => (message.type === 'webhook.test' ? [] : [message.data.run]))
+  expect(ended.map(({ id, state }) => [id, state]).toSorted()).toEqual(
+    runs.map(({ id, state }) => [id, state]).toSorted(),
+  )
+  for (const message of toAll)
+    if (message.type !== 'webhook.test') expect(message.data.why === null).toBe(message.data.run.state === 'succeeded')
+  const all = hooks.get('/all')!
+  const tried = await command(platform, ['webhooks', 'test', all])
+  expect([tried.status, tried.stdout]).toEqual([0, '✓ taken, answered 204\n'])
+  const listed = await command(platform, ['webhooks', 'deliveries', all, '--limit', '1', '--json'])
+  expect(objects(listed)[0]).toMatchObject({ event: 'webhook.test', runId: null, state: 'delivered', attempts: 1 })
+  for (const [behaviour, answer] of [
+    ['redirect', 'answered 307, and redirects are not followed; expected 2xx'],
+    [503, 'answered 503; expected 2xx'],
+  ] as const) {
+    receiver.behaviour.set('/all', behaviour)
+    const failed = await command(platform, ['webhooks', 'test', all])
+    expect([failed.status, failed.stdout]).toEqual([3, `✗ not taken: ${answer}\n`])
+  }
+  receiver.behaviour.set('/all', 'flood')
+  expect((await platform.client.webhooks.test(all)).state).toBe('delivered')
+  expect(receiver.received.some(({ path }) => path === '/elsewhere')).toBe(false)
+  expect((await command(platform, ['webhooks'])).stdout).toMatch(new RegExp(`^${all} +run.ended +0 +2 +http://`, 'm'))
+  const refusals: [object, string][] = [
+    [{ url: 'ftp://hooks.example/' }, 'INVALID_REQUEST'],
+    [{ url: 'https://user:secret@hooks.example/' }, 'INVALID_REQUEST'],
+    [{ url: 'https://hooks.example/', events: ['run.begun'] }, 'INVALID_REQUEST'],
+    [{ url: 'https://hooks.example/', events: [] }, 'INVALID_REQUEST'],
+    [{ url: 'https://hooks.example/', secret: 'short' }, 'INVALID_REQUEST'],
+    [{ url: 'https://169.254.169.254/' }, 'WEBHOOK_TARGET_REFUSED'],
+  ]
+  for (const [body, code] of refusals) {
+    const answer = await platform.fetch('/v1/webhooks', { method: 'POST', body: JSON.stringify(body) })
+    expect([answer.status, ((await answer.json()) as { code: string }).code]).toEqual([400, code])
+  }
+  const { key } = await platform.client.keys.create('looks')
+  expect((await platform.fetch('/v1/webhooks', { key: key! })).status).toBe(403)
+  await platform.client.webhooks.remove(all)
+  await expect(platform.client.webhooks.deliveries(all)).rejects.toMatchObject({ code: 'NOT_FOUND' })
+  expect((await platform.client.webhooks.list()).map(({ id }) => id)).not.toContain(all)
+  expect(receiver.problems).toEqual([])
 })

@@ -8,6 +8,7 @@ const sealedColumns = [
   { table: 'runs', column: 'result_text' },
   { table: 'runs', column: 'output' },
   { table: 'checkpoints', column: 'tool_calls' },
+  { table: 'webhooks', column: 'target' },
 ] as const
 
 const batch = 200

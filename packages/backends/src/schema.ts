@@ -116,5 +116,29 @@ export interface Schema {
     origin: ColumnType<unknown, string, string>
     created_at: Timestamp
   }
+  webhooks: {
+    project_id: string
+    id: string
+    target: Uint8Array
+    events: string[]
+    description: Generated<string>
+    created_at: Timestamp
+    position: Generated<number | string>
+  }
+  webhook_deliveries: {
+    project_id: string
+    webhook_id: string
+    id: string
+    event: string
+    run_id: string | null
+    state: Generated<string>
+    attempts: Generated<number>
+    next_at: Timestamp
+    status: number | null
+    error: string | null
+    created_at: Timestamp
+    settled_at: OptionalTimestamp
+    position: Generated<number | string>
+  }
   uploads: { project_id: string; digest: string; size_bytes: number | string; created_at: Timestamp }
 }

@@ -1,3 +1,6 @@
+import type { ErrorEntry } from './error-entry.js'
+import { webhookErrors } from './webhook-errors.js'
+
 /**
  * The table of every error that VM0 gives: stable code → HTTP status, exit status of the command, whether a retry may
  * help, and what to do next. `docs/errors.md` is generated from it.
@@ -323,15 +326,8 @@ export const errorTable = {
     retryable: false,
     hint: 'Pass --force to overwrite your changes, or -o with another folder.',
   },
+  ...webhookErrors,
 } as const satisfies Record<string, ErrorEntry>
 
-export interface ErrorEntry {
-  /** HTTP status of the problem document. */
-  status: number
-  /** Exit status of the `vm0` command. */
-  exit: number
-  retryable: boolean
-  hint: string
-}
-
+export type { ErrorEntry }
 export type ErrorCode = keyof typeof errorTable

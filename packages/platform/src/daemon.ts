@@ -15,7 +15,7 @@ import { pino } from 'pino'
 import { checkpointDiffs } from './checkpoint-diffs.js'
 import { lockDataDir, lockInstallation } from './data-lock.js'
 import { installationId } from './installation-id.js'
-import { limitsFrom, maxSandboxesFrom, retentionFrom, secondsFrom } from './limits.js'
+import { limitsFrom, maxSandboxesFrom, retentionFrom, secondsFrom, webhookTargetsFrom } from './limits.js'
 import { portTaken, requireFreePort } from './free-port.js'
 import { openObjectStore } from './object-store.js'
 import { ownKey } from './own-key.js'
@@ -69,6 +69,7 @@ export async function startDaemon(
   try {
     await mkdir(dataDir, { recursive: true, mode: 0o700 })
     const limits = limitsFrom(process.env)
+    const targets = webhookTargetsFrom(process.env)
     const lock = await lockDataDir(dataDir, () =>
       say('an earlier `vm0 up` is still saving its sessions: waiting for it'),
     )
@@ -201,6 +202,7 @@ export async function startDaemon(
       upkeep,
       archives: checkpoints.archives,
       scratch,
+      webhooks: { targets, onOutcome: observation.webhookTried },
       templates: templatePort(
         checkpoints,
         template.digest,

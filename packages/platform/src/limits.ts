@@ -1,7 +1,7 @@
 import { availableParallelism, totalmem } from 'node:os'
 import type { RetentionPolicy } from '@vm0/checkpoints'
 import { defaultGraceMs, Vm0Error } from '@vm0/contract'
-import { defaultLimits, type Limits } from '@vm0/server'
+import { defaultLimits, type Limits, type WebhookTargets } from '@vm0/server'
 
 const names: Record<keyof Limits, string> = {
   requestsPerSecond: 'VM0_REQUESTS_PER_SECOND',
@@ -19,6 +19,15 @@ export function limitsFrom(env: NodeJS.ProcessEnv): Limits {
     limits[limit] = wholeNumber(name, text)
   }
   return limits
+}
+
+/** Where webhooks may lead: the public internet alone, unless the operator says otherwise. */
+export function webhookTargetsFrom({ VM0_WEBHOOK_TARGETS: text }: NodeJS.ProcessEnv): WebhookTargets {
+  if (!text || text === 'public') return 'public'
+  if (text === 'any') return 'any'
+  throw new Vm0Error('INVALID_REQUEST', `VM0_WEBHOOK_TARGETS is ${JSON.stringify(text)}; expected public or any`, {
+    hint: 'Correct or unset VM0_WEBHOOK_TARGETS in the environment of `vm0 up`.',
+  })
 }
 
 /** A number of seconds from the environment. */

@@ -30,12 +30,14 @@ import { storageRoutes } from './routes/storage.js'
 import { templateRoutes } from './routes/templates.js'
 import { storeRoutes } from './routes/store.js'
 import { treeRoutes } from './routes/trees.js'
+import { webhookRoutes } from './routes/webhooks.js'
 import { Replays } from './replays.js'
 import { Runs } from './runs.js'
 import { Sessions } from './sessions.js'
 import { Storage } from './storage.js'
 import { TemplateBuilds, Templates, Upgrades } from './templates/index.js'
 import { Streams } from './streams.js'
+import { openWebhooks, type Webhooks } from './webhooks/index.js'
 
 export interface Parts {
   options: ServerOptions
@@ -52,6 +54,7 @@ export interface Parts {
   templates: Templates
   builds: TemplateBuilds
   upgrades: Upgrades
+  webhooks: Webhooks
 }
 export type App = FastifyInstance<any, any, any, any, ZodTypeProvider>
 
@@ -59,7 +62,7 @@ export interface Server {
   app: FastifyInstance
   keys: Keys
   projects: Projects
-  /** Something may be able to start now: room on the runner, or runs that were queued before a restart. */
+  /** Runs may have ended: what waits may be able to start now, and what is to be told of them is there. Also after a start. */
   dispatch(): void
   /** Takes nothing new and starts nothing any more, but goes on answering: what is at work can come to its end in sight. */
   drain(): Promise<void>
@@ -79,11 +82,12 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   const upgrades = new Upgrades(options, sessions, templates)
   const builds = new TemplateBuilds(options, sessions, templates)
   const storage = new Storage(options.database)
-  const runs = new Runs(options, sessions, storage, dispatcher)
+  const runs = new Runs(options, sessions, storage, dispatcher, () => sender.wake())
   const checkpoints = new Checkpoints(options, sessions)
   const archives = new Archives(options, sessions, templates)
   const comparisons = new RunComparisons(runs)
   const replays = new Replays(options.database, runs, sessions, comparisons)
+  const { webhooks, sender } = openWebhooks(options, runs)
   const parts: Parts = {
     options,
     keys,
@@ -99,6 +103,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     templates,
     builds,
     upgrades,
+    webhooks,
   }
   let isStopping = false
 
@@ -155,6 +160,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
         storeRoutes,
         templateRoutes,
         archiveRoutes,
+        webhookRoutes,
       ])
         routes(scope as unknown as App, parts)
     },
@@ -166,7 +172,10 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     app,
     keys,
     projects,
-    dispatch: dispatcher.wake,
+    dispatch() {
+      dispatcher.wake()
+      sender.wake()
+    },
     async drain() {
       isStopping = true
       await dispatcher.close()
@@ -175,6 +184,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
       isStopping = true
       await dispatcher.close()
       await app.close()
+      await sender.close()
     },
   }
 }

@@ -1,6 +1,7 @@
 import type { BlobPort, Database, EventLog, SecretsPort } from '@vm0/backends'
 import type { ArchivePort, DiffPort, FrameworkView, RunnerPort, StoreUpkeep, TemplatePort } from '@vm0/contract'
 import type { Limits } from './limits.js'
+import type { DeliveryOutcome, WebhookTargets } from './webhooks/index.js'
 
 export interface ServerOptions {
   limits: Limits
@@ -15,6 +16,11 @@ export interface ServerOptions {
   /** Folder for uploads that are still coming in, on the file system of the objects. */
   scratch: string
   templates: TemplatePort
+  webhooks: {
+    targets: WebhookTargets
+    /** Is told what became of each attempt. */
+    onOutcome?(outcome: DeliveryOutcome): void
+  }
   frameworkNames: readonly string[]
   frameworks(): Promise<FrameworkView[]>
   /** Makes an exact version available; tells what it does, a line each. */

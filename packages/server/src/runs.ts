@@ -42,6 +42,8 @@ export class Runs {
     private readonly sessions: Sessions,
     private readonly storage: Storage,
     private readonly dispatcher: Pick<Dispatcher, 'wake' | 'offer'>,
+    /** Is told of a run that ended without having begun. */
+    private readonly onEnded: () => void,
   ) {}
 
   /** Takes the run, or gives the one that the same request made before. The row alone makes it accepted. */
@@ -246,6 +248,7 @@ export class Runs {
     if (Number(cancelled.numUpdatedRows) === 1) {
       this.options.eventLog.wake(ref)
       this.dispatcher.wake()
+      this.onEnded()
     } else if (isEnded(row.state as RunState)) {
       throw new Vm0Error('RUN_ENDED', `run ${id} has ended as ${row.state}`)
     } else await this.options.runner.cancel(ref)

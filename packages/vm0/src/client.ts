@@ -25,6 +25,7 @@ import { Store } from './store.js'
 import { Templates } from './templates.js'
 import { importSession } from './transfer/archive.js'
 import { sendWorkspace } from './transfer/send-workspace.js'
+import { Webhooks } from './webhooks.js'
 
 /**
  * What a session is made with: `template`, `resources`, `labels`.
@@ -73,6 +74,14 @@ export class Vm0 {
   readonly templates: Templates
 
   /**
+   * Who is told how runs end.
+   *
+   * @example
+   * const hooks = await vm0.webhooks.list()
+   */
+  readonly webhooks: Webhooks
+
+  /**
    * The same as `createClient(options)`.
    *
    * @example
@@ -84,6 +93,7 @@ export class Vm0 {
     this.frameworks = new Frameworks(this.http)
     this.projects = new Projects(this.http)
     this.templates = new Templates(this.http)
+    this.webhooks = new Webhooks(this.http)
   }
 
   /**

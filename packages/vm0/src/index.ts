@@ -42,6 +42,10 @@ export type {
   TraceFormat,
   Usage,
   Vm0Event,
+  WebhookDelivery,
+  WebhookEvent,
+  WebhookMessage,
+  WebhookView,
   Why,
 } from '@vm0/contract/client'
 export { Checkpoint, SessionCheckpoints, type ForkOptions } from './checkpoint.js'
@@ -63,6 +67,8 @@ export {
   type TemplateRecipe,
   type ToTemplateOptions,
 } from './templates.js'
+export { verifyWebhook, type VerifyOptions } from './verify-webhook.js'
+export { Webhooks } from './webhooks.js'
 export type { DownloadOptions, DownloadResult } from './transfer/receive-tree.js'
 export type { UploadOptions, UploadResult } from './transfer/send-tree.js'
 export type { TransferProgress } from './transfer/sync/progress.js'

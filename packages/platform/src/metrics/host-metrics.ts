@@ -33,6 +33,14 @@ export function readHostMetrics(metrics: Metrics, { database, version, status }:
     }
   })
   metrics.beforeScrape(async () => {
+    const query = database.db
+      .selectFrom('webhook_deliveries')
+      .select((eb) => eb.fn.countAll().as('pending'))
+      .where('state', '=', 'pending')
+    const row = await query.executeTakeFirst().catch(() => undefined)
+    if (row) metrics.set('vm0_webhook_deliveries_pending', {}, Number(row.pending))
+  })
+  metrics.beforeScrape(async () => {
     const memory = memoryOf(await readFile('/proc/meminfo', 'utf8').catch(() => ''))
     if (memory.total !== undefined) metrics.set('vm0_host_memory_bytes', {}, memory.total)
     if (memory.available !== undefined) metrics.set('vm0_host_memory_available_bytes', {}, memory.available)

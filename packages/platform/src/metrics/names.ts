@@ -12,6 +12,10 @@ export const counters = {
   vm0_events_total: { help: 'Events that were written to the logs of runs', labels: [] },
   vm0_telemetry_exported_total: { help: 'Items that an OTLP collector has taken', labels: ['signal'] },
   vm0_telemetry_dropped_total: { help: 'Items that were not exported over OTLP', labels: ['signal', 'reason'] },
+  vm0_webhook_deliveries_total: {
+    help: 'Attempts to tell a webhook, by what came of them: the message was taken, will be tried again, or was given up',
+    labels: ['outcome'],
+  },
   gen_ai_client_inference_usage_input_tokens_total: {
     help: 'Input tokens, those from and into the cache included',
     labels: ['project', 'gen_ai_request_model'],
@@ -78,6 +82,7 @@ export const gauges = {
     labels: ['state'],
   },
   vm0_sandboxes_limit: { help: 'The most sandboxes that sessions of this host may have', labels: [] },
+  vm0_webhook_deliveries_pending: { help: 'Messages that wait for their first or next attempt', labels: [] },
   vm0_host_memory_bytes: { help: 'Memory of this host', labels: [] },
   vm0_host_memory_available_bytes: { help: 'Memory of this host that programs can have', labels: [] },
   vm0_host_memory_pressure_ratio: {

@@ -1,11 +1,13 @@
 import type { Database, EventLog, EventScope, SecretsPort } from '@vm0/backends'
 import type { RunnerStatus } from '@vm0/contract'
+import type { DeliveryOutcome } from '@vm0/server'
 import type { Logger } from 'pino'
 import { OtlpExporter, signals, type OtlpSettings } from '../otlp/index.js'
 import { createMetrics, readHostMetrics, RunMetrics, serveMetrics } from '../metrics/index.js'
 import type { RunObserver } from '../run-observer.js'
 import { observeLog } from './observed-log.js'
 
+const deliveryOutcomes: readonly DeliveryOutcome[] = ['delivered', 'retried', 'failed']
 const dropReasons = ['buffer_full', 'refused', 'unreachable'] as const
 
 export interface ObservationOptions {
@@ -21,6 +23,8 @@ export interface ObservationOptions {
 export interface Observation {
   /** The log, for everybody who writes it. */
   eventLog: EventLog
+  /** An attempt to tell a webhook has come to its end. */
+  webhookTried(outcome: DeliveryOutcome): void
   /** Begins to answer; says where. */
   start(status: () => Promise<RunnerStatus>): Promise<string[]>
   close(): Promise<void>
@@ -33,6 +37,7 @@ export function observe(options: ObservationOptions, settings: OtlpSettings | un
     metrics.add('vm0_telemetry_exported_total', { signal }, 0)
     for (const reason of dropReasons) metrics.add('vm0_telemetry_dropped_total', { signal, reason }, 0)
   }
+  for (const outcome of deliveryOutcomes) metrics.add('vm0_webhook_deliveries_total', { outcome }, 0)
   const endOf = async ({ projectId, runId }: EventScope) => {
     const row = await database.db
       .selectFrom('runs')
@@ -47,6 +52,7 @@ export function observe(options: ObservationOptions, settings: OtlpSettings | un
   const closing: (() => Promise<void>)[] = exporter ? [() => exporter.close()] : []
   return {
     eventLog: observeLog(eventLog, observers, (error) => logger.error({ error }, 'an event could not be counted')),
+    webhookTried: (outcome) => metrics.add('vm0_webhook_deliveries_total', { outcome }),
     async start(status) {
       readHostMetrics(metrics, { database, version, status })
       const said: string[] = []

@@ -9,7 +9,12 @@ import type { Observation, ObservationOptions } from './observation.js'
 export async function openObservation(options: ObservationOptions): Promise<Observation> {
   const settings = otlpSettings(options.env)
   if (!settings && !options.env.VM0_METRICS)
-    return { eventLog: options.eventLog, start: async () => [], close: async () => undefined }
+    return {
+      eventLog: options.eventLog,
+      webhookTried: () => undefined,
+      start: async () => [],
+      close: async () => undefined,
+    }
   const { observe } = await import('./observation.js')
   return observe(options, settings)
 }

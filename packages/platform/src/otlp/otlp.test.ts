@@ -4,7 +4,7 @@ import { createMetrics } from '../metrics/index.js'
 import { ExportQueue, type SendResult } from './export-queue.js'
 import { hrTime, otelOf } from './library.js'
 import { resourceMetricsOf } from './metric-data.js'
-import { secretValues } from './run-context.js'
+import { secretValues } from '@vm0/insight'
 import { otlpSettings } from './settings.js'
 
 test('without a collector nothing is exported; one line names it for all signals', () => {

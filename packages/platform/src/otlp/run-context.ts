@@ -1,6 +1,6 @@
 import type { Database, EventScope, SecretsPort } from '@vm0/backends'
 import { noTimings, traceOfRun, type CreateRunParsed, type RunView, type Timings } from '@vm0/contract'
-import { redactor } from '@vm0/insight'
+import { redactor, secretValues } from '@vm0/insight'
 
 /** What an export of a run needs to know beside its events. */
 export interface ExportContext {
@@ -65,13 +65,4 @@ export class ExportContexts {
       redact: redactor(secretValues(spec)),
     }
   }
-}
-
-/** Whatever a run was given that may be secret: every value of an environment, and of a header. */
-export function secretValues({ env, mcpServers }: Partial<CreateRunParsed>): string[] {
-  const ofServers = Object.values(mcpServers ?? {}).map((server) => {
-    if ('url' in server) return server.headers
-    return server.env
-  })
-  return [env, ...ofServers].flatMap((values) => Object.values(values ?? {}))
 }

@@ -28,6 +28,7 @@ import { templates } from './commands/templates.js'
 import { top } from './commands/top.js'
 import { trace } from './commands/trace.js'
 import { up } from './commands/up.js'
+import { webhooks } from './commands/webhooks.js'
 import { why } from './commands/why.js'
 import { printableLine } from './printable.js'
 
@@ -85,6 +86,7 @@ const application = buildApplication(
       rm: remove,
       keys,
       projects,
+      webhooks,
       frameworks,
       templates,
       export: exportSession,
