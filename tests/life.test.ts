@@ -1,3 +1,4 @@
+import { setTimeout as wait } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { compareCursors, type Vm0Event } from '@vm0/contract'
 import { quickstartScript } from '@vm0/testkit'
@@ -142,6 +143,23 @@ test('cancel ends a run that hangs, keeps the session, and says so the second ti
     platform.fetch(`/v1/runs/${run.id}/cancel`, { method: 'POST' }).then((response) => response.json()),
   ).resolves.toMatchObject({ code: 'RUN_ENDED' })
   expect((await run.session.run('remember after')).outcome).toBe('succeeded')
+})
+
+test('cancel ends a run at any moment of its start, also while its agent is being started', async () => {
+  const { session } = await platform.client.run({ prompt: 'remember the start' })
+  // Another system prompt needs another agent process.
+  const begin = (index: number) => session.run('hang on', { systemPrompt: `You are number ${index}.` })
+  const first = begin(0)
+  for await (const event of first) if (event.type === 'model.request') break
+  await first.cancel()
+  const { promptSentMs } = (await first.get()).timings
+  const moments = 16
+  for (let index = 1; index <= moments; index++) {
+    const run = begin(index)
+    await wait(((promptSentMs as number) * index) / moments)
+    await run.cancel()
+    expect((await run.result()).outcome).toBe('cancelled')
+  }
 })
 
 test('a time limit ends the run as failed', async () => {

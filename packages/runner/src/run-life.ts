@@ -278,6 +278,7 @@ export class RunLife {
     this.timings.boundMs ??= this.sinceCreated()
     this.stopping.check()
     const agent = await this.turns.takeAgent(spec, how)
+    this.stopping.check() // one that came while the agent was started had nobody to tell
     const durationMs = this.sinceCreated()
     this.timings.sandboxReadyMs ??= durationMs
     this.log.append({
