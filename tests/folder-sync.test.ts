@@ -254,7 +254,7 @@ test('a request that is no comparison is refused; another project sees nothing',
   ])
     expect([body, (await post('comparisons/workspace', body)).status]).toEqual([body, 400])
   const { key } = await platform.project('sync-other')
-  for (const call of ['comparisons', 'entries', 'removals'])
+  for (const call of ['comparisons', 'entries', 'removals', 'chunks', 'ranges', 'patches'])
     expect((await post(`${call}/workspace`, 'x\0', key)).status).toBe(404)
   const names = await post('entries/workspace', '--help\0../etc/passwd\0-C/\0')
   expect(names.status).toBe(200)

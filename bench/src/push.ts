@@ -1,5 +1,5 @@
 import { execFile, spawn } from 'node:child_process'
-import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { availableParallelism, release, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -8,13 +8,13 @@ import { promisify } from 'node:util'
 import { startScriptedModel } from '@vm0/testkit'
 import { createClient, type Session } from 'vm0'
 import { CountingProxy } from './counting-proxy.js'
+import { benchEdits, benchHugeFile } from './large-file.js'
 import { startPlatform } from './local-platform.js'
 import { median } from './statistics.js'
-import { peakMemoryMiB, resetPeakMemory } from './workbench.js'
 
-/** Pushing and pulling what differs, beside sending all of it as a tar: `npm run bench:push [-- FILES ROUNDS]`. */
+/** Pushing and pulling what differs, beside sending all of it as a tar: `npm run bench:push [-- FILES ROUNDS MIB]`. */
 const exec = promisify(execFile)
-const [files = 100_000, rounds = 5] = process.argv.slice(2).map(Number)
+const [files = 100_000, rounds = 5, fileMiB = 1024] = process.argv.slice(2).map(Number)
 const fileTree = fileURLToPath(new URL('./file-tree.js', import.meta.url))
 const directory = await mkdtemp(join(tmpdir(), 'vm0-push-'))
 const tree = join(directory, 'tree')
@@ -106,15 +106,8 @@ try {
     `\nOn the wire, both ways, of a push of ${mb(figure('bytes'))} MB: ${mb(figure('wire'))} MB, ${((figure('wire') / treeBytes) * 100).toFixed(2)}% of the tree.`,
   )
 
-  const large = join(directory, 'large')
-  const largeBytes = 5 * 1024 ** 3
-  await writeFile(large, '')
-  await truncate(large, largeBytes)
-  await resetPeakMemory()
-  const single = await timed(() => session.files.upload(large, '/workspace/large'))
-  console.log(
-    `One file of ${mb(largeBytes)} MB: ${ms(single.ms)} ms; the client's memory went up to ${(await peakMemoryMiB()).toFixed(0)} MiB.`,
-  )
+  await benchEdits({ directory, session: counted.sessions.get(session.id), proxy }, fileMiB * 1024 ** 2)
+  await benchHugeFile({ directory, session }, 5 * fileMiB * 1024 ** 2)
 } finally {
   await proxy.close()
   await platform.close()

@@ -81,6 +81,12 @@ export interface RunnerPort {
   readEntries(session: SessionRef, path: string, names: AsyncIterable<Uint8Array>): Promise<AsyncIterable<Uint8Array>>
   /** Removes the entries of a folder that the request names in the same way; folders that are not empty stay. */
   removeEntries(session: SessionRef, path: string, names: AsyncIterable<Uint8Array>): Promise<void>
+  /** The pieces of a file, as lines of JSON (see `file-patch.ts`). */
+  listChunks(session: SessionRef, path: string, request: AsyncIterable<Uint8Array>): AsyncIterable<string>
+  /** The parts of a file that the request names, one after the other. */
+  readRanges(session: SessionRef, path: string, request: AsyncIterable<Uint8Array>): Promise<AsyncIterable<Uint8Array>>
+  /** Makes a file of parts of the one that is there and of bytes that the request brings; FILE_CHANGED where that is not what it announces. */
+  patchFile(session: SessionRef, path: string, request: AsyncIterable<Uint8Array>): Promise<void>
   /** Saves the session and frees its sandbox. */
   close(session: SessionRef): Promise<void>
   /** Frees the sandbox without saving. */

@@ -4,22 +4,17 @@ import {
   type Answer,
   type ExecOutput,
   type ExecRequestParsed,
-  type FileEntry,
   type LiveSandbox,
   type RunnerPort,
   type RunnerStatus,
   type RunRef,
   type SessionRef,
 } from '@vm0/contract'
-import type { Sandbox } from '@vm0/sandbox'
 import { OwnedRows } from './adoption/owned-rows.js'
 import { Recovery } from './adoption/recovery.js'
 import type { Stories } from './adoption/story.js'
+import { FileCalls } from './file-calls.js'
 import { liveSandbox } from './black-box/live-sandboxes.js'
-import * as files from './files.js'
-import { compareFolder } from './folders/compare-folder.js'
-import { FileDigests } from './folders/file-digests.js'
-import { readEntries, removeEntries } from './folders/named-entries.js'
 import type { LiveSession } from './live-session.js'
 import { LiveSessions, sessionKey } from './live-sessions.js'
 import type { RunnerOptions } from './options.js'
@@ -28,7 +23,6 @@ import { WarmPool } from './pool/pool.js'
 import { makeWarmSandbox } from './pool/warm-sandbox.js'
 import { RunLife } from './run-life.js'
 import { RunnerStore } from './store.js'
-import { readTree, writeTree } from './trees.js'
 
 const runKeyOf = (ref: RunRef): string => `${ref.projectId}/${ref.runId}`
 /** What a session that had no run yet is prepared for. */
@@ -37,19 +31,18 @@ const defaultFramework = 'claude-code'
 const stopPatienceMs = 10_000
 
 /** Keeps the sessions that are in use on this host and lives their runs. */
-export class Runner implements RunnerPort {
+export class Runner extends FileCalls implements RunnerPort {
   private readonly store: RunnerStore
   private readonly sessions: LiveSessions
   private readonly lives = new Map<string, { life: RunLife; done: Promise<void> }>()
   /** Runs that are being claimed, each with whether it was cancelled meanwhile. */
   private readonly claiming = new Map<string, { cancelled: boolean }>()
   private readonly patience = new AbortController()
-  /** Of the files of sandboxes that live. */
-  private readonly digests = new WeakMap<Sandbox, FileDigests>()
   private readonly pool: WarmPool | undefined
   private stopped = false
 
   constructor(private readonly options: RunnerOptions) {
+    super()
     this.store = new RunnerStore(options.database, options.runnerId, this.patience.signal)
     this.sessions = new LiveSessions(options, this.store, {
       spares: () => this.pool?.size ?? 0,
@@ -200,54 +193,6 @@ export class Runner implements RunnerPort {
     }
   }
 
-  readFile(ref: SessionRef, path: string): Promise<AsyncIterable<Uint8Array>> {
-    return this.reading(ref, (sandbox, release) => files.readFile(sandbox, path, release))
-  }
-
-  readTree(ref: SessionRef, path: string): Promise<AsyncIterable<Uint8Array>> {
-    return this.reading(ref, (sandbox, release) => readTree(sandbox, path, release))
-  }
-
-  writeFile(ref: SessionRef, path: string, content: AsyncIterable<Uint8Array>): Promise<void> {
-    return this.using(ref, true, (sandbox) => files.writeFile(sandbox, path, content))
-  }
-
-  writeTree(ref: SessionRef, path: string, content: AsyncIterable<Uint8Array>): Promise<void> {
-    return this.using(ref, true, (sandbox) => writeTree(sandbox, path, content))
-  }
-
-  async *compareFolder(ref: SessionRef, folder: string, request: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
-    const session = await this.take(ref)
-    try {
-      const { sandbox } = await session.ready()
-      const digests = this.digests.get(sandbox) ?? new FileDigests()
-      this.digests.set(sandbox, digests)
-      yield* compareFolder({ sandbox, folder, digests }, request)
-    } finally {
-      this.sessions.release(session)
-    }
-  }
-
-  readEntries(ref: SessionRef, path: string, names: AsyncIterable<Uint8Array>): Promise<AsyncIterable<Uint8Array>> {
-    return this.reading(ref, (sandbox, release) => readEntries(sandbox, path, names, release))
-  }
-
-  removeEntries(ref: SessionRef, path: string, names: AsyncIterable<Uint8Array>): Promise<void> {
-    return this.using(ref, true, (sandbox) => removeEntries(sandbox, path, names))
-  }
-
-  listFiles(ref: SessionRef, path: string): Promise<FileEntry[]> {
-    return this.using(ref, false, (sandbox) => files.listFiles(sandbox, path))
-  }
-
-  statFile(ref: SessionRef, path: string): Promise<FileEntry> {
-    return this.using(ref, false, (sandbox) => files.statFile(sandbox, path))
-  }
-
-  removeFile(ref: SessionRef, path: string): Promise<void> {
-    return this.using(ref, true, (sandbox) => files.removeFile(sandbox, path))
-  }
-
   async prewarm(ref: SessionRef): Promise<void> {
     const session = await this.take(ref)
     try {
@@ -299,39 +244,8 @@ export class Runner implements RunnerPort {
     clearTimeout(timer)
   }
 
-  /** The session stays in use until `release` is called. */
-  private async reading<T>(ref: SessionRef, open: (sandbox: Sandbox, release: () => void) => Promise<T>): Promise<T> {
-    const session = await this.take(ref)
-    let released = false
-    const release = (): void => {
-      if (!released) this.sessions.release(session)
-      released = true
-    }
-    try {
-      return await open((await session.ready()).sandbox, release)
-    } catch (error) {
-      release()
-      throw error
-    }
-  }
-
-  private async using<T>(
-    ref: SessionRef,
-    writes: boolean,
-    use: (sandbox: Sandbox, session: LiveSession) => Promise<T>,
-  ): Promise<T> {
-    const session = await this.take(ref)
-    try {
-      const { sandbox } = await session.ready()
-      if (writes) session.dirty = true
-      return await use(sandbox, session)
-    } finally {
-      this.sessions.release(session)
-    }
-  }
-
   /** The session for a command or file operation: it belongs to this runner from now on. */
-  private async take(ref: SessionRef): Promise<LiveSession> {
+  protected async take(ref: SessionRef): Promise<LiveSession> {
     const session = this.stopped ? undefined : await this.sessions.acquire(ref)
     if (!session) throw new Vm0Error('NOT_READY', 'every sandbox of this host is in use; expected one to become free')
     if ((await this.store.claimSession(ref)) === undefined) {
@@ -340,5 +254,9 @@ export class Runner implements RunnerPort {
       throw new Vm0Error('SESSION_DELETED', `session ${ref.sessionId} does not exist any more`)
     }
     return session
+  }
+
+  protected release(session: LiveSession): void {
+    this.sessions.release(session)
   }
 }

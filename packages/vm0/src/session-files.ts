@@ -89,8 +89,9 @@ export class SessionFiles {
   /**
    * Sends a local file to be the file `remotePath`, or a local folder's content into the folder `remotePath`: only what is
    * not there in the same form. Everything counts, also what a .gitignore names, unless `ignore` is set; symbolic links,
-   * modes and times are kept, and what is there and not in the local folder stays, unless `delete` is set. What has arrived
-   * when a connection breaks isn't sent again. Throws FILE_INVALID for sockets, pipes and devices.
+   * modes and times are kept, and what is there and not in the local folder stays, unless `delete` is set. Of a file of 4 MiB
+   * or more only the pieces that changed go. What has arrived when a connection breaks isn't sent again. Throws
+   * FILE_INVALID for sockets, pipes and devices, and for a big file that changes while it is read.
    *
    * @example
    * await session.files.upload('./fixtures', '/workspace/fixtures')
@@ -108,7 +109,8 @@ export class SessionFiles {
    * Fetches the file `remotePath` to be the file `localPath`, or a folder's content into the folder `localPath`: only what
    * is not here in the same form. Nothing is ever written outside `localPath`: names and links in the sandbox are not to be
    * trusted, and one that leads out makes this throw FILE_INVALID (`outsideLinks: 'skip'` leaves such links out instead).
-   * What was written until then stays. Files that are there are replaced, those that the session doesn't have stay.
+   * What was written until then stays. Files that are there are replaced, those that the session doesn't have stay. Of a file
+   * of 4 MiB or more that is here in another form only the pieces that changed come.
    *
    * @example
    * await session.files.write('/workspace/out/report.txt', 'done')

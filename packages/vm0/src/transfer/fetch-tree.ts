@@ -1,6 +1,6 @@
-import { readdir } from 'node:fs/promises'
+import { lstat, readdir } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import type { FileEntry } from '@vm0/contract/client'
+import { cutFromBytes, type FileEntry } from '@vm0/contract/client'
 import type { Http } from '../http.js'
 import { receiveTree, type DownloadOptions, type DownloadResult } from './receive-tree.js'
 import type { FolderCall } from './sync/calls.js'
@@ -19,8 +19,26 @@ export async function fetchTree(
     const { fetchFolder } = await import('./sync/fetch-folder.js')
     return fetchFolder(http, target, (kind) => call(kind, remotePath), options)
   }
+  const fetched = await fetchOverLarge(http, remotePath, target, call, options)
+  if (fetched) return fetched
   const response = await http.request(await call('tree', remotePath), { signal, patient: true })
   return receiveTree(response, localPath, options)
+}
+
+/** In pieces, where both sides have a big file there. */
+async function fetchOverLarge(
+  http: Http,
+  remotePath: string,
+  target: string,
+  call: FolderCall,
+  options: DownloadOptions,
+): Promise<DownloadResult | undefined> {
+  const here = await lstat(target).catch(() => undefined)
+  if (!here?.isFile() || here.size < cutFromBytes) return undefined
+  const { sizeBytes, type } = await http.json<FileEntry>(await call('stat', remotePath), { patient: true })
+  if (type !== 'file' || sizeBytes < cutFromBytes) return undefined
+  const { fetchLargeFile } = await import('./large/one-file.js')
+  return fetchLargeFile(http, (kind) => call(kind, remotePath), target, sizeBytes, options)
 }
 
 const hasEntries = async (folder: string): Promise<boolean> =>

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { Stats } from 'node:fs'
-import { chmod, link, lstat, mkdir, open, rename, rm, symlink, utimes } from 'node:fs/promises'
+import { chmod, link, lstat, mkdir, open, rename, rm, symlink, utimes, type FileHandle } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Vm0Error } from '@vm0/contract/client'
 import type { TarHeader } from 'modern-tar'
@@ -48,6 +48,13 @@ export class FolderWriter {
         this.result.skipped.push({ path: parts.join('/'), reason: `it is a ${header.type}` })
         return body.cancel()
     }
+  }
+
+  /** A file that `write` fills, in its place when it is whole. */
+  async place(name: string, write: (file: FileHandle) => Promise<void>): Promise<void> {
+    const parts = entryPath(name)
+    await this.makeFolders(parts.slice(0, -1))
+    await placeFile(join(this.root, ...parts), write)
   }
 
   /** Modes and times of folders come last: one may forbid writing into it, and writing changes its time. */
@@ -114,21 +121,27 @@ async function makeFolder(path: string): Promise<Stats> {
 
 /** Writes a file whole, in place of what is at `path`. */
 export async function writeFile(path: string, header: TarHeader, body: Body, result: DownloadResult): Promise<void> {
-  await replace(path, async (temporary) => {
+  await placeFile(path, async (file) => {
+    for await (const chunk of body) {
+      await file.writeFile(chunk)
+      result.bytes += chunk.length
+    }
+    if (header.mode !== undefined) await file.chmod(header.mode & permissions)
+    if (header.mtime) await file.utimes(header.mtime, header.mtime)
+  })
+  result.files += 1
+}
+
+/** A file that `write` fills takes the place of what is at `path` when it is whole. */
+export const placeFile = (path: string, write: (file: FileHandle) => Promise<void>): Promise<void> =>
+  replace(path, async (temporary) => {
     const file = await open(temporary, 'wx', 0o600)
     try {
-      for await (const chunk of body) {
-        await file.writeFile(chunk)
-        result.bytes += chunk.length
-      }
-      if (header.mode !== undefined) await file.chmod(header.mode & permissions)
-      if (header.mtime) await file.utimes(header.mtime, header.mtime)
+      await write(file)
     } finally {
       await file.close()
     }
   })
-  result.files += 1
-}
 
 /** A rename puts the new thing in the old one's place, without following it when it is a link. */
 async function replace(path: string, make: (temporary: string) => Promise<void>): Promise<void> {

@@ -32,7 +32,7 @@ export interface DownloadOptions {
 export interface DownloadResult {
   /** Files and links, without folders. */
   files: number
-  /** Of the files' contents. */
+  /** Of the files' contents, as far as they weren't here. */
   bytes: number
   /** Contents that were here already. */
   savedBytes: number

@@ -2,6 +2,7 @@ import { realpath, stat } from 'node:fs/promises'
 import { posix, resolve } from 'node:path'
 import { Vm0Error } from '@vm0/contract/client'
 import type { Http } from '../http.js'
+import { isLarge } from './large/is-large.js'
 import { putTar } from './put-tar.js'
 import type { FolderCall } from './sync/calls.js'
 import type { TransferProgress } from './sync/progress.js'
@@ -32,7 +33,7 @@ export interface UploadOptions {
 export interface UploadResult {
   /** Files and links that were sent, without folders. */
   files: number
-  /** Of their contents. */
+  /** Of their contents, as far as the session didn't have them. */
   bytes: number
   /** Contents that the session had already. */
   savedBytes: number
@@ -60,7 +61,12 @@ export async function sendTree(
     return sendFolder(http, source, (kind) => call(kind, remotePath), options)
   }
   const entry = { path: source, name: posix.basename(remotePath), info }
-  const { signal } = options
+  const { signal, onProgress } = options
+  if (isLarge({ kind: 'file', sizeBytes: info.size }, { kind: 'file', sizeBytes: info.size })) {
+    const { sendLargeFile } = await import('./large/one-file.js')
+    const sent = await sendLargeFile(http, (kind) => call(kind, remotePath), source, info.size, { signal, onProgress })
+    if (sent) return sent
+  }
   await putTar(http, await call('tree', posix.dirname(remotePath)), [entry], { label: localPath, signal })
   return { files: 1, bytes: info.size, savedBytes: 0, removed: [] }
 }

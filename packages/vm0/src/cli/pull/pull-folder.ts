@@ -58,7 +58,8 @@ export async function pullFolder(session: Session, options: PullOptions): Promis
   const remote: RemoteEntry[] = [...kept, ...compared.alike].map(({ path, kind }) => ({ name: path, kind }))
   requireFolders([...kept, ...compared.alike])
 
-  const stateOf = statesOf(folder, differing, new Map(compared.local.map((entry) => [entry.path, entry])), known)
+  const here = new Map(compared.local.map((entry) => [entry.path, entry]))
+  const stateOf = statesOf(folder, differing, here, known)
   const states = new Map<string, LocalState | undefined>(
     compared.alike.map(({ path, kind }) => [path, { kind, same: true, untouched: true }]),
   )
@@ -74,7 +75,8 @@ export async function pullFolder(session: Session, options: PullOptions): Promis
     const savedBytes = bytesOf(compared.alike) + bytesOf(kept) - bytesOf(wanted)
     const result: DownloadResult = { files: 0, bytes: 0, savedBytes, skipped }
     const progress = new Progress(files, savedBytes, onProgress)
-    await fetchEntries(http, call, { root: scratch, entries: files, progress, result }, { outsideLinks: 'skip' })
+    const fetched = { root: scratch, entries: files, here, progress, result }
+    await fetchEntries(http, call, fetched, { outsideLinks: 'skip' })
     await putAll(wanted, scratch, folder)
   } finally {
     await rm(scratch, { recursive: true, force: true })

@@ -54,8 +54,10 @@ export async function pushFolder(session: Session, options: PushOptions): Promis
   const savedBytes = bytesOf(compared.alike) + bytesOf(compared.local) - bytesOf(sent)
   const removed = options.remove ? plan.gone : []
   await removeEntries(http, call, removed, undefined)
+  const progress = new Progress(sent, savedBytes, onProgress)
+  let sparedBytes = 0
   if (sent.length > 0 || !compared.summary.exists)
-    await sendEntries(http, call, sent, new Progress(sent, savedBytes, onProgress), undefined)
+    sparedBytes = await sendEntries(http, call, { entries: sent, there: compared.remote, progress }, undefined)
   const files = { ...known }
   for (const { path } of removed) delete files[path]
   const theirs = new Set(plan.theirs)
@@ -64,8 +66,8 @@ export async function pushFolder(session: Session, options: PushOptions): Promis
   return {
     plan,
     removed: removed.map(({ path }) => path),
-    bytes: bytesOf(sent),
-    savedBytes,
+    bytes: bytesOf(sent) - sparedBytes,
+    savedBytes: savedBytes + sparedBytes,
     record: { folder, files },
   }
 }

@@ -1,5 +1,5 @@
 /** The calls that move folders, by their names in an address. */
-export type FolderCallKind = 'tree' | 'stat' | 'entries' | 'comparisons' | 'removals'
+export type FolderCallKind = 'tree' | 'stat' | 'entries' | 'comparisons' | 'removals' | 'chunks' | 'ranges' | 'patches'
 
 /** The address of a call for an absolute path in the session. */
 export type FolderCall = (kind: FolderCallKind, path: string) => Promise<string>

@@ -1,8 +1,11 @@
-import { mkdir } from 'node:fs/promises'
+import { mkdir, type FileHandle } from 'node:fs/promises'
 import type { FolderEntry } from '@vm0/contract/client'
 import { bytesOf as bytesOfAnswer, type Http, type RequestBody } from '../../http.js'
 import { counted } from '../counted.js'
 import { FolderWriter } from '../folder-writer.js'
+import { fileIn } from '../large/calls.js'
+import { fetchLarge } from '../large/fetch-large.js'
+import { isLarge, largeAtOnce } from '../large/is-large.js'
 import type { DownloadOptions, DownloadResult } from '../receive-tree.js'
 import { readTarEntries } from '../tar-entries.js'
 import { namesOf, type CallOfFolder } from './calls.js'
@@ -11,7 +14,7 @@ import { overBreaks } from './over-breaks.js'
 import { packsAtOnce, packsOf } from './packs.js'
 import { planTransfer } from './plan.js'
 import { bytesOf, Progress } from './progress.js'
-import { inParallel, scanFolder } from './scan-folder.js'
+import { inParallel, scanFolder, type ScannedEntry } from './scan-folder.js'
 
 /** Fetches what a local folder lacks, or has otherwise, of the session's folder. */
 export async function fetchFolder(
@@ -35,13 +38,15 @@ export async function fetchFolder(
   const savedBytes = bytesOf(compared.alike) + bytesOf([...compared.remote.values()]) - bytesOf(wanted)
   const result: DownloadResult = { files: 0, bytes: 0, savedBytes, skipped: [] }
   const progress = new Progress(wanted, savedBytes, options.onProgress)
-  await fetchEntries(http, call, { root, entries: wanted, progress, result }, options)
+  await fetchEntries(http, call, { root, entries: wanted, here, progress, result }, options)
   return result
 }
 
 export interface Fetch {
   root: string
   entries: readonly FolderEntry[]
+  /** What is in their places here, by path. */
+  here: ReadonlyMap<string, ScannedEntry>
   progress: Progress
   /** Is added to. */
   result: DownloadResult
@@ -51,7 +56,7 @@ export interface Fetch {
 export async function fetchEntries(
   http: Http,
   call: CallOfFolder,
-  { root, entries, progress, result }: Fetch,
+  { root, entries, here, progress, result }: Fetch,
   { outsideLinks = 'fail', signal }: DownloadOptions,
 ): Promise<void> {
   const address = await call('entries')
@@ -83,8 +88,29 @@ export async function fetchEntries(
     result.bytes += own.bytes
     result.skipped.push(...own.skipped)
   }
+  const fetchOne = async (entry: FolderEntry): Promise<void> => {
+    const { moved, spared, done } = progress.pack([entry])
+    let sparedBytes = 0
+    const onSpared = (bytes: number): void => {
+      sparedBytes += bytes
+      spared(bytes)
+    }
+    const folder = new FolderWriter(root, outsideLinks, result)
+    const place = (write: (file: FileHandle) => Promise<void>) => folder.place(entry.path, write)
+    const basis = here.get(entry.path)?.local.path
+    const file = { sizeBytes: entry.sizeBytes, content: entry.content, basis }
+    if (!(await fetchLarge(http, fileIn(call, entry.path), file, { signal, place, onBytes: moved, onSpared })))
+      return fetchPack([entry])
+    done()
+    result.files += 1
+    result.bytes += entry.sizeBytes - sparedBytes
+    result.savedBytes += sparedBytes
+  }
   const folders = entries.filter(({ kind }) => kind === 'folder')
-  const packs = packsOf(entries.filter(({ kind }) => kind !== 'folder'))
+  const others = entries.filter(({ kind }) => kind !== 'folder')
+  const large = others.filter((entry) => isLarge(entry, here.get(entry.path)))
+  const packs = packsOf(large.length > 0 ? others.filter((entry) => !large.includes(entry)) : others)
   await inParallel(packs, packsAtOnce, fetchPack)
+  await inParallel(large, largeAtOnce, fetchOne)
   if (folders.length > 0) await fetchPack(folders)
 }

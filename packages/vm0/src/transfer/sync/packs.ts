@@ -1,7 +1,7 @@
 import type { FolderEntry } from '@vm0/contract/client'
 
 /** What is lost when a connection breaks is sent again: so little of it. */
-const packBytes = 32 * 1024 ** 2
+export const packBytes = 32 * 1024 ** 2
 const packEntries = 4_000
 export const packsAtOnce = 3
 

@@ -20,6 +20,14 @@ interface Sized {
   sizeBytes: number
 }
 
+interface PackProgress {
+  restart(): void
+  moved(bytes: number): void
+  /** So much of it turns out to be on the other side. */
+  spared(bytes: number): void
+  done(): void
+}
+
 /** Counts what moves, in packs: one that is sent again after a break counts once. */
 export class Progress {
   private readonly state: TransferProgress
@@ -39,8 +47,8 @@ export class Progress {
     this.report()
   }
 
-  pack(entries: readonly Sized[]): { restart(): void; moved(bytes: number): void; done(): void } {
-    const most = bytesOf(entries)
+  pack(entries: readonly Sized[]): PackProgress {
+    let most = bytesOf(entries)
     let counted = 0
     const count = (bytes: number): void => {
       // An archive is larger than what is in it.
@@ -57,6 +65,12 @@ export class Progress {
       },
       moved: (bytes) => {
         raw += bytes
+        count(raw)
+      },
+      spared: (bytes) => {
+        most -= bytes
+        this.state.totalBytes -= bytes
+        this.state.savedBytes += bytes
         count(raw)
       },
       done: () => {

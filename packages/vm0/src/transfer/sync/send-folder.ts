@@ -1,5 +1,8 @@
 import { Vm0Error, type FileEntry, type FolderEntry } from '@vm0/contract/client'
 import type { Http, RequestBody } from '../../http.js'
+import { fileIn } from '../large/calls.js'
+import { isLarge, largeAtOnce } from '../large/is-large.js'
+import { sendLarge } from '../large/send-large.js'
 import { walkFolder } from '../local-tree.js'
 import { putTar } from '../put-tar.js'
 import type { UploadOptions, UploadResult } from '../send-tree.js'
@@ -33,16 +36,29 @@ export async function sendFolder(
   const savedBytes = bytesOf(compared.alike) + bytesOf(compared.local) - bytesOf(plan.send)
   const progress = new Progress(plan.send, savedBytes, options.onProgress)
   // An empty folder is made, too.
-  if (plan.send.length > 0 || !compared.summary.exists) await sendEntries(http, call, plan.send, progress, signal)
-  return resultOf(plan.send, savedBytes, removed)
+  let sparedBytes = 0
+  if (plan.send.length > 0 || !compared.summary.exists)
+    sparedBytes = await sendEntries(http, call, { entries: plan.send, there: compared.remote, progress }, signal)
+  return resultOf(plan.send, { savedBytes, sparedBytes }, removed)
 }
 
-type Sendable = Pick<ScannedEntry, 'path' | 'kind' | 'sizeBytes' | 'local'>
+type Sendable = Pick<ScannedEntry, 'path' | 'kind' | 'sizeBytes' | 'local'> & { content?: string }
 
-const resultOf = (sent: readonly Sendable[], savedBytes: number, removed: readonly FolderEntry[]): UploadResult => ({
+interface Sending {
+  entries: readonly Sendable[]
+  /** What the session has, by path. */
+  there: ReadonlyMap<string, FolderEntry>
+  progress: Progress
+}
+
+const resultOf = (
+  sent: readonly Sendable[],
+  { savedBytes, sparedBytes }: { savedBytes: number; sparedBytes: number },
+  removed: readonly FolderEntry[],
+): UploadResult => ({
   files: sent.filter(({ kind }) => kind !== 'folder').length,
-  bytes: bytesOf(sent),
-  savedBytes,
+  bytes: bytesOf(sent) - sparedBytes,
+  savedBytes: savedBytes + sparedBytes,
   removed: removed.map(({ path }) => path),
 })
 
@@ -63,18 +79,21 @@ async function sendWhole(http: Http, root: string, call: CallOfFolder, options: 
     const kind = local.info.isDirectory() ? 'folder' : local.info.isSymbolicLink() ? 'link' : 'file'
     entries.push({ path: local.name, kind, sizeBytes: kind === 'file' ? local.info.size : 0, local })
   }
-  await sendEntries(http, call, entries, new Progress(entries, 0, onProgress), signal)
-  return resultOf(entries, 0, [])
+  const progress = new Progress(entries, 0, onProgress)
+  const sparedBytes = await sendEntries(http, call, { entries, there: new Map(), progress }, signal)
+  return resultOf(entries, { savedBytes: 0, sparedBytes }, [])
 }
 
-/** In archives of a bounded size: folders first, then what is in them, several at a time. */
+/**
+ * In archives of a bounded size: folders first, then what is in them, several at a time; big files each by itself. Gives how
+ * many bytes of those the session had.
+ */
 export async function sendEntries(
   http: Http,
   call: CallOfFolder,
-  entries: readonly Sendable[],
-  progress: Progress,
+  { entries, there, progress }: Sending,
   signal: AbortSignal | undefined,
-): Promise<void> {
+): Promise<number> {
   const address = await call('tree')
   const send = async (pack: readonly Sendable[]): Promise<void> => {
     const counted = progress.pack(pack)
@@ -86,12 +105,28 @@ export async function sendEntries(
   }
   const folders = entries.filter(({ kind }) => kind === 'folder')
   const others = entries.filter(({ kind }) => kind !== 'folder')
-  const packs = packsOf(others)
+  const large = others.filter((entry) => isLarge(entry, there.get(entry.path)))
+  const packs = packsOf(large.length > 0 ? others.filter((entry) => !large.includes(entry)) : others)
   const [only] = packs
   // What fits into one archive goes as one: a call less.
-  if (packs.length <= 1) return send([...folders, ...(only ?? [])])
-  if (folders.length > 0) await send(folders)
-  await inParallel(packs, packsAtOnce, send)
+  if (packs.length <= 1) {
+    if (folders.length > 0 || only || large.length === 0) await send([...folders, ...(only ?? [])])
+  } else {
+    if (folders.length > 0) await send(folders)
+    await inParallel(packs, packsAtOnce, send)
+  }
+  let sparedBytes = 0
+  await inParallel(large, largeAtOnce, async (entry) => {
+    const { moved, spared, done } = progress.pack([entry])
+    const onSpared = (bytes: number): void => {
+      sparedBytes += bytes
+      spared(bytes)
+    }
+    const file = { path: entry.local.path, content: entry.content }
+    if (await sendLarge(http, fileIn(call, entry.path), file, { signal, onBytes: moved, onSpared })) done()
+    else await send([entry])
+  })
+  return sparedBytes
 }
 
 export async function removeEntries(
