@@ -253,6 +253,8 @@ test.runIf(isV1)(
     await platform.up()
     const again = platform.client.runs.get(run.id)
     expect((await again.result()).outcome).toBe('succeeded')
+    // Nobody was there to see it; the count that was written down before tells it.
+    expect((await eventsOf(again, 'sandbox.out_of_memory')).map(({ detected }) => detected)).toEqual(['killed'])
     expect(readFileSync(control, 'utf8')).toContain('oom_kill_disable 1')
     await platform.client.sessions.get(session.id).delete()
   },

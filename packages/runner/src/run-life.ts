@@ -117,11 +117,11 @@ export class RunLife {
     } finally {
       this.talk.end()
       this.waiting.close()
-      this.watch?.close()
       this.stopping.close()
       this.resumeRefill?.()
       this.patience.close()
       this.session.traffic = undefined
+      await this.watch?.close()
     }
   }
 
@@ -257,7 +257,7 @@ export class RunLife {
       this.stopping.killAfterGrace(agent)
     }
     this.waiting.goOn(run.waits)
-    if (this.session.sandbox) this.watch?.begin(this.session.sandbox)
+    if (this.session.sandbox) this.watch?.begin(this.session.sandbox, run.oomKills)
     void run.caughtUp.then(() => this.talk.goOn(agent, run.said))
     return this.turns.listen(spec, run.oomKills)
   }

@@ -155,6 +155,7 @@ export class RunTurns {
     session.agent = undefined
     for (const event of agent.protocol.gone()) this.record(event, Date.now(), 'end')
     const { exitCode } = await agent.process.exited
+    await watch.settle()
     if (!stopping.why) watch.agentEnded(exitCode)
     const { started } = progress
     const kills = Math.max(killsBefore, watch.killsSeen)

@@ -51,17 +51,23 @@ export class RunWatch implements SandboxWatcher {
     )
   }
 
-  /** The agent has its prompt. */
-  begin(sandbox: Sandbox): void {
+  /** The agent has its prompt. `oomKills`: of an agent that was watched before, the kernel's kills that its run was told of. */
+  begin(sandbox: Sandbox, oomKills?: number): void {
     this.unwatch?.()
     this.sandbox = sandbox
-    this.unwatch = sandbox.blackBox.watch(this)
+    this.unwatch = sandbox.blackBox.watch(this, oomKills)
     this.firstLimitBytes ||= sandbox.blackBox.figures().memoryLimitBytes
     this.silence.begin()
   }
 
-  close(): void {
+  /** What the kernel has counted is in the run's log. */
+  async settle(): Promise<void> {
+    await this.box?.settle()
+  }
+
+  async close(): Promise<void> {
     this.silence.close()
+    await this.settle()
     this.unwatch?.()
     this.unwatch = undefined
   }
@@ -81,6 +87,8 @@ export class RunWatch implements SandboxWatcher {
     const call = this.calls.get(event.toolId)
     if (!call) return
     call.endedAtMs = timeMs
+    // What ended it may be the kernel, whose count tells that.
+    this.box?.wake()
     if (isNew) this.tellProcesses(call)
     // Those that have ended are needed while others that began before are at work.
     if (this.openCalls.length === 0 || this.calls.size > keptCalls) this.forgetEnded()
@@ -163,7 +171,10 @@ export class RunWatch implements SandboxWatcher {
       scene,
       uncommitted: this.uncommitted(),
     })
-    if (this.parts.agent()?.process.isRunning()) this.killsSeen = oomKills
+    const agent = this.parts.agent()
+    if (!agent?.process.isRunning() || victims.some(({ pid }) => pid === agent.process.pid())) return
+    this.killsSeen = oomKills
+    agent.journal?.add({ t: 'kills', oomKills })
   }
 
   onProcessLimit(scene: Scene, process: SceneProcess | undefined, alike: number): void {

@@ -1,13 +1,14 @@
 import { statfsSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as wait } from 'node:timers/promises'
 import type { Scene, SceneProcess, Uncommitted } from '@vm0/contract'
 import type { Cgroup, Details, Gauge, Meter } from '../cgroup/cgroup.js'
 import { readOnce } from '../cgroup/open-files.js'
 import { blamedFor } from './blamed.js'
+import { Crowd } from './crowd.js'
+import { KernelKills } from './kernel-kills.js'
 import { MemoryCurve } from './memory-curve.js'
 import { pauseMs } from './pace.js'
-import { ProcessTable, statOf, waitPlaceOf, writtenBy, type ProcessEntry } from './process-table.js'
+import { ProcessTable, waitPlaceOf, writtenBy, type ProcessEntry } from './process-table.js'
 import type { Recorded, Recorder } from './recorder.js'
 import { descendants } from './runaway.js'
 import { hostPressure, largest, shownProcess } from './scenes.js'
@@ -44,8 +45,6 @@ const quietCpuMs = 5
 const fullDiskShare = 0.99
 const shownToolProcesses = 50
 const clockSlackMs = 100
-const endsWithinMs = 1_000
-const shownVictims = 3
 
 /** Samples one sandbox into what can be told of it when something goes wrong, and decides what is held at its memory limit. */
 export class SandboxRecorder implements BlackBox, Recorded {
@@ -53,6 +52,8 @@ export class SandboxRecorder implements BlackBox, Recorded {
   private readonly table = new ProcessTable()
   private readonly curve = new MemoryCurve()
   private readonly starvation = new Starvation()
+  private readonly crowd = new Crowd()
+  private readonly kills = new KernelKills(this.table, () => this.scene())
   private watcher: SandboxWatcher | undefined
   private last: (Gauge & { atMs: number }) | undefined
   private details: Details
@@ -60,6 +61,8 @@ export class SandboxRecorder implements BlackBox, Recorded {
   private lookedAtMs = 0
   private lookTookMs = 0
   private lookedAtCpuMs = 0
+  /** When the processes had been looked at before the counters were read last. */
+  private lookedBeforeMs = 0
   private detailsAtMs = 0
   private detailsAtCpuMs = 0
   private lastScene: Scene | undefined
@@ -92,11 +95,13 @@ export class SandboxRecorder implements BlackBox, Recorded {
     this.meter.close()
   }
 
-  watch(watcher: SandboxWatcher): () => void {
+  watch(watcher: SandboxWatcher, oomKills?: number): () => void {
     this.watcher = watcher
     this.details = this.meter.details()
     this.told = { fork: this.details.forksRefused, disk: isFull(this.disk()) }
+    this.kills.reset(oomKills ?? this.meter.gauge().oomKills)
     this.starvation.reset()
+    this.crowd.reset()
     this.recorder.wake(this)
     return () => {
       if (this.watcher === watcher) this.watcher = undefined
@@ -105,6 +110,14 @@ export class SandboxRecorder implements BlackBox, Recorded {
 
   wake(): void {
     this.recorder.wake(this)
+  }
+
+  async settle(): Promise<void> {
+    if (this.details.limitBytes > 0) {
+      this.look()
+      if (this.watcher) this.lookAtDetails(Date.now())
+    }
+    await this.kills.settled()
   }
 
   look(): number {
@@ -116,15 +129,20 @@ export class SandboxRecorder implements BlackBox, Recorded {
     this.cpuShare = cpuMs / passedMs
     this.last = { ...gauge, atMs: now }
     this.curve.add(now, gauge.memoryBytes)
-    const { lookedAtMs } = this
-    this.lookAtProcesses(now, gauge)
+    const { lookedBeforeMs } = this
+    this.lookedBeforeMs = this.lookedAtMs
+    const isCrowded = this.lookAtProcesses(now, gauge)
     // Also once after it has come to rest: what it did last may have filled its disk.
-    if (this.watcher && gauge.cpuMs > this.detailsAtCpuMs && now - this.detailsAtMs >= detailsMs) {
-      this.detailsAtCpuMs = gauge.cpuMs
-      this.lookAtDetails(now)
+    const isDue = isCrowded || now - this.detailsAtMs >= detailsMs
+    if (this.watcher && gauge.cpuMs > this.detailsAtCpuMs) {
+      this.lookAtDisk(now)
+      if (isDue) {
+        this.detailsAtCpuMs = gauge.cpuMs
+        this.lookAtDetails(now)
+      }
     }
     if (gauge.atLimit && !this.handling) void this.atLimit().catch(() => undefined)
-    if (last && gauge.oomKills > last.oomKills) void this.killed(gauge.oomKills, lookedAtMs)
+    this.kills.counted(gauge.oomKills, lookedBeforeMs, this.watcher)
     const growth = (gauge.memoryBytes - (last?.memoryBytes ?? gauge.memoryBytes)) / passedMs
     const { limitBytes } = this.details
     const pause = pauseMs({
@@ -214,15 +232,19 @@ export class SandboxRecorder implements BlackBox, Recorded {
     return changedFiles(join(this.parts.disk, 'upper/workspace'), sinceMs)
   }
 
-  private lookAtProcesses(now: number, { cpuMs, atLimit }: Gauge): void {
+  /** Whether there is hardly room for another process. */
+  private lookAtProcesses(now: number, { cpuMs, atLimit }: Gauge): boolean {
     const pause = this.watcher?.wantsProcesses() ? processesMs.wanted : processesMs.else
     const isDue = now - this.lookedAtMs >= Math.max(pause, Math.min(this.lookTookMs / lookShare, longestPauseMs))
-    if (!atLimit && (!isDue || cpuMs - this.lookedAtCpuMs < quietCpuMs)) return
-    const from = performance.now()
+    if (!atLimit && (!isDue || cpuMs - this.lookedAtCpuMs < quietCpuMs)) return false
+    // Not by the clock: where others have the CPU a look takes long and costs no more.
+    const from = process.cpuUsage()
     this.table.update(this.meter.processIds(), now)
-    this.lookTookMs = performance.now() - from
+    const { user, system } = process.cpuUsage(from)
+    this.lookTookMs = (user + system) / 1000
     this.lookedAtMs = now
     this.lookedAtCpuMs = cpuMs
+    return this.watcher !== undefined && this.crowd.look(this.table, this.details.processLimit, now)
   }
 
   private lookAtDetails(now: number): void {
@@ -233,24 +255,20 @@ export class SandboxRecorder implements BlackBox, Recorded {
       // Told once a run: a fork bomb is refused thousands of times a second.
       told.fork = Infinity
       const scene = this.scene()
-      const [most, alike] = this.commonest()
+      const [most, alike] = this.crowd.most(this.table, now)
       watcher?.onProcessLimit?.(scene, most && shownProcess(most, now), alike)
     }
     const disk = this.disk()
     if (disk.totalBytes > 0) watcher?.onDisk?.(disk)
-    if (!told.disk && isFull(disk)) {
-      told.disk = true
-      watcher?.onDiskFull?.(this.scene(), this.writer(now))
-    }
     const share = this.starvation.share(now, details.throttledMs)
     if (share !== undefined) watcher?.onStarved?.(this.scene(), share)
   }
 
-  private commonest(): [ProcessEntry | undefined, number] {
-    const alike = new Map<string, ProcessEntry[]>()
-    for (const each of this.table.processes) alike.set(each.command, [...(alike.get(each.command) ?? []), each])
-    const [most] = [...alike.values()].toSorted((a, b) => b.length - a.length)
-    return [most?.[0], most?.length ?? 0]
+  /** At every look: what fills a disk may take it back at once when it was refused more. */
+  private lookAtDisk(now: number): void {
+    if (this.told.disk || !isFull(this.disk())) return
+    this.told.disk = true
+    this.watcher?.onDiskFull?.(this.scene(), this.writer(now))
   }
 
   private async atLimit(): Promise<void> {
@@ -271,19 +289,6 @@ export class SandboxRecorder implements BlackBox, Recorded {
     } finally {
       this.handling = false
     }
-  }
-
-  /** Which of them the kernel has taken isn't told, and a large one takes a moment to be gone. */
-  private async killed(oomKills: number, sinceMs: number): Promise<void> {
-    const before = [...this.table.processes, ...this.table.since(sinceMs).filter(({ ended }) => ended)]
-    const scene = this.scene()
-    const isGone = ({ pid, startTicks }: ProcessEntry): boolean => statOf(pid)?.startTicks !== startTicks
-    const isLarge = ({ rssBytes }: ProcessEntry): boolean => rssBytes > this.details.limitBytes / 8
-    const deadline = performance.now() + endsWithinMs
-    let victims = before.filter(isGone)
-    for (; !victims.some(isLarge) && performance.now() < deadline; victims = before.filter(isGone)) await wait(20)
-    const ended = victims.map((entry) => ({ ...entry, ended: true }))
-    this.watcher?.onKernelKill?.(scene, largest(ended, Date.now()).slice(0, shownVictims), oomKills)
   }
 
   private disk(): Scene['disk'] {

@@ -57,8 +57,13 @@ export interface LiveFigures {
 
 /** The recorder of one sandbox, on the host. What it kept goes with the sandbox. */
 export interface BlackBox {
-  /** One watcher at a time; gives back what ends it. */
-  watch(watcher: SandboxWatcher): () => void
+  /**
+   * One watcher at a time; gives back what ends it. `oomKills`: how many of the kernel's kills it has been told of; without it
+   * those up to now.
+   */
+  watch(watcher: SandboxWatcher, oomKills?: number): () => void
+  /** Once this resolves, what the kernel's counters tell up to now has been told: what happens last in a run is not lost. */
+  settle(): Promise<void>
   /** Something begins in it: it is looked at now, and not only when its turn comes. */
   wake(): void
   /** How things stand now, or stood when the sandbox was seen last. */
