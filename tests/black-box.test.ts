@@ -65,6 +65,7 @@ for _ in range(200):
         bash(
           `cd /workspace; python3 -c 'import time; kept = bytearray(b"x" * (60 << 20)); time.sleep(0.6)'; sleep 0.3; ls`,
         ),
+        bash(`cd /tmp; head -c 8M /dev/urandom > written; python3 -c 'exit(7)'; timeout 0.1 sleep 9; true`),
         bash('for n in $(seq 300); do /bin/true; done'),
         { text: 'built' },
       ],
@@ -208,7 +209,18 @@ test('of a healthy run: the processes of its calls below them in the trace, shor
   const python = processes.find(({ name }) => name === 'python3')
   expect(python).toMatchObject({ parentId: tools[0]!.id, status: 'ok' })
   expect(python!.attributes['vm0.process.rss.peak']).toBeGreaterThan(60 * MiB)
-  expect(processes.length).toBeLessThanOrEqual(100)
+  expect(python!.attributes).toMatchObject({
+    'process.exit.code': 0,
+    'process.working_directory': '/workspace',
+    'vm0.process.measured': 'kernel',
+  })
+  const of = (name: string) => processes.filter((span) => span.parentId === tools[1]!.id && span.name === name)
+  expect(of('head')[0]!.attributes['vm0.process.io.written']).toBeGreaterThanOrEqual(8 * MiB)
+  expect(of('python3')).toMatchObject([{ status: 'error', attributes: { 'process.exit.code': 7 } }])
+  expect(processes.map(({ attributes }) => attributes['vm0.process.signal'])).toContain('SIGTERM')
+  expect(processes.length).toBeLessThanOrEqual(150)
+  // Each of the three hundred, most of which nobody looked at while they lived.
+  expect(tools[2]!.attributes['vm0.tool.processes.seen']).toBeGreaterThanOrEqual(300)
   const { stdout } = await command(platform, ['trace', run.id.slice(-8)], { env: { NO_COLOR: '1' } })
   expect(stdout).toMatch(/└ Bash|├ Bash/)
   expect(stdout).toMatch(/python3 -c/)

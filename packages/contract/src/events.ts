@@ -244,7 +244,7 @@ export const eventBodySchema = z.discriminatedUnion('type', [
     unanswered: z.array(z.string()).optional(),
     uncommitted: uncommittedSchema,
   }),
-  /** Processes that were seen while a tool call was at work, the largest 50 of `seen`; none where it started none for long. */
+  /** Processes that a tool call started: of `seen`, the 50 that used most or failed. None where it started none. */
   z.object({
     type: z.literal('tool.processes'),
     toolId: z.string(),

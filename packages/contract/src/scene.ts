@@ -77,16 +77,28 @@ export type Blamed = z.infer<typeof blamedSchema>
 export const uncommittedSchema = z.object({ paths: z.array(z.string()), more: z.int() })
 export type Uncommitted = z.infer<typeof uncommittedSchema>
 
-/** A process that a tool call started, as it was sampled: what ended between two samples is not among them. */
+/** A process that a tool call started. What is not known of it is absent. */
 export const toolProcessSchema = z.object({
   pid: z.int(),
   /** The host's id of its parent; of one that is not in the list where that is the agent. */
   parentPid: z.int(),
+  /** At most 200 characters; its name in brackets where it came and went before its arguments could be read. */
   command: z.string(),
+  /** As it names it itself, at most 300 characters. */
+  cwd: z.string().optional(),
   startedAt: z.iso.datetime(),
   /** Null: it went on when the call ended. */
   endedAt: z.iso.datetime().nullable(),
   cpuMs: z.number(),
   peakRssBytes: z.number(),
+  /** Read from disk and written to it: what a cache of the kernel gave is not read. */
+  readBytes: z.number().optional(),
+  writtenBytes: z.number().optional(),
+  /** Absent where a signal ended it. */
+  exitCode: z.int().optional(),
+  /** That ended it, such as SIGKILL. */
+  signal: z.string().optional(),
+  /** Where the figures of one that has ended are from: the kernel's account at its end, or the last look at it before. */
+  measured: z.enum(['kernel', 'sampled']).optional(),
 })
 export type ToolProcess = z.infer<typeof toolProcessSchema>

@@ -106,7 +106,8 @@ export class AgentWork {
     if (!tool) return
     tool.attributes[names.processesSeen] = event.seen
     const drafts = new Map<number, Draft>()
-    for (const { pid, parentPid, command, startedAt, endedAt, cpuMs, peakRssBytes } of event.processes) {
+    for (const process of event.processes) {
+      const { pid, parentPid, command, startedAt, endedAt, cpuMs, exitCode, signal } = process
       const parent = drafts.get(parentPid) ?? tool
       const name = executableOf(command)
       const startMs = Math.max(parent.startMs, this.book.timeAt(startedAt))
@@ -121,13 +122,21 @@ export class AgentWork {
           [names.parentPid]: parentPid,
           [names.executable]: name,
           [names.commandLine]: command.slice(0, titleChars),
+          [names.workingDirectory]: process.cwd,
           [names.cpuSeconds]: cpuMs / 1000,
-          [names.peakMemory]: peakRssBytes,
+          [names.peakMemory]: process.peakRssBytes,
+          [names.readBytes]: process.readBytes,
+          [names.writtenBytes]: process.writtenBytes,
+          [names.exitCode]: exitCode,
+          [names.signal]: signal,
+          [names.errorType]: signal ?? (exitCode ? 'exit_status' : undefined),
+          [names.measured]: process.measured,
           [names.outlived]: endedAt === null ? true : undefined,
         },
         event,
       })
       drafts.set(pid, draft)
+      draft.failed = signal !== undefined || (exitCode ?? 0) !== 0
       const endMs = endedAt === null ? (tool.endMs ?? startMs) : this.book.timeAt(endedAt)
       this.book.close(draft, event, endMs)
     }
@@ -204,6 +213,7 @@ export class AgentWork {
 }
 
 function executableOf(command: string): string {
-  const [program = ''] = command.split(' ', 1)
+  // Of one whose arguments nobody saw there is a name only.
+  const [program = ''] = command.replace(/^\[(.*)\]$/s, '$1').split(' ', 1)
   return program.slice(program.lastIndexOf('/') + 1).slice(0, 60) || 'process'
 }

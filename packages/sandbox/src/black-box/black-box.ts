@@ -5,14 +5,16 @@ import type { Cgroup, Details, Gauge, Meter } from '../cgroup/cgroup.js'
 import { readOnce } from '../cgroup/open-files.js'
 import { blamedFor } from './blamed.js'
 import { Crowd } from './crowd.js'
+import { weight } from './ended-processes.js'
 import { KernelKills } from './kernel-kills.js'
 import { MemoryCurve } from './memory-curve.js'
 import { pauseMs } from './pace.js'
-import { ProcessTable, waitPlaceOf, writtenBy, type ProcessEntry } from './process-table.js'
+import { ProcessTable, waitPlaceOf, ioOf, type ProcessEntry } from './process-table.js'
 import type { Recorded, Recorder } from './recorder.js'
 import { descendants } from './runaway.js'
 import { hostPressure, largest, shownProcess } from './scenes.js'
 import { unansweredIn } from './sockets.js'
+import { toolProcess } from './tool-process.js'
 import { Starvation } from './starvation.js'
 import type {
   BlackBox,
@@ -33,15 +35,23 @@ export interface RecordedSandbox {
   disk: string
   /** The host's end of its network link. */
   link: string
+  /** The first of the user ids that are its own. */
+  uidBase: number
 }
 
 /** Looking at the processes may take this part of one CPU. */
 const lookShare = 1 / 50
-const processesMs = { wanted: 250, else: 10_000 }
+const processesMs = { fresh: 25, wanted: 250, else: 10_000 }
+/** After a call has begun: the shell that says which call it is of may be gone soon. */
+const freshMs = 400
 const longestPauseMs = 2_000
 const detailsMs = 1_000
 /** CPU time since the last look without which no process can have come or gone. */
 const quietCpuMs = 5
+/** No process comes for less. */
+const startCpuMs = 0.3
+/** While no call is at work: after that nobody asks for what has ended. */
+const keptEndedMs = 60_000
 const fullDiskShare = 0.99
 const shownToolProcesses = 50
 const clockSlackMs = 100
@@ -53,13 +63,18 @@ export class SandboxRecorder implements BlackBox, Recorded {
   private readonly curve = new MemoryCurve()
   private readonly starvation = new Starvation()
   private readonly crowd = new Crowd()
-  private readonly kills = new KernelKills(this.table, () => this.scene())
+  private readonly kills = new KernelKills(this.table, () => this.scene(), {
+    isTold: () => this.recorder.exits.listens,
+    look: () => this.lookNow(Date.now()),
+  })
+  private readonly unsubscribe: () => void
   private watcher: SandboxWatcher | undefined
   private last: (Gauge & { atMs: number }) | undefined
   private details: Details
   private cpuShare = 0
   private lookedAtMs = 0
   private lookTookMs = 0
+  private freshUntilMs = 0
   private lookedAtCpuMs = 0
   /** When the processes had been looked at before the counters were read last. */
   private lookedBeforeMs = 0
@@ -76,6 +91,7 @@ export class SandboxRecorder implements BlackBox, Recorded {
     this.meter = parts.cgroup.meter()
     this.details = this.meter.details()
     recorder.add(this)
+    this.unsubscribe = recorder.exits.subscribe(parts.uidBase, (end) => this.table.ended(end, Date.now()))
   }
 
   /** Nothing can happen in a sandbox that is frozen. */
@@ -92,6 +108,7 @@ export class SandboxRecorder implements BlackBox, Recorded {
     this.recorder.remove(this)
     this.watcher = undefined
     this.lastScene ??= this.scene()
+    this.unsubscribe()
     this.meter.close()
   }
 
@@ -109,6 +126,7 @@ export class SandboxRecorder implements BlackBox, Recorded {
   }
 
   wake(): void {
+    this.freshUntilMs = Date.now() + freshMs
     this.recorder.wake(this)
   }
 
@@ -152,7 +170,12 @@ export class SandboxRecorder implements BlackBox, Recorded {
       leftBytes: limitBytes - gauge.memoryBytes,
       held: this.handling,
     })
-    return this.watcher?.wantsProcesses() ? Math.min(pause, processesMs.wanted) : pause
+    return Math.min(pause, this.processPauseMs(now))
+  }
+
+  private processPauseMs(now: number): number {
+    if (!this.watcher?.wantsProcesses()) return processesMs.else
+    return now < this.freshUntilMs ? processesMs.fresh : processesMs.wanted
   }
 
   figures(): LiveFigures {
@@ -171,7 +194,7 @@ export class SandboxRecorder implements BlackBox, Recorded {
     const gauge = this.meter.gauge()
     const isThere = this.details.limitBytes > 0
     if (!isThere && this.lastScene) return this.lastScene
-    this.table.update(this.meter.processIds(), now)
+    this.lookNow(now)
     const { limitBytes, peakBytes, anonBytes, fileBytes, shmemBytes, kernelBytes, pressure } = this.details
     const known = this.table.count > 0 ? this.table.processes : this.table.since(now - 10_000)
     this.lastScene = {
@@ -192,31 +215,23 @@ export class SandboxRecorder implements BlackBox, Recorded {
   }
 
   processesSince(ms: number, ancestor: number, owned: (child: OwnedChild) => boolean): SeenProcesses {
-    this.table.update(this.meter.processIds(), Date.now())
+    this.lookNow(Date.now())
     const all = this.table.since(ms)
     const children = all.filter(
       ({ parentPid, startedAtMs }) => parentPid === ancestor && startedAtMs >= ms - clockSlackMs,
     )
     const below = children.filter(owned).flatMap((child) => withoutShell(descendants(child, all)))
     const processes = below
-      .toSorted((a, b) => b.cpuMs + b.peakRssBytes / 1e6 - (a.cpuMs + a.peakRssBytes / 1e6))
+      .toSorted((a, b) => weight(b) - weight(a))
       .slice(0, shownToolProcesses)
       .toSorted((a, b) => a.startedAtMs - b.startedAtMs)
-      .map(({ pid, parentPid, command, startedAtMs, seenAtMs, ended, cpuMs, peakRssBytes }) => ({
-        pid,
-        parentPid,
-        command: command.slice(0, 200),
-        startedAt: new Date(startedAtMs).toISOString(),
-        endedAt: ended ? new Date(Math.max(seenAtMs, startedAtMs)).toISOString() : null,
-        cpuMs,
-        peakRssBytes,
-      }))
-    return { processes, seen: below.length }
+      .map(toolProcess)
+    return { processes, seen: below.length + this.table.forgottenSince(ms) }
   }
 
   waiting(ancestor: number): WaitingProcess[] {
     const now = Date.now()
-    this.table.update(this.meter.processIds(), now)
+    this.lookNow(now)
     const root = this.table.get(ancestor)
     return (root ? descendants(root, this.table.processes) : []).slice(0, 20).map((entry) => ({
       process: shownProcess(entry, now),
@@ -232,22 +247,30 @@ export class SandboxRecorder implements BlackBox, Recorded {
     return changedFiles(join(this.parts.disk, 'upper/workspace'), sinceMs)
   }
 
+  private lookNow(now: number): void {
+    this.table.update(this.meter.processIds(), now)
+    // After it: of what is not there any more the kernel has told the end before.
+    this.recorder.exits.drain()
+  }
+
   /** Whether there is hardly room for another process. */
   private lookAtProcesses(now: number, { cpuMs, atLimit }: Gauge): boolean {
-    const pause = this.watcher?.wantsProcesses() ? processesMs.wanted : processesMs.else
-    const isDue = now - this.lookedAtMs >= Math.max(pause, Math.min(this.lookTookMs / lookShare, longestPauseMs))
-    if (!atLimit && (!isDue || cpuMs - this.lookedAtCpuMs < quietCpuMs)) return false
+    const pause = Math.max(this.processPauseMs(now), Math.min(this.lookTookMs / lookShare, longestPauseMs))
+    const isQuiet = cpuMs - this.lookedAtCpuMs < (now < this.freshUntilMs ? startCpuMs : quietCpuMs)
+    if (!atLimit && (now - this.lookedAtMs < pause || isQuiet)) return false
     // Not by the clock: where others have the CPU a look takes long and costs no more.
     const from = process.cpuUsage()
-    this.table.update(this.meter.processIds(), now)
+    this.lookNow(now)
     const { user, system } = process.cpuUsage(from)
     this.lookTookMs = (user + system) / 1000
     this.lookedAtMs = now
     this.lookedAtCpuMs = cpuMs
+    if (!this.watcher?.wantsProcesses()) this.table.forget(now - keptEndedMs)
     return this.watcher !== undefined && this.crowd.look(this.table, this.details.processLimit, now)
   }
 
   private lookAtDetails(now: number): void {
+    const beforeMs = this.detailsAtMs
     this.detailsAtMs = now
     this.details = this.meter.details()
     const { watcher, details, told } = this
@@ -255,7 +278,7 @@ export class SandboxRecorder implements BlackBox, Recorded {
       // Told once a run: a fork bomb is refused thousands of times a second.
       told.fork = Infinity
       const scene = this.scene()
-      const [most, alike] = this.crowd.most(this.table, now)
+      const [most, alike] = this.crowd.most(this.table, details.processLimit, now, beforeMs)
       watcher?.onProcessLimit?.(scene, most && shownProcess(most, now), alike)
     }
     const disk = this.disk()
@@ -308,7 +331,7 @@ export class SandboxRecorder implements BlackBox, Recorded {
   }
 
   private writer(now: number): SceneProcess | undefined {
-    const written = this.table.processes.map((entry) => ({ entry, bytes: writtenBy(entry.pid) }))
+    const written = this.table.processes.map((entry) => ({ entry, bytes: ioOf(entry.pid)?.writtenBytes ?? 0 }))
     const [most] = written.toSorted((a, b) => b.bytes - a.bytes)
     return most && most.bytes > 0 ? shownProcess(most.entry, now) : undefined
   }

@@ -24,12 +24,30 @@ export class Crowd {
     this.seen = undefined
   }
 
-  /** What there is most of now, or was when there was no room. */
-  most(table: ProcessTable, nowMs: number): [ProcessEntry | undefined, number] {
+  /** What there is most of now, or was when there was no room, or what has taken most of it since then and has ended. */
+  most(table: ProcessTable, limit: number, nowMs: number, sinceMs: number): [ProcessEntry | undefined, number] {
     const [entry, alike] = commonest(table)
     const { seen } = this
-    return seen && nowMs - seen.atMs <= keptMs && seen.alike > alike ? [seen.entry, seen.alike] : [entry, alike]
+    if (seen && nowMs - seen.atMs <= keptMs && seen.alike > alike) return [seen.entry, seen.alike]
+    if (alike >= limit / 2) return [entry, alike]
+    return longest(table.since(sinceMs)) ?? [entry, alike]
   }
+}
+
+/** Of those that the kernel says have ended: the ones of one name that were there for most time, taken together. */
+function longest(entries: readonly ProcessEntry[]): [ProcessEntry, number] | undefined {
+  const groups = new Map<string, { entry: ProcessEntry; count: number; ms: number }>()
+  for (const entry of entries) {
+    if (!entry.end) continue
+    const group = groups.get(entry.name) ?? { entry, count: 0, ms: 0 }
+    group.count += 1
+    group.ms += entry.end.durationMs
+    // One whose arguments were seen tells more.
+    if (group.entry.command.startsWith('[')) group.entry = entry
+    groups.set(entry.name, group)
+  }
+  const [most] = [...groups.values()].filter(({ count }) => count > 1).toSorted((a, b) => b.ms - a.ms)
+  return most && [most.entry, most.count]
 }
 
 function commonest(table: ProcessTable): [ProcessEntry | undefined, number] {

@@ -6,6 +6,7 @@ import type { SandboxWatcher } from './types.js'
 
 const endsWithinMs = 1_000
 const shownVictims = 3
+const slackMs = 250
 
 /**
  * What the kernel has killed in a sandbox for want of memory. Its own count is the evidence: it is compared at every look and
@@ -18,6 +19,8 @@ export class KernelKills {
   constructor(
     private readonly table: ProcessTable,
     private readonly scene: () => Scene,
+    /** Whether the kernel tells how processes end; a look that has all of them that have ended before. */
+    private readonly ends: { isTold(): boolean; look(): void },
   ) {}
 
   /** Another run watches, to which so many have been told. */
@@ -33,8 +36,17 @@ export class KernelKills {
     const before = [...this.table.processes, ...this.table.since(sinceMs).filter(({ ended }) => ended)]
     const scene = this.scene()
     const tell = async (): Promise<void> => {
-      const victims = await this.victimsAmong(before, scene.memory.limitBytes)
-      watcher?.onKernelKill?.(scene, largest(victims, Date.now()).slice(0, Math.min(risen, shownVictims)), oomKills)
+      const ended = this.ends.isTold()
+        ? await until(
+            () => this.killedSince(sinceMs),
+            ({ length }) => length >= risen,
+          )
+        : await until(
+            () => goneOf(before, scene.memory.limitBytes),
+            ({ length }) => length > 0,
+          )
+      const victims = largest(ended, Date.now()).slice(0, Math.min(risen, shownVictims))
+      watcher?.onKernelKill?.(scene, victims, oomKills)
     }
     this.telling = (this.telling ?? Promise.resolve()).then(tell).catch(() => undefined)
   }
@@ -44,13 +56,28 @@ export class KernelKills {
     await this.telling
   }
 
-  /** Which of them the kernel has taken isn't told, and a large one takes a moment to be gone. */
-  private async victimsAmong(before: readonly ProcessEntry[], limitBytes: number): Promise<ProcessEntry[]> {
-    const isGone = ({ pid, startTicks }: ProcessEntry): boolean => statOf(pid)?.startTicks !== startTicks
-    const isLarge = ({ rssBytes }: ProcessEntry): boolean => rssBytes > limitBytes / 8
-    const deadline = performance.now() + endsWithinMs
-    let victims = before.filter(isGone)
-    for (; !victims.some(isLarge) && performance.now() < deadline; victims = before.filter(isGone)) await wait(20)
-    return victims.map((entry) => ({ ...entry, ended: true }))
+  /** The kernel kills by SIGKILL; what else is ended so is as a rule smaller than what it chooses. */
+  private killedSince(ms: number): ProcessEntry[] {
+    this.ends.look()
+    return this.table.since(ms - slackMs).filter(({ end }) => end?.signal === 'SIGKILL')
   }
+}
+
+/** Where it isn't told how processes end: of those that are gone, what the kernel may have chosen. */
+function goneOf(before: readonly ProcessEntry[], limitBytes: number): ProcessEntry[] {
+  return before
+    .filter(({ rssBytes }) => rssBytes > limitBytes / 8)
+    .filter(({ pid, startTicks }) => statOf(pid)?.startTicks !== startTicks)
+    .map((entry) => ({ ...entry, ended: true }))
+}
+
+/** A large process takes a moment to be gone. */
+async function until(
+  look: () => ProcessEntry[],
+  isEnough: (found: ProcessEntry[]) => boolean,
+): Promise<ProcessEntry[]> {
+  const deadline = performance.now() + endsWithinMs
+  let found = look()
+  for (; !isEnough(found) && performance.now() < deadline; found = look()) await wait(20)
+  return found
 }

@@ -44,7 +44,24 @@ test('what is kept of processes that have ended is bounded, whatever a sandbox s
   expect(own.rssBytes).toBeGreaterThan(0)
   for (let round = 0; round < 2_000; round++) table.update(round % 2 === 0 ? [process.pid] : [], round)
   expect(table.since(0).length).toBeLessThanOrEqual(513)
-  expect(table.forgotten + table.since(0).length).toBe(1_000)
+  expect(table.forgottenSince(0) + table.since(0).length).toBe(1_000)
+})
+
+test('of ten thousand that the kernel tells of, those that used most or failed are kept with what had started them', () => {
+  const table = new ProcessTable()
+  const end = { uid: 1, name: 'x', startedAtS: 10, durationMs: 1, readBytes: 0, writtenBytes: 0, signal: null }
+  const tell = (pid: number, parentPid: number, cpuMs: number, exitCode = 0): void =>
+    table.ended({ ...end, pid, parentPid, cpuMs, exitCode, peakRssBytes: 4096 }, 11_000)
+  for (let pid = 100; pid < 10_100; pid += 1) tell(pid, 1, 0, pid === 5_000 ? 3 : 0)
+  tell(20_001, 20_000, 900)
+  tell(20_000, 1, 0)
+  for (let pid = 30_000; pid < 30_300; pid += 1) tell(pid, 1, 1)
+  const kept = table.since(0)
+  expect(kept.length).toBeLessThanOrEqual(512)
+  expect(kept.length + table.forgottenSince(0)).toBe(10_302)
+  expect(kept.map(({ pid }) => pid)).toEqual(expect.arrayContaining([5_000, 20_001, 20_000]))
+  table.forget(20_000)
+  expect([table.since(0).length, table.forgottenSince(0)]).toEqual([0, 0])
 })
 
 test('the last lines are read of a file, and of nothing else', async () => {

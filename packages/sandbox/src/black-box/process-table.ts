@@ -1,5 +1,7 @@
 import { readdirSync, readlinkSync, readFileSync } from 'node:fs'
 import { readOnce } from '../cgroup/open-files.js'
+import { EndedProcesses } from './ended-processes.js'
+import type { ProcessEnd } from './exits/index.js'
 
 /** What is kept of a process of a sandbox while it lives and, for whoever asks then, after its end. */
 export interface ProcessEntry {
@@ -16,11 +18,15 @@ export interface ProcessEntry {
   name: string
   /** Its arguments, at most so many characters of them. */
   command: string
+  /** Where it worked when it was seen first; empty where that could not be read. */
+  cwd: string
   state: string
   threads: number
   cpuMs: number
   rssBytes: number
   peakRssBytes: number
+  /** How the kernel says that it has ended; undefined where it doesn't say, or not yet. */
+  end?: ProcessEnd
   /** Sizes that it had, the oldest first, at most as many as make a minute. */
   marks: readonly { atMs: number; bytes: number }[]
 }
@@ -33,15 +39,10 @@ const tickMs = 10
 const pageBytes = 4096
 /** Processes that a sandbox has beyond these are counted and not looked at. */
 const maxRead = 1_024
-/** Ended ones that nobody has asked for: the oldest go first. */
-const maxEnded = 512
-
 /** The processes of one sandbox, from the host's /proc. Each read may come too late: a process that is gone counts as ended. */
 export class ProcessTable {
   private readonly living = new Map<number, ProcessEntry>()
-  private gone: ProcessEntry[] = []
-  /** Processes that had ended and were forgotten unasked. */
-  forgotten = 0
+  private readonly gone = new EndedProcesses()
   /** Processes at the last look, those that were not looked at included. */
   count = 0
 
@@ -58,7 +59,30 @@ export class ProcessTable {
 
   /** Those of the living and the ended that were there at some time after this one. */
   since(ms: number): ProcessEntry[] {
-    return [...this.gone, ...this.living.values()].filter(({ seenAtMs }) => seenAtMs >= ms)
+    return [...this.gone.entries, ...this.living.values()].filter(({ seenAtMs }) => seenAtMs >= ms)
+  }
+
+  /** How many had ended and were forgotten, unasked, since then. */
+  forgottenSince(ms: number): number {
+    return this.gone.forgottenSince(ms)
+  }
+
+  /** Nobody will ask for what has ended before. */
+  forget(beforeMs: number): void {
+    this.gone.forget(beforeMs)
+  }
+
+  /** The kernel tells of one that has ended, seen here or not. */
+  ended(end: ProcessEnd, nowMs: number): void {
+    const living = this.living.get(end.pid)
+    if (living && isOf(end, living)) {
+      this.living.delete(end.pid)
+      this.gone.add(withEnd(living, end, nowMs), nowMs)
+      return
+    }
+    const gone = this.gone.find((entry) => entry.pid === end.pid && !entry.end && isOf(end, entry))
+    if (gone) Object.assign(gone, withEnd(gone, end, nowMs))
+    else this.gone.add(unseen(end, nowMs), nowMs)
   }
 
   get(pid: number): ProcessEntry | undefined {
@@ -79,6 +103,7 @@ export class ProcessTable {
       // Who has started it: an orphan's parent is another one.
       parentPid: same?.parentPid ?? stat.parentPid,
       command,
+      cwd: same?.cwd || folderOf(pid),
       startedAtMs: same?.startedAtMs ?? startMs(stat.startTicks, nowMs),
       seenAtMs: nowMs,
       ended: false,
@@ -90,10 +115,51 @@ export class ProcessTable {
 
   private end(pid: number, entry: ProcessEntry): void {
     this.living.delete(pid)
-    this.gone.push({ ...entry, ended: true })
-    if (this.gone.length <= maxEnded) return
-    this.forgotten += this.gone.length - maxEnded / 2
-    this.gone = this.gone.slice(-maxEnded / 2)
+    this.gone.add({ ...entry, ended: true }, entry.seenAtMs)
+  }
+}
+
+/** The kernel tells a start in whole seconds, by a clock that may have been set since. */
+const startSlackMs = 2_500
+
+/** Ids are given anew. */
+function isOf({ startedAtS }: ProcessEnd, { startedAtMs }: ProcessEntry): boolean {
+  return Math.abs(startedAtS * 1000 - startedAtMs) < startSlackMs
+}
+
+function withEnd(entry: ProcessEntry, end: ProcessEnd, nowMs: number): ProcessEntry {
+  return {
+    ...entry,
+    ended: true,
+    end,
+    seenAtMs: Math.min(nowMs, entry.startedAtMs + end.durationMs),
+    cpuMs: end.cpuMs,
+    peakRssBytes: end.peakRssBytes,
+  }
+}
+
+/** It came and went between two looks: its arguments and its folder are not known. It ended a moment before it was told of. */
+function unseen(end: ProcessEnd, nowMs: number): ProcessEntry {
+  const { pid, parentPid, name, startedAtS, durationMs, cpuMs, peakRssBytes } = end
+  const latestMs = startedAtS * 1000 + 999
+  const startedAtMs = Math.max(startedAtS * 1000, Math.min(latestMs, Math.round(nowMs - durationMs)))
+  return {
+    pid,
+    parentPid,
+    startTicks: 0,
+    startedAtMs,
+    seenAtMs: Math.min(nowMs, startedAtMs + durationMs),
+    ended: true,
+    name,
+    command: `[${name}]`,
+    cwd: '',
+    state: 'X',
+    threads: 1,
+    cpuMs,
+    rssBytes: peakRssBytes,
+    peakRssBytes,
+    end,
+    marks: [],
   }
 }
 
@@ -172,9 +238,11 @@ export function openFilesOf(pid: number): { count: number; paths: string[] } {
   }
 }
 
-/** What it has written to files so far. */
-export function writtenBy(pid: number): number {
-  return Number(/^write_bytes: (\d+)$/m.exec(readOnce(`/proc/${pid}/io`))?.[1] ?? 0)
+/** What it has read from disk and written to it so far; undefined where that can't be read. */
+export function ioOf(pid: number): { readBytes: number; writtenBytes: number } | undefined {
+  const text = readOnce(`/proc/${pid}/io`)
+  const bytes = (name: string): number => Number(new RegExp(`^${name}: (\\d+)$`, 'm').exec(text)?.[1] ?? 0)
+  return text === '' ? undefined : { readBytes: bytes('read_bytes'), writtenBytes: bytes('write_bytes') }
 }
 
 /** Where in the kernel it waits, by the kernel's own name of the place; empty where it runs or nothing is told. */

@@ -1,3 +1,5 @@
+import { ExitFeed } from './exits/index.js'
+
 /** Something that is to be looked at again and again, each time after the pause that it asks for. */
 export interface Recorded {
   /** Milliseconds until the next look. */
@@ -6,17 +8,21 @@ export interface Recorded {
 
 /** Looks at all sandboxes of a host by one timer. Those that are frozen are left out: nothing happens in them. */
 export class Recorder {
+  /** How processes end; it is heard while there is something to look at. */
+  readonly exits = new ExitFeed()
   private readonly due = new Map<Recorded, number>()
   private timer: NodeJS.Timeout | undefined
   private timerMs = Infinity
 
   add(recorded: Recorded): void {
+    this.exits.listen()
     this.due.set(recorded, performance.now())
     this.plan()
   }
 
   remove(recorded: Recorded): void {
     this.due.delete(recorded)
+    if (this.due.size === 0) this.exits.stop()
   }
 
   /** Something has happened: it is looked at now. */
@@ -27,6 +33,7 @@ export class Recorder {
   close(): void {
     clearTimeout(this.timer)
     this.due.clear()
+    this.exits.stop()
   }
 
   private plan(): void {
@@ -42,6 +49,7 @@ export class Recorder {
   private tick(): void {
     this.timerMs = Infinity
     const now = performance.now()
+    this.exits.drain()
     for (const [recorded, due] of this.due) {
       if (due > now + 5) continue
       const pauseMs = recorded.look()

@@ -263,7 +263,7 @@ class OciEngine implements SandboxEngine {
     const { directory, records, upperFile, cgroupsPath } = this.placesOf(id)
     const cgroup = this.cgroups.at(cgroupsPath)
     const disk = join(directory, 'u')
-    const recorded = { cgroup, initPid: init.pid, disk, link: this.network.linkOf(slot) }
+    const recorded = { cgroup, initPid: init.pid, disk, link: this.network.linkOf(slot), uidBase: slot.uidBase }
     const sandbox = new OciSandbox({
       id,
       slot,

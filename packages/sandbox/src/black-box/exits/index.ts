@@ -1,0 +1,2 @@
+export { ExitFeed } from './exit-feed.js'
+export type { ProcessEnd } from './process-ends.js'

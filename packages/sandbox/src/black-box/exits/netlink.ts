@@ -1,0 +1,107 @@
+import { closeSync } from 'node:fs'
+import koffi from 'koffi'
+
+// Numbers of the kernel's uapi: linux/socket.h, netlink.h and genetlink.h.
+const family = { netlink: 16 }
+const raw = 3
+const flags = { nonBlocking: 0o4000, closeOnExec: 0o2000000 }
+const genericNetlink = 16
+const socketLevel = 1
+const receiveBufferForce = 33
+const requestWithAck = 1 | 4
+const errorMessage = 2
+const headerBytes = 16
+const controller = { id: 16, getFamily: 3, familyId: 1, familyName: 2 }
+const messageBytes = 65_536
+
+const noBuffers = 105
+
+const libc = koffi.load('libc.so.6')
+const socketCall = libc.func('int socket(int domain, int type, int protocol)')
+const bindCall = libc.func('int bind(int fd, void *address, uint bytes)')
+const setOption = libc.func('int setsockopt(int fd, int level, int name, void *value, uint bytes)')
+const sendCall = libc.func('long send(int fd, void *message, size_t bytes, int flags)')
+const receiveCall = libc.func('long recv(int fd, void *message, size_t bytes, int flags)')
+
+/** A socket of the kernel's generic netlink. Never waits: answers are there when a request has been sent. */
+export class Netlink {
+  private readonly fd: number
+  private readonly buffer = Buffer.alloc(messageBytes)
+
+  /** `bytes`: how much of messages the kernel keeps for a reader that is late. */
+  constructor(bytes: number) {
+    this.fd = socketCall(family.netlink, raw | flags.nonBlocking | flags.closeOnExec, genericNetlink)
+    if (this.fd < 0) throw failed('socket')
+    const address = Buffer.alloc(12)
+    address.writeUInt16LE(family.netlink, 0)
+    if (bindCall(this.fd, address, address.length) !== 0) throw this.closed(failed('bind'))
+    const size = Buffer.alloc(4)
+    size.writeInt32LE(bytes, 0)
+    if (setOption(this.fd, socketLevel, receiveBufferForce, size, 4) !== 0) throw this.closed(failed('setsockopt'))
+  }
+
+  familyOf(name: string): number {
+    this.send(controller.id, controller.getFamily, controller.familyName, name)
+    let id: number | undefined
+    // The answer, then its acknowledgement.
+    for (let message = this.receive(); Buffer.isBuffer(message); message = this.receive())
+      if (message.readUInt16LE(4) === controller.id) id = familyIn(message)
+    if (id === undefined) throw new Error(`the kernel has no netlink family ${name}`)
+    return id
+  }
+
+  /** Sends a request with one text, and throws where the kernel refuses it. */
+  request(to: number, command: number, attribute: number, text: string): void {
+    this.send(to, command, attribute, text)
+    for (let message = this.receive(); Buffer.isBuffer(message); message = this.receive()) {
+      if (message.readUInt16LE(4) !== errorMessage) continue
+      const refused = -message.readInt32LE(headerBytes)
+      if (refused !== 0) throw new Error(`netlink request ${command}: errno ${refused}`)
+      return
+    }
+  }
+
+  /** The next message, valid until the next call; `none`: there is none; `lost`: the kernel had no room for some. */
+  receive(): Buffer | 'none' | 'lost' {
+    const bytes = Number(receiveCall(this.fd, this.buffer, messageBytes, 0))
+    if (bytes >= headerBytes) return this.buffer.subarray(0, bytes)
+    return bytes < 0 && koffi.errno() === noBuffers ? 'lost' : 'none'
+  }
+
+  close(): void {
+    closeSync(this.fd)
+  }
+
+  private send(to: number, command: number, attribute: number, text: string): void {
+    const content = Buffer.from(`${text}\0`)
+    const message = Buffer.alloc(headerBytes + 8 + ((content.length + 3) & ~3))
+    message.writeUInt32LE(headerBytes + 8 + content.length, 0)
+    message.writeUInt16LE(to, 4)
+    message.writeUInt16LE(requestWithAck, 6)
+    message.writeUInt8(command, headerBytes)
+    message.writeUInt8(1, headerBytes + 1)
+    message.writeUInt16LE(4 + content.length, headerBytes + 4)
+    message.writeUInt16LE(attribute, headerBytes + 6)
+    content.copy(message, headerBytes + 8)
+    if (Number(sendCall(this.fd, message, message.length, 0)) !== message.length) throw failed('send')
+  }
+
+  private closed(error: Error): Error {
+    this.close()
+    return error
+  }
+}
+
+function familyIn(message: Buffer): number | undefined {
+  for (let offset = headerBytes + 4; offset + 6 <= message.length;) {
+    const length = message.readUInt16LE(offset)
+    if (message.readUInt16LE(offset + 2) === controller.familyId) return message.readUInt16LE(offset + 4)
+    if (length < 4) return undefined
+    offset += (length + 3) & ~3
+  }
+  return undefined
+}
+
+function failed(call: string): Error {
+  return new Error(`netlink ${call}: errno ${koffi.errno()}`)
+}
