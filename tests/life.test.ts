@@ -148,7 +148,7 @@ test('cancel ends a run that hangs, keeps the session, and says so the second ti
 test('cancel ends a run at any moment of its start, also while its agent is being started', async () => {
   const { session } = await platform.client.run({ prompt: 'remember the start' })
   // Another system prompt needs another agent process.
-  const begin = (index: number) => session.run('hang on', { systemPrompt: `You are number ${index}.` })
+  const begin = (index: number) => session.run({ prompt: 'hang on', systemPrompt: `You are number ${index}.` })
   const first = begin(0)
   for await (const event of first) if (event.type === 'model.request') break
   await first.cancel()

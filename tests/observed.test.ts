@@ -131,6 +131,43 @@ test('a Prometheus sees runs, stages, tokens, cost, tools and checkpoints, and a
   expect(runs).toContain(id)
 })
 
+test('an exemplar has the id of the trace too: of the caller, where the run goes on with a trace of its caller', async () => {
+  const trace = 'c'.repeat(32)
+  const run = platform.client.run({ prompt: 'work', traceparent: `00-${trace}-${'d'.repeat(16)}-01` })
+  await run
+  const { traceId } = await run.trace()
+  expect(traceId).toBe(trace)
+  const text = await (await fetch(metricsUrl())).text()
+  const exemplars = (id: string): string[] => [
+    ...new Set(
+      [...text.matchAll(new RegExp(`^(\\w+)_bucket.* # \\{run_id="${id}",trace_id="([0-9a-f]+)"\\} `, 'gm'))]
+        .map(([, name, found]) => `${name} ${found}`)
+        .toSorted(),
+    ),
+  ]
+  expect(exemplars(run.id)).toEqual(
+    expect.arrayContaining([`vm0_run_duration_seconds ${trace}`, `vm0_run_stage_seconds ${trace}`]),
+  )
+  const own = platform.client.run({ prompt: 'work' })
+  await own
+  await prometheus.until('vm0_runs_finished_total{outcome="succeeded"} > 0')
+  let found: Record<string, string>[] = []
+  while (!found.some(({ run_id: id }) => id === own.id))
+    found = await prometheus.exemplars('vm0_run_duration_seconds_bucket')
+  expect(found.find(({ run_id: id }) => id === own.id)).toEqual({ run_id: own.id, trace_id: traceIdOf(own.id) })
+})
+
+test('what leaves sandboxes is counted by where it goes: the model endpoint, the registries of the host, the rest', async () => {
+  const host = new URL(platform.model.url).hostname
+  const [requests] = await prometheus.until(`vm0_egress_requests_total{destination="${host}"} > 0`)
+  expect(Number(requests!.value[1])).toBeLessThanOrEqual(platform.model.requests.length)
+  for (const direction of ['sent', 'received'])
+    await prometheus.until(`vm0_egress_bytes_total{via="gateway",destination="${host}",direction="${direction}"} > 100`)
+  const direct = await prometheus.until('vm0_egress_bytes_total{via="direct",direction="sent"} >= 0')
+  expect(direct.map(({ metric }) => metric.destination)).toEqual(expect.arrayContaining(['internet', 'name_servers']))
+  await prometheus.until('vm0_egress_refused_packets_total == 0')
+})
+
 test('a run that is cancelled before it starts, or while it works, counts as cancelled', async () => {
   const first = platform.client.run({ prompt: 'hang' })
   const waiting = first.session.run('hang')

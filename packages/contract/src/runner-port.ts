@@ -42,6 +42,9 @@ export const liveSandboxSchema = z.object({
   /** Of one CPU, since it was last looked at. */
   cpuShare: z.number(),
   processes: z.int(),
+  /** Over its network link since it began, in bytes; to the gateway too. */
+  sentBytes: z.number(),
+  receivedBytes: z.number(),
 })
 export type LiveSandbox = z.infer<typeof liveSandboxSchema>
 

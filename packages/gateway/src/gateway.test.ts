@@ -3,6 +3,7 @@ import { createServer, request, type IncomingMessage, type Server, type ServerRe
 import { connect, type AddressInfo } from 'node:net'
 import { afterEach, expect, test } from 'vitest'
 import type { Gateway, GatewayOptions, ModelTraffic } from './gateway.js'
+import type { Exchange } from './gateway.js'
 import { startGateway } from './start-gateway.js'
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void
@@ -89,6 +90,24 @@ test.each<[string, Handler, number, RegExp]>([
     expect(await ended()).toMatchObject({ status, failure: expect.stringMatching(told) })
   },
 )
+
+test('what passes is counted by the host that it goes to, whatever comes of it; what is refused here goes nowhere', async () => {
+  const exchanges: Exchange[] = []
+  const answers = ['a'.repeat(100_000), 'b']
+  const { gateway, ended } = await start(
+    (incoming, response) => void incoming.resume().on('end', () => response.end(answers.shift())),
+    { onExchange: (exchange) => exchanges.push(exchange), maxRequestBytes: 1000 },
+  )
+  await (await post(gateway, { body: 'x'.repeat(500) })).text()
+  await ended()
+  expect((await post(gateway, { body: 'x'.repeat(2000) })).status).toBe(413)
+  await (await post(gateway, { body: 'x' })).text()
+  while (exchanges.length < 2) await new Promise((resolve) => setImmediate(resolve))
+  expect(exchanges).toEqual([
+    { destination: '127.0.0.1', sentBytes: 500, receivedBytes: 100_000 },
+    { destination: '127.0.0.1', sentBytes: 1, receivedBytes: 1 },
+  ])
+})
 
 test('an endpoint that is not there is told as that', async () => {
   const { gateway, ended } = await start(() => undefined, { upstream: { baseUrl: 'http://127.0.0.1:9', apiKey: '' } })

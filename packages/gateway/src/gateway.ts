@@ -34,10 +34,20 @@ export interface Gateway {
   close(): Promise<void>
 }
 
+/** One request to the model endpoint, when it is over: bodies alone, in bytes. */
+export interface Exchange {
+  /** Host name of the endpoint. */
+  destination: string
+  sentBytes: number
+  receivedBytes: number
+}
+
 export interface GatewayOptions {
   host: string
   port: number
   upstream: Upstream
+  /** Is told of each request that left, whatever came of it. */
+  onExchange?(exchange: Exchange): void
   maxRequestBytes?: number
   /** How long the model endpoint may take to begin its answer: a long one that isn't streamed begins when it is complete. */
   headersTimeoutMs?: number

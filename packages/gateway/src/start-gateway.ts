@@ -30,6 +30,7 @@ export async function startGateway({
   host,
   port,
   upstream,
+  onExchange,
   maxRequestBytes = 64 * 1024 ** 2,
   headersTimeoutMs = 600_000,
   pauseTimeoutMs = 180_000,
@@ -38,6 +39,7 @@ export async function startGateway({
   const registered = new Map<string, Source>()
   const dispatcher = new Agent({ headersTimeout: headersTimeoutMs, bodyTimeout: pauseTimeoutMs })
   const base = upstream.baseUrl.replace(/\/+$/, '')
+  const destination = URL.canParse(base) ? new URL(base).hostname : base
 
   const server = createServer((incoming, response) => {
     const source = registered.get(addressOf(incoming.socket))
@@ -97,6 +99,8 @@ export async function startGateway({
   ): Promise<string | undefined> {
     const gone = new AbortController()
     response.once('close', () => gone.abort())
+    const passed = { sent: 0, received: 0 }
+    response.once('close', () => onExchange?.({ destination, sentBytes: passed.sent, receivedBytes: passed.received }))
     const hasBody = method !== 'GET' && method !== 'HEAD'
     let held: Promise<void> | undefined
     const watched = (body: AsyncIterable<Buffer>): AsyncIterable<Buffer> =>
@@ -106,7 +110,9 @@ export async function startGateway({
       dispatcher,
       signal: gone.signal,
       headers: { ...passedOn(incoming.headers), 'x-api-key': upstream.apiKey },
-      body: hasBody ? Readable.from(watched(bounded(incoming, maxRequestBytes))) : null,
+      body: hasBody
+        ? Readable.from(watched(bounded(incoming, maxRequestBytes, (bytes) => (passed.sent += bytes))))
+        : null,
     })
     const { statusCode: status } = answer
     if (status >= 300 && status < 400) {
@@ -118,7 +124,8 @@ export async function startGateway({
       return told
     }
     let first = true
-    answer.body.on('data', () => {
+    answer.body.on('data', (chunk: Buffer) => {
+      passed.received += chunk.length
       if (status < 300) traffic.onProgress()
       if (!first) return
       first = false
@@ -198,11 +205,16 @@ function reasonOf(error: Error): string {
   return `the model endpoint could not be used: ${error.message || code || error.name}`
 }
 
-async function* bounded(body: AsyncIterable<Buffer>, limit: number): AsyncGenerator<Buffer> {
+async function* bounded(
+  body: AsyncIterable<Buffer>,
+  limit: number,
+  onPassed: (bytes: number) => void = () => undefined,
+): AsyncGenerator<Buffer> {
   let bytes = 0
   for await (const chunk of body) {
     bytes += chunk.length
     if (bytes > limit) throw new Error(tooLarge)
+    onPassed(chunk.length)
     yield chunk
   }
 }

@@ -143,6 +143,7 @@ export async function startDaemon(
     const gateway = await startGateway({
       host: engine.gatewayAddress,
       port: gatewayPort,
+      onExchange: observation.exchanged,
       upstream: scripted
         ? { baseUrl: scripted.url, apiKey: 'scripted' }
         : { baseUrl: baseUrl || 'https://api.anthropic.com', apiKey: apiKey as string },
@@ -232,7 +233,8 @@ export async function startDaemon(
     await writeDurable(configFile, `${JSON.stringify({ url, apiKey: localKey }, null, 2)}\n`)
     undo.push(() => removeConfig(url))
     undo.push(collectInBackground({ upkeep, everyMs: collectEveryMs, logger }))
-    for (const line of await observation.start(() => runner.status())) say(line)
+    for (const line of await observation.start({ status: () => runner.status(), egress: () => engine.egress() }))
+      say(line)
     dispatch()
     const warmed = runner.warm()
     say(

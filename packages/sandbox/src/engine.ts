@@ -1,5 +1,6 @@
 import type { Resources, Vm0Error } from '@vm0/contract'
 import type { BlackBox } from './black-box/types.js'
+import type { Egress } from './oci/egress.js'
 
 /** What a sandbox is made of. Paths are the host's. */
 export interface SandboxSpec {
@@ -142,6 +143,8 @@ export interface SandboxEngine {
   readonly gatewayAddress: string
   /** Sandboxes of an earlier process that were kept: they run, with the addresses that they had. */
   readonly adopted: readonly Sandbox[]
+  /** What sandboxes have exchanged with the world, but for the gateway, since the engine was opened. */
+  egress(): Promise<Egress>
   /** Fails with HOST_DISK_FULL when there is no room, otherwise with SANDBOX_START_FAILED. */
   create(spec: SandboxSpec): Promise<Sandbox>
   /** Ends every sandbox and gives back what the host holds for this installation. */

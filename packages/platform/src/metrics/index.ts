@@ -1,3 +1,4 @@
+export { EgressMetrics } from './egress-metrics.js'
 export { readHostMetrics } from './host-metrics.js'
 export { serveMetrics } from './metrics-server.js'
 export { createMetrics, type Metrics } from './registry.js'

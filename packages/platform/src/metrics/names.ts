@@ -12,6 +12,15 @@ export const counters = {
   vm0_events_total: { help: 'Events that were written to the logs of runs', labels: [] },
   vm0_telemetry_exported_total: { help: 'Items that an OTLP collector has taken', labels: ['signal'] },
   vm0_telemetry_dropped_total: { help: 'Items that were not exported over OTLP', labels: ['signal', 'reason'] },
+  vm0_egress_bytes_total: {
+    help: 'What sandboxes have sent and received, by where to: bodies of model requests (via gateway), or IP packets (direct)',
+    labels: ['via', 'destination', 'direction'],
+  },
+  vm0_egress_requests_total: {
+    help: 'Model requests that left, by the host that they went to',
+    labels: ['destination'],
+  },
+  vm0_egress_refused_packets_total: { help: 'Packets that sandboxes sent to where they may not', labels: [] },
   vm0_webhook_deliveries_total: {
     help: 'Attempts to tell a webhook, by what came of them: the message was taken, will be tried again, or was given up',
     labels: ['outcome'],

@@ -3,9 +3,11 @@ import { counters, gauges, histograms } from './names.js'
 
 type Labels = Record<string, string>
 
-/** What a metric leads to: a run of which the value is. */
+/** What a metric leads to: a run of which the value is, and its trace where that is known. */
 export interface Exemplar {
   run_id: string
+  /** Of the caller, where the run goes on with a trace of its caller. */
+  trace_id?: string
 }
 
 /** The metrics of one platform process, by name. */

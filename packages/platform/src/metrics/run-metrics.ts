@@ -35,9 +35,13 @@ export class RunMetrics implements RunObserver {
   private readonly reason = boundedLabel(60)
   /** Runs at work, with how their first sandbox came. */
   private readonly starts = new Map<string, string>()
+  /** Ids of the traces of runs; empty while one is looked up, or is not known. */
+  private readonly traces = new Map<string, string>()
 
   constructor(
     private readonly metrics: Metrics,
+    /** The trace that a run belongs to. */
+    private readonly traceOf: (scope: EventScope) => Promise<string | undefined>,
     /** How a run ended, by its row. */
     private readonly endOf: (scope: EventScope) => Promise<{ outcome: string; reason: string | null } | undefined>,
   ) {
@@ -50,7 +54,7 @@ export class RunMetrics implements RunObserver {
 
   event(scope: EventScope, event: Vm0Event): void {
     const { metrics } = this
-    const exemplar: Exemplar = { run_id: event.runId }
+    const exemplar = this.exemplarOf(scope)
     metrics.add('vm0_events_total', {})
     switch (event.type) {
       case 'sandbox.ready':
@@ -104,9 +108,27 @@ export class RunMetrics implements RunObserver {
     )
   }
 
-  private count({ projectId, runId }: EventScope, outcome: string, reason: string | null, by = 1): void {
-    const labels = { project: this.project(projectId), outcome, reason: this.reason(reason ?? '') }
-    this.metrics.add('vm0_runs_finished_total', labels, by, by > 0 ? { run_id: runId } : undefined)
+  private count(scope: EventScope, outcome: string, reason: string | null, by = 1): void {
+    const labels = { project: this.project(scope.projectId), outcome, reason: this.reason(reason ?? '') }
+    this.metrics.add('vm0_runs_finished_total', labels, by, by > 0 ? this.exemplarOf(scope) : undefined)
+  }
+
+  /** Without the trace until that has been looked up, which the first event of a run has begun. */
+  private exemplarOf(scope: EventScope): Exemplar {
+    const { runId } = scope
+    const key = keyOf(scope)
+    const traceId = this.traces.get(key)
+    if (traceId) return { run_id: runId, trace_id: traceId }
+    if (traceId === undefined) {
+      this.traces.set(key, '')
+      const [oldest] = this.traces.keys()
+      if (this.traces.size > maxRunsAtWork && oldest !== undefined) this.traces.delete(oldest)
+      void this.traceOf(scope).then(
+        (found) => this.traces.has(key) && this.traces.set(key, found ?? ''),
+        () => undefined, // a database that can't be asked is told of elsewhere
+      )
+    }
+    return { run_id: runId }
   }
 
   /** One that ended elsewhere is forgotten when its turn comes. */

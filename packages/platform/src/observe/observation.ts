@@ -1,9 +1,12 @@
 import type { Database, EventLog, EventScope, SecretsPort } from '@vm0/backends'
 import type { RunnerStatus } from '@vm0/contract'
+import type { Exchange } from '@vm0/gateway'
+import type { Egress } from '@vm0/sandbox'
 import type { DeliveryOutcome } from '@vm0/server'
 import type { Logger } from 'pino'
 import { OtlpExporter, signals, type OtlpSettings } from '../otlp/index.js'
-import { createMetrics, readHostMetrics, RunMetrics, serveMetrics } from '../metrics/index.js'
+import { ExportContexts } from '../otlp/run-context.js'
+import { createMetrics, EgressMetrics, readHostMetrics, RunMetrics, serveMetrics } from '../metrics/index.js'
 import type { RunObserver } from '../run-observer.js'
 import { observeLog } from './observed-log.js'
 
@@ -19,25 +22,35 @@ export interface ObservationOptions {
   version: string
 }
 
+/** What is asked of the host before each scrape. */
+export interface WatchedHost {
+  status(): Promise<RunnerStatus>
+  egress(): Promise<Egress>
+}
+
 /** What this process tells of itself and its runs to those who watch it. */
 export interface Observation {
   /** The log, for everybody who writes it. */
   eventLog: EventLog
   /** An attempt to tell a webhook has come to its end. */
   webhookTried(outcome: DeliveryOutcome): void
+  /** A model request has left and is over. */
+  exchanged(exchange: Exchange): void
   /** Begins to answer; says where. */
-  start(status: () => Promise<RunnerStatus>): Promise<string[]>
+  start(host: WatchedHost): Promise<string[]>
   close(): Promise<void>
 }
 
 export function observe(options: ObservationOptions, settings: OtlpSettings | undefined): Observation {
-  const { eventLog, database, logger, env, version } = options
+  const { eventLog, database, secrets, logger, env, version } = options
   const metrics = createMetrics()
   for (const signal of signals) {
     metrics.add('vm0_telemetry_exported_total', { signal }, 0)
     for (const reason of dropReasons) metrics.add('vm0_telemetry_dropped_total', { signal, reason }, 0)
   }
   for (const outcome of deliveryOutcomes) metrics.add('vm0_webhook_deliveries_total', { outcome }, 0)
+  const contexts = new ExportContexts(database, secrets)
+  const traceOf = async (scope: EventScope) => (await contexts.of(scope))?.traceId
   const endOf = async ({ projectId, runId }: EventScope) => {
     const row = await database.db
       .selectFrom('runs')
@@ -47,14 +60,20 @@ export function observe(options: ObservationOptions, settings: OtlpSettings | un
       .executeTakeFirst()
     return row && { outcome: row.state, reason: row.reason }
   }
+  const egress = new EgressMetrics(metrics)
   const exporter = settings && new OtlpExporter({ ...options, settings, metrics })
-  const observers: RunObserver[] = [new RunMetrics(metrics, endOf), ...(exporter ? [exporter] : [])]
+  const observers: RunObserver[] = [new RunMetrics(metrics, traceOf, endOf), ...(exporter ? [exporter] : [])]
   const closing: (() => Promise<void>)[] = exporter ? [() => exporter.close()] : []
   return {
     eventLog: observeLog(eventLog, observers, (error) => logger.error({ error }, 'an event could not be counted')),
     webhookTried: (outcome) => metrics.add('vm0_webhook_deliveries_total', { outcome }),
-    async start(status) {
-      readHostMetrics(metrics, { database, version, status })
+    exchanged: (exchange) => egress.exchanged(exchange),
+    async start(host) {
+      readHostMetrics(metrics, { database, version, status: () => host.status() })
+      metrics.beforeScrape(async () => {
+        const now = await host.egress().catch(() => undefined)
+        if (now) egress.update(now)
+      })
       const said: string[] = []
       if (env.VM0_METRICS) {
         const server = await serveMetrics(env.VM0_METRICS, metrics)

@@ -12,6 +12,7 @@ export async function openObservation(options: ObservationOptions): Promise<Obse
     return {
       eventLog: options.eventLog,
       webhookTried: () => undefined,
+      exchanged: () => undefined,
       start: async () => [],
       close: async () => undefined,
     }

@@ -185,6 +185,7 @@ export class SandboxRecorder implements BlackBox, Recorded {
       memoryLimitBytes: details.limitBytes,
       cpuShare: Math.max(0, Math.round(cpuShare * 1000) / 1000),
       processes: table.count,
+      ...this.network(),
     }
   }
 

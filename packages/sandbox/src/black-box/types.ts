@@ -53,6 +53,9 @@ export interface LiveFigures {
   /** Of one CPU. */
   cpuShare: number
   processes: number
+  /** Over its network link since it began. */
+  sentBytes: number
+  receivedBytes: number
 }
 
 /** The recorder of one sandbox, on the host. What it kept goes with the sandbox. */

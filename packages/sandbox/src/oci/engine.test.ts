@@ -163,6 +163,31 @@ test('the network leads to the gateway and out, not to the host, metadata or ano
   )
 })
 
+test('what sandboxes exchange with the world is counted: by host name for the registries of the host, the rest by kind', async () => {
+  await withSandbox(async (sandbox) => {
+    const registry = new URL((await exec('npm', ['config', 'get', 'registry'])).stdout.trim())
+    const countOf = async (name: string) => {
+      const { destinations, refusedPackets } = await host.engine.egress()
+      const { sentBytes = 0, receivedBytes = 0 } =
+        destinations.find(({ destination }) => destination.split(',').includes(name)) ?? {}
+      return { sentBytes, receivedBytes, refusedPackets }
+    }
+    const [before, namesBefore] = [await countOf(registry.hostname), await countOf('name_servers')]
+    const size = Number((await sh(sandbox, `curl -sS -m 20 ${registry.href} | wc -c`)).out)
+    const [after, namesAfter] = [await countOf(registry.hostname), await countOf('name_servers')]
+    expect(after.receivedBytes - before.receivedBytes).toBeGreaterThan(size + 100)
+    expect(after.sentBytes - before.sentBytes).toBeGreaterThan(100)
+    if (namesBefore.sentBytes < namesAfter.sentBytes)
+      expect(namesAfter.receivedBytes).toBeGreaterThan(namesBefore.receivedBytes)
+    await sh(sandbox, 'curl -s -m 1 http://10.11.12.13/')
+    expect((await countOf('internet')).refusedPackets).toBeGreaterThan(after.refusedPackets)
+    // The gateway's own traffic is the host's: it leaves by the gateway, which counts it itself.
+    const internet = await countOf('internet')
+    await sh(sandbox, 'curl -sS -m 5 http://169.254.77.1/')
+    expect(await countOf('internet')).toEqual(internet)
+  })
+})
+
 test('the upper of one sandbox, packed, is the same tree under another uid range', async () => {
   const image = join(host.directory, 'layer.erofs')
   const inspect = String.raw`cd /workspace; stat -c '%n %a %u:%g %F %Y' a dir fifo hard link $'odd\n name' uid1000; readlink link; stat -c %h hard; getcap capable; getfattr --only-values -n user.k a 2>/dev/null || python3 -c "import os; print(os.getxattr('a', 'user.k').decode())"; ls /etc/motd 2>&1; ls dir2; md5sum a | cut -c1-32`

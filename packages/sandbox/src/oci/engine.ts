@@ -10,6 +10,7 @@ import { endOrphanedCommands, recordFile, survivors, takeOverMounts } from './at
 import { defaultPath, initInside, ociConfig } from './bundle.js'
 import { startContainer } from './container.js'
 import { DiskGuard, freeBytes } from './disk-guard.js'
+import type { Egress } from './egress.js'
 import { readHostAccess, type HostAccess } from './host-access.js'
 import { bindIdmapped } from './idmap.js'
 import { ImageMounts } from './images.js'
@@ -107,6 +108,10 @@ class OciEngine implements SandboxEngine {
 
   get gatewayAddress(): string {
     return this.network.gatewayAddress
+  }
+
+  egress(): Promise<Egress> {
+    return this.network.egress()
   }
 
   get adopted(): readonly Sandbox[] {

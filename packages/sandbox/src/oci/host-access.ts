@@ -8,8 +8,8 @@ const exec = promisify(execFile)
 /** What of the host's network settings a sandbox shares: name servers, proxies and the registries behind private addresses. */
 export interface HostAccess {
   nameServers: string[]
-  /** Addresses and ports that stay reachable though they are private: the proxies and registries that the host uses. */
-  allowed: { address: string; port: number }[]
+  /** Addresses and ports that stay reachable though they are private: the proxies and registries that the host uses, with their names. */
+  allowed: { address: string; port: number; host: string }[]
   /** Environment for every process in a sandbox. */
   environment: Record<string, string>
 }
@@ -55,7 +55,7 @@ async function aptUrls(): Promise<string[]> {
   return [...new Set([...stdout.matchAll(/^'(https?:\/\/[^/']+)/gm)].map((match) => match[1] as string))]
 }
 
-async function resolve(text: string): Promise<{ address: string; port: number }[]> {
+async function resolve(text: string): Promise<HostAccess['allowed']> {
   try {
     const url = new URL(text)
     const port = Number(url.port) || (url.protocol === 'https:' ? 443 : 80)
@@ -63,7 +63,7 @@ async function resolve(text: string): Promise<{ address: string; port: number }[
     const addresses = await lookup(url.hostname, { all: true, family: 4 })
     return addresses
       .filter(({ address }) => !address.startsWith('127.'))
-      .flatMap(({ address }) => ports.map((each) => ({ address, port: each })))
+      .flatMap(({ address }) => ports.map((each) => ({ address, port: each, host: url.hostname })))
   } catch {
     return []
   }

@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises'
 import { run } from '@vm0/process'
+import { countingRules, egressOf, type Egress } from './egress.js'
 import type { HostAccess } from './host-access.js'
 import type { Slot } from './slots.js'
 
@@ -16,6 +17,7 @@ export class Network {
   private readonly linkPrefix: string
   private readonly gatewayLink: string
   private mtu = 1500
+  private access: HostAccess | undefined
 
   constructor(
     private readonly installation: string,
@@ -39,6 +41,7 @@ export class Network {
       `link add ${this.gatewayLink} type veth peer name h${this.installation}\naddr add ${this.gatewayAddress}/32 dev ${this.gatewayLink}\nlink set ${this.gatewayLink} up\n`,
     )
     this.mtu = await uplinkMtu()
+    this.access = access
     const links = `"${this.linkPrefix}*"`
     const rules = [
       `table inet ${this.table} {}`,
@@ -48,14 +51,7 @@ export class Network {
       'type ifname . ipv4_addr',
       ...elements(kept.map((slot) => `"${this.linkOf(slot)}" . ${slot.sandboxAddress}`)),
       '}',
-      'set allowed {',
-      'type ipv4_addr . inet_service',
-      ...elements(access.allowed.map(({ address, port }) => `${address} . ${port}`)),
-      '}',
-      'set resolvers {',
-      'type ipv4_addr',
-      ...elements(access.nameServers),
-      '}',
+      ...countingRules(access),
       // No sandbox speaks IPv6 or for another address than its own.
       'chain verify {',
       'type filter hook prerouting priority raw',
@@ -78,13 +74,16 @@ export class Network {
       '}',
       'chain through_host {',
       'type filter hook forward priority filter',
+      `oifname ${links} ct state established,related jump received`,
       `oifname ${links} ct state established,related accept`,
       `oifname ${links} drop`,
+      `iifname ${links} ct state established,related jump sent`,
       `iifname ${links} ct state established,related accept`,
       `iifname ${links} ip daddr . tcp dport @allowed accept`,
-      `iifname ${links} ip daddr @resolvers udp dport 53 accept`,
-      `iifname ${links} ip daddr @resolvers tcp dport 53 accept`,
-      `iifname ${links} ip daddr { ${notPublic} } drop`,
+      `iifname ${links} ip daddr @resolvers udp dport 53 counter name sent_name_servers accept`,
+      `iifname ${links} ip daddr @resolvers tcp dport 53 counter name sent_name_servers accept`,
+      `iifname ${links} ip daddr { ${notPublic} } counter name refused drop`,
+      `iifname ${links} counter name sent_internet`,
       '}',
       '}',
     ]
@@ -135,6 +134,12 @@ export class Network {
       `{ "${link}" . ${slot.sandboxAddress} }`,
     ]).catch(() => undefined)
     await run('ip', ['link', 'delete', link]).catch(() => undefined)
+  }
+
+  /** What sandboxes have exchanged with the world since `open`. */
+  async egress(): Promise<Egress> {
+    if (!this.access) return { destinations: [], refusedPackets: 0 }
+    return egressOf(await run('nft', ['-j', 'list', 'table', 'inet', this.table]), this.access)
   }
 
   async close(): Promise<void> {

@@ -14,6 +14,8 @@ const sandbox: LiveSandbox = {
   memoryLimitBytes: 2048 * MiB,
   cpuShare: 1.5,
   processes: 7,
+  sentBytes: 3 * MiB,
+  receivedBytes: 9 * MiB,
 }
 const host = { id: 'r', sessions: 3, frozen: 1, warm: 2, maxSandboxes: 16 }
 
@@ -31,11 +33,11 @@ test('who waits for a person first, then those at work, the largest first; then 
   )
   expect(lines).toEqual([
     '4 sandboxes   2 at work   2.4 GiB   cpu 300%   2 warm   room for 16',
-    'RUN       SESSION   STATE                  MEMORY    CPU  PROCS  DOING',
-    '-         00005e55  waiting     512.0 MiB/2.0 GiB     0%      7',
-    '0000abcd  00005e55  working     900.0 MiB/2.0 GiB   150%      7  model 400 ms',
-    '0000abcd  00005e55  working     512.0 MiB/2.0 GiB   150%      7  Bash npm test 9.0 s',
-    '-         00005e55  frozen      512.0 MiB/2.0 GiB     0%      7',
+    'RUN       SESSION   STATE                  MEMORY    CPU  PROCS       SENT  DOING',
+    '-         00005e55  waiting     512.0 MiB/2.0 GiB     0%      7    3.0 MiB',
+    '0000abcd  00005e55  working     900.0 MiB/2.0 GiB   150%      7    3.0 MiB  model 400 ms',
+    '0000abcd  00005e55  working     512.0 MiB/2.0 GiB   150%      7    3.0 MiB  Bash npm test 9.0 s',
+    '-         00005e55  frozen      512.0 MiB/2.0 GiB     0%      7    3.0 MiB',
   ])
 })
 

@@ -6,7 +6,7 @@ import { bold, dim, red, yellow } from './style.js'
 const order: Record<LiveSandbox['state'], number> = { waiting: 0, working: 1, idle: 2, frozen: 3 }
 const nearlyFull = 0.85
 /** What stands before what it does. */
-const figuresWidth = 68
+const figuresWidth = 79
 
 /** The sandboxes that are in use: those that wait for a person first, then those at work, the largest first. */
 export function topLines(sandboxes: readonly LiveSandbox[], host: RunnerStatus | undefined, width: number): string[] {
@@ -20,7 +20,7 @@ export function topLines(sandboxes: readonly LiveSandbox[], host: RunnerStatus |
     `cpu ${percent(cpu)}`,
     ...(host ? [`${host.warm} warm`, `room for ${host.maxSandboxes}`] : []),
   ]
-  const head = `${cell('RUN', 9)} ${cell('SESSION', 9)} ${cell('STATE', 8)} ${'MEMORY'.padStart(20)} ${'CPU'.padStart(6)} ${'PROCS'.padStart(6)}  DOING`
+  const head = `${cell('RUN', 9)} ${cell('SESSION', 9)} ${cell('STATE', 8)} ${'MEMORY'.padStart(20)} ${'CPU'.padStart(6)} ${'PROCS'.padStart(6)} ${'SENT'.padStart(10)}  DOING`
   return [facts.join('   '), dim(head), ...sorted.map((each) => rowOf(each, width))]
 }
 
@@ -33,7 +33,7 @@ function rowOf(sandbox: LiveSandbox, width: number): string {
   const lasting = doingMs === null ? '' : ` ${dim(duration(doingMs))}`
   const what = doing === null ? '' : printableLine(doing, Math.max(10, width - figuresWidth - 8))
   const ids = `${cell(runId === null ? '-' : shortId(runId), 9)} ${cell(shortId(sessionId), 9)}`
-  return `${ids} ${mark} ${shown} ${percent(cpuShare).padStart(6)} ${String(processes).padStart(6)}  ${what}${lasting}`.trimEnd()
+  return `${ids} ${mark} ${shown} ${percent(cpuShare).padStart(6)} ${String(processes).padStart(6)} ${byteCount(sandbox.sentBytes).padStart(10)}  ${what}${lasting}`.trimEnd()
 }
 
 const percent = (share: number): string => `${Math.round(share * 100)}%`
