@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes a Debian or Ubuntu machine ready to build and run VM0: Debian packages, npm packages, compiled TypeScript.
-# Does only what is missing, says it before it does it, and starts no service. `--tests` adds PostgreSQL's programs, Prometheus and QEMU.
+# Does only what is missing, says it before it does it, and starts no service. `--tests` adds PostgreSQL's programs, Prometheus, Chromium and QEMU.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -16,7 +16,7 @@ fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 usage() {
   cat <<'USAGE'
 Usage: scripts/setup.sh [--tests]
-  --tests   also install what the tests need: PostgreSQL's programs and Prometheus (no cluster is made, no server is started) and QEMU
+  --tests   also install what the tests need: PostgreSQL's programs and Prometheus (no cluster is made, no server is started), Chromium and QEMU
 USAGE
 }
 
@@ -99,6 +99,8 @@ ensure_debian_packages() {
   local wanted=("${debian_packages[@]}") missing
   if [ -n "$with_tests" ] && ! compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null; then wanted+=(postgresql); fi
   if [ -n "$with_tests" ]; then wanted+=(skopeo prometheus faketime); fi
+  # Ubuntu's package of that name is no browser.
+  if [ -n "$with_tests" ] && grep -qx 'ID=debian' /etc/os-release; then wanted+=(chromium); fi
   if [ -n "$with_tests" ] && [ "$(uname -m)" = x86_64 ]; then wanted+=(qemu-system-x86); fi
   mapfile -t missing < <(missing_packages "${wanted[@]}")
   if ((${#missing[@]})); then install_packages "${missing[@]}"; fi

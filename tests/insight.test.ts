@@ -1,11 +1,16 @@
-import { readFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Run, Span } from '../packages/vm0/src/index.js'
+import { Browser, chromium } from './support/browser.js'
 import { command, objects } from './support/command.js'
 import { TestPlatform } from './support/platform.js'
 
 const bash = (line: string) => ({ tools: [{ name: 'Bash', input: { command: line, description: 'x' } }] })
+/** Acts in a page, and on a terminal, that doesn't take it for text. */
+const hostile = String.raw`printf '%b' '</pre><script>window.acted = 1</script><img src=x onerror="window.acted=2">'
+printf '%b' '<link rel=stylesheet href=http://192.0.2.1/x.css>\033[2J\033]0;title\007\0233' '</style><b onclick=alert(1)>'
+python3 -c 'kept = bytearray(40 << 20); import time; time.sleep(1.2)' # <svg/onload=alert(1)>`
 const script = {
   name: 'insight',
   conversations: [
@@ -22,6 +27,13 @@ const script = {
       ],
     },
     { when: '^look down', steps: [bash('sleep 0.3; echo nobody'), { text: 'Nobody is there.' }] },
+    {
+      when: '^print',
+      steps: [
+        { text: '<script>window.acted = "message"</script>', ...bash(hostile) },
+        { text: '"><iframe srcdoc="<script>parent.acted = 1</script>"></iframe>' },
+      ],
+    },
     {
       when: '^work',
       steps: [
@@ -119,6 +131,50 @@ test('vm0 trace draws it, and writes it to files', async () => {
   expect(JSON.parse(await readFile(otlp, 'utf8'))).toEqual(await worked.trace({ format: 'otlp' }))
   expect(JSON.parse(await readFile(perfetto, 'utf8'))).toEqual(await worked.trace({ format: 'perfetto' }))
 })
+
+test('the memory of the sandbox is told over the time of the run', async () => {
+  const { memory, durationMs } = await worked.trace()
+  expect(memory!.limitBytes).toBeGreaterThan(memory!.peakBytes)
+  expect(memory!.peakBytes).toBeGreaterThan(50 * 1024 ** 2)
+  for (const { atMs } of memory!.points) expect(atMs).toBeLessThanOrEqual(durationMs)
+  const { traceEvents } = (await worked.trace({ format: 'perfetto' })) as { traceEvents: { ph: string }[] }
+  expect(traceEvents.filter(({ ph }) => ph === 'C')).toHaveLength(memory!.points.length)
+  const { stdout } = await command(platform, ['trace', worked.id.slice(-8)], { env: { NO_COLOR: '1' } })
+  expect(stdout).toMatch(/\nmemory .*\npeak [\d.]+ MiB .*[▁-█]/)
+})
+
+test.runIf(chromium)(
+  'a browser shows the page with all that was done, and nothing that was printed acts in it',
+  async () => {
+    const run = platform.client.run({ prompt: 'print <script>window.acted = "prompt"</script>' })
+    expect((await run.result()).outcome).toBe('succeeded')
+    const file = join(platform.directory, 'run.html')
+    await command(platform, ['trace', run.id.slice(-8), '--html', file])
+    const browser = await Browser.start(chromium!)
+    try {
+      await browser.open(`file://${file}`)
+      const { spans } = await run.trace()
+      expect(await browser.value('document.querySelectorAll(".axis i").length')).toBe(spans.length)
+      const texts = (await browser.value('document.body.textContent')) as string
+      expect(texts).toContain('</pre><script>window.acted = 1</script>')
+      // oxlint-disable-next-line no-control-regex -- none may be there
+      expect(texts).not.toMatch(/[\u0000-\u0008\u000B-\u001F\u007F-\u009F]/)
+      const heights = '[...document.querySelectorAll(".memory i")].map((bar) => bar.offsetHeight)'
+      expect(Math.max(...((await browser.value(heights)) as number[]))).toBeGreaterThan(20)
+      // Each call opens, and shows what it printed.
+      await browser.value('for (const each of document.querySelectorAll("summary")) each.click()')
+      expect(await browser.value('document.querySelector("details pre").offsetHeight > 0')).toBe(true)
+      expect(await browser.value('window.acted')).toBeUndefined()
+      const acting = 'script, img, iframe, link, a, form, svg, object, [onclick], [onerror], [onload]'
+      expect(await browser.value(`document.querySelectorAll("${acting}").length`)).toBe(0)
+      expect(await browser.value('document.documentElement.scrollWidth <= window.innerWidth')).toBe(true)
+      expect([browser.requests, browser.console]).toEqual([[`file://${file}`], []])
+      if (process.env.VM0_PICTURE) await writeFile(process.env.VM0_PICTURE, await browser.picture())
+    } finally {
+      await browser.close()
+    }
+  },
+)
 
 const caller = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
 const ofCaller = { traceId: '0af7651916cd43dd8448eb211c80319c', remoteParentId: 'b7ad6b7169203331' }

@@ -251,6 +251,14 @@ export const eventBodySchema = z.discriminatedUnion('type', [
     processes: z.array(toolProcessSchema),
     seen: z.int(),
   }),
+  /** How much memory the sandbox had in use: a point a second, more where it jumps; told once a minute and at the run's end. */
+  z.object({
+    type: z.literal('sandbox.memory'),
+    since: z.iso.datetime(),
+    limitBytes: z.number(),
+    /** At most 60, the oldest first. */
+    points: z.array(z.object({ afterMs: z.number(), bytes: z.number() })),
+  }),
   /** Its agent, sandbox or host was lost, and the run goes on from what was left or saved last. */
   z.object({
     type: z.literal('run.resumed'),

@@ -48,6 +48,14 @@ export const traceSchema = z.object({
   /** Until the run's end, or until the last event of one that goes on. */
   durationMs: z.number(),
   spans: z.array(spanSchema),
+  /** What the sandbox had in use while the agent was at work, at most 2,000 points; null where nothing was recorded. */
+  memory: z
+    .object({
+      limitBytes: z.number(),
+      peakBytes: z.number(),
+      points: z.array(z.object({ atMs: z.number(), bytes: z.number() })),
+    })
+    .nullable(),
 })
 export type Trace = z.infer<typeof traceSchema>
 

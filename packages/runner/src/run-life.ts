@@ -116,10 +116,8 @@ export class RunLife {
       return this.stopping.ending(false) ?? endingOfError(toVm0Error(error))
     } finally {
       this.talk.end()
-      this.waiting.close()
-      this.stopping.close()
+      for (const each of [this.waiting, this.stopping, this.patience]) each.close()
       this.resumeRefill?.()
-      this.patience.close()
       this.session.traffic = undefined
       await this.watch?.close()
     }

@@ -20,7 +20,7 @@ export class CallTexts {
 
   add(event: Vm0Event): void {
     if (event.type === 'tool.started') {
-      const input = JSON.stringify(event.input, null, 2) ?? ''
+      const input = inputText(event.input)
       this.keep(event.toolId, { input: input.slice(0, maxTextChars), output: undefined, cut: 0 })
     }
     const text = event.type === 'tool.finished' && this.texts.get(event.toolId)
@@ -42,4 +42,10 @@ export class CallTexts {
     this.chars += text.input.length
     this.texts.set(toolId, text)
   }
+}
+
+/** A command as one would type it; other inputs as they are. */
+function inputText(input: unknown): string {
+  const command = (input as { command?: unknown } | null)?.command
+  return typeof command === 'string' ? `$ ${command}` : (JSON.stringify(input, null, 2) ?? '')
 }

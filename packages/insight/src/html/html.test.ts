@@ -67,6 +67,15 @@ test('the page has the verdict, what it cost, the story, each call with what it 
   expect(page).not.toMatch(/https?:|src=|href=|url\(/)
 })
 
+test('the memory of the sandbox is a row below the spans', () => {
+  const since = new RunLog().begin().events[0]!.time
+  const points = [0, 5, 10].map((afterMs) => ({ afterMs, bytes: (afterMs + 1) * 1024 ** 2 }))
+  const log = new RunLog().begin().add({ type: 'sandbox.memory', since, limitBytes: 512 * 1024 ** 2, points })
+  const page = pageOf(log.turnEnds().end())
+  expect(page).toContain('peak 11 MiB of 512 MiB')
+  expect(page).toContain('<i style="height:100.0%"></i>')
+})
+
 test('a long output keeps its ends and says what is left out; a page does not grow without end', () => {
   const long = `first ${'x'.repeat(100_000)} last`
   const page = pageOf(new RunLog().begin().bash('cat big', long).turnEnds().end())

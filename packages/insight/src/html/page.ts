@@ -1,4 +1,4 @@
-import type { RunView, Span, Trace, Why } from '@vm0/contract'
+import { byteWords, type RunView, type Span, type Trace, type Why } from '@vm0/contract'
 import { dollars, lasting, tokenCount } from '../story/words.js'
 import { names } from '../trace/names.js'
 import type { CallTexts } from './call-texts.js'
@@ -13,6 +13,7 @@ export interface RunPage {
 }
 
 const maxSpans = 5_000
+const memoryColumns = 120
 
 /**
  * A run as one page that needs nothing else: no script, no address that is fetched, so that it can be sent to somebody. All
@@ -33,7 +34,8 @@ ${listed('What to do', why.next)}
 ${whyEvidence(why)}
 ${findings(why)}
 ${steps(why)}
-<h2>Time</h2><div class="trace">${shown.map((span) => row(span, depthsOf(trace).get(span.id) ?? 0, trace, texts)).join('\n')}</div>
+<h2>Time</h2><div class="trace">${shown.map((span) => row(span, depthsOf(trace).get(span.id) ?? 0, trace, texts)).join('\n')}
+${memoryRow(trace)}</div>
 ${left > 0 ? `<p class="dim">${left} more spans are left out.</p>` : ''}${texts.full ? '<p class="dim">Inputs and outputs of later calls are left out.</p>' : ''}
 <footer class="dim">run ${escaped(run.id)} · session ${escaped(run.sessionId)} · trace ${escaped(trace.traceId)} · ${escaped(run.createdAt)}</footer>
 </body></html>
@@ -108,13 +110,32 @@ function row(span: Span, depth: number, trace: Trace, texts: CallTexts): string 
   const percent = (ms: number): string => ((Math.min(total, Math.max(0, ms)) / total) * 100).toFixed(2)
   const width = percent(endMs - span.startMs)
   const bar = `<span class="axis"><i class="${span.kind} ${span.status}" style="margin-left:${percent(span.startMs)}%;width:max(2px,${width}%)"></i></span>`
-  const how = span.durationMs === null ? 'no end' : lasting(span.durationMs)
+  const peak = span.kind === 'process' ? span.attributes[names.peakMemory] : undefined
+  const lasted = span.durationMs === null ? 'no end' : lasting(span.durationMs)
+  const how = typeof peak === 'number' ? `${lasted} · ${byteWords(peak)}` : lasted
   const line = `<span class="name" style="padding-left:${depth}em">${escaped(nameOf(span).slice(0, 300))}</span>${bar}<span class="took">${how}${wrong(span)}</span>`
   const call = texts.of(String(span.attributes[names.toolCall] ?? ''))
   if (span.kind !== 'tool' || !call) return `<div class="row">${line}</div>`
   const cut = call.cut > 0 ? `<p class="dim">${call.cut} characters in the middle are left out.</p>` : ''
   const said = call.output === undefined ? '<p class="dim">It did not end.</p>' : output(call.output)
   return `<details><summary class="row">${line}</summary>${output(call.input)}${said}${cut}</details>`
+}
+
+/** On the axis of the spans; the highest is the most that was in use. */
+function memoryRow({ memory, durationMs }: Trace): string {
+  if (!memory) return ''
+  const total = Math.max(1, durationMs)
+  const heights: number[] = Array.from({ length: memoryColumns }, () => 0)
+  let before = -1
+  for (const { atMs, bytes } of memory.points) {
+    const column = Math.min(memoryColumns - 1, Math.floor((atMs / total) * memoryColumns))
+    if (before >= 0) heights.fill(heights[before] ?? 0, before + 1, column)
+    heights[column] = Math.max(heights[column] ?? 0, (bytes / Math.max(1, memory.peakBytes)) * 100)
+    before = column
+  }
+  const bars = heights.map((height) => `<i style="height:${height.toFixed(1)}%"></i>`).join('')
+  const of = memory.limitBytes > 0 ? ` of ${byteWords(memory.limitBytes)}` : ''
+  return `<div class="row"><span class="name">memory, peak ${byteWords(memory.peakBytes)}${of}</span><span class="memory">${bars}</span></div>`
 }
 
 const output = (text: string): string => (text.trim() === '' ? '' : `<pre>${escaped(text)}</pre>`)
@@ -132,5 +153,7 @@ function nameOf({ kind, name, attributes }: Span): string {
   if (kind === 'subagent') return `sub-agent ${title}`
   if (kind === 'model') return String(attributes[names.model] ?? name)
   if (kind === 'turn') return `turn ${String(attributes[names.turn] ?? '')}`
+  if (kind === 'run' || kind === 'queue' || kind === 'checkpoint') return kind
+  if (kind === 'start') return `start ${String(attributes[names.startKind] ?? '')}`.trim()
   return name
 }

@@ -14,6 +14,7 @@ summary.row{cursor:pointer;list-style:none}summary.row .name::before{content:'â–
 .axis{display:block;height:.8rem}.axis i{display:block;height:100%;background:var(--bar);border-radius:2px;box-sizing:border-box}
 .axis .model{background:#8e7cc3}.axis .tool,.axis .process{background:#3d9970}.axis .checkpoint{background:#999}.axis .queue,.axis .start{background:#c9a227}
 .axis .error{background:#d1495b}.axis .open{background:repeating-linear-gradient(45deg,#d9822b,#d9822b 4px,transparent 4px,transparent 8px)}
+.memory{display:flex;height:3rem;align-items:flex-end}.memory i{flex:1;background:#6a8caf}
 pre{background:#8881;padding:.6rem;margin:.3rem 0;overflow:auto;max-height:30rem;white-space:pre-wrap;overflow-wrap:anywhere;font-size:.8rem}
 footer{margin-top:2rem;font-size:.8rem;overflow-wrap:anywhere}
 @media print{details>*{display:block}}

@@ -22,7 +22,7 @@ const groups: Record<Span['kind'], string> = {
 }
 
 /** A trace in the form of Chrome's tracing, which ui.perfetto.dev opens: a lane each for what happens at the same time. */
-export function perfettoOf({ runId, spans, durationMs }: Trace): object {
+export function perfettoOf({ runId, spans, durationMs, memory }: Trace): object {
   const lanes: Lane[] = []
   const slices = spans
     .toSorted((a, b) => a.startMs - b.startMs)
@@ -43,7 +43,14 @@ export function perfettoOf({ runId, spans, durationMs }: Trace): object {
     { ph: 'M', name: 'process_name', pid: 1, tid: 0, args: { name: `run ${runId}` } },
     ...lanes.map(({ id, group }) => ({ ph: 'M', name: 'thread_name', pid: 1, tid: id, args: { name: group } })),
   ]
-  return { displayTimeUnit: 'ms', traceEvents: [...names, ...slices] }
+  const counters = (memory?.points ?? []).map(({ atMs, bytes }) => ({
+    ph: 'C',
+    name: 'memory of the sandbox',
+    pid: 1,
+    ts: Math.round(atMs * 1000),
+    args: { bytes },
+  }))
+  return { displayTimeUnit: 'ms', traceEvents: [...names, ...slices, ...counters] }
 }
 
 function laneOf(group: string, startMs: number, endMs: number, lanes: Lane[]): number {

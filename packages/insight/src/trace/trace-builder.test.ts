@@ -25,6 +25,24 @@ function healthy(): RunLog {
   return log.bash('npm test', 'all pass', 0, 2000).model().turnEnds().end()
 }
 
+test('the memory of a long run is bounded, and keeps its highest point', () => {
+  const log = new RunLog().begin()
+  const since = log.events[0]!.time
+  for (let minute = 0; minute < 3_000; minute += 1) {
+    const points = Array.from({ length: 60 }, (_, second) => ({
+      afterMs: minute * 60_000 + second * 1_000,
+      bytes: minute === 777 && second === 33 ? 9_000 : 1_000 + second,
+    }))
+    log.add({ type: 'sandbox.memory', since, limitBytes: 10_000, points })
+  }
+  const { memory } = traced(log)
+  expect(memory!.points.length).toBeLessThanOrEqual(2_000)
+  expect(memory).toMatchObject({ peakBytes: 9_000, limitBytes: 10_000 })
+  const times = memory!.points.map(({ atMs }) => atMs)
+  expect(times).toEqual(times.toSorted((a, b) => a - b))
+  expect(times.at(-1)).toBeGreaterThan(2_990 * 60_000)
+})
+
 test('a run is its queue, its start and its turns with model requests and tool calls', () => {
   const trace = traced(healthy())
   expect(outline(trace)).toEqual([

@@ -8,6 +8,7 @@ import {
   type Vm0Event,
 } from '@vm0/contract'
 import { AgentWork } from './agent-work.js'
+import { MemoryPoints } from './memory-points.js'
 import { ModelRequests, saysWords, usageAttributes } from './model-requests.js'
 import { names } from './names.js'
 import { SpanBook, type Draft } from './span-book.js'
@@ -32,6 +33,7 @@ export class TraceBuilder {
   private readonly book: SpanBook
   private readonly work: AgentWork
   private readonly models: ModelRequests
+  private readonly memory = new MemoryPoints()
   private root: Draft | undefined
   private turn: Draft | undefined
   private turns = 0
@@ -109,6 +111,9 @@ export class TraceBuilder {
       case 'tool.processes':
         this.work.add(event, atMs, this.here(root))
         break
+      case 'sandbox.memory':
+        this.memory.add(event, this.book.timeAt(event.since))
+        break
       case 'stderr':
       case 'notice':
       case 'raw':
@@ -128,6 +133,7 @@ export class TraceBuilder {
       startTime: this.startTime ?? this.run.createdAt,
       durationMs: this.book.lastMs,
       spans: this.book.spans(this.ended),
+      memory: this.memory.shown(),
     }
   }
 

@@ -5,6 +5,7 @@ import type { BlackBox, MemoryLimitMet, Sandbox, SandboxWatcher } from '@vm0/san
 import type { LiveAgent } from '../live-agent.js'
 import { isPressing } from '../pressing.js'
 import type { RunContext } from '../run-context.js'
+import { MemoryTrack } from './memory-track.js'
 import { decideMemory } from './memory-policy.js'
 import { owningCall, runsCommandOf, type OpenCall } from './owning-call.js'
 import { Silence } from './silence.js'
@@ -25,6 +26,7 @@ const titleChars = 200
 export class RunWatch implements SandboxWatcher {
   private readonly calls = new Map<string, OpenCall & { title: string }>()
   private readonly silence: Silence
+  private readonly memory = new MemoryTrack()
   private sandbox: Sandbox | undefined
   private unwatch: (() => void) | undefined
   private firstLimitBytes = 0
@@ -68,6 +70,8 @@ export class RunWatch implements SandboxWatcher {
   async close(): Promise<void> {
     this.silence.close()
     await this.settle()
+    const memory = this.memory.take(this.limitBytes)
+    if (memory) this.parts.log.append(memory)
     this.unwatch?.()
     this.unwatch = undefined
   }
@@ -181,6 +185,11 @@ export class RunWatch implements SandboxWatcher {
     this.report('process_limit', scene, { alike, ...(process ? { process } : {}) })
   }
 
+  onMemory(atMs: number, bytes: number): void {
+    const told = this.memory.add(atMs, bytes, this.limitBytes)
+    if (told) this.parts.log.append(told)
+  }
+
   onDisk({ usedBytes, totalBytes }: Scene['disk']): void {
     const pressing = isPressing(usedBytes, totalBytes, this.toldOfDisk)
     if (pressing && !this.toldOfDisk) this.parts.log.append({ type: 'sandbox.disk_pressure', usedBytes, totalBytes })
@@ -209,6 +218,10 @@ export class RunWatch implements SandboxWatcher {
       waiting: box.waiting(pid),
       unanswered: box.unanswered(),
     })
+  }
+
+  private get limitBytes(): number {
+    return this.box?.figures().memoryLimitBytes ?? 0
   }
 
   private get box(): BlackBox | undefined {

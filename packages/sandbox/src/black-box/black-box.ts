@@ -147,6 +147,7 @@ export class SandboxRecorder implements BlackBox, Recorded {
     this.cpuShare = cpuMs / passedMs
     this.last = { ...gauge, atMs: now }
     this.curve.add(now, gauge.memoryBytes)
+    this.watcher?.onMemory?.(now, gauge.memoryBytes)
     const { lookedBeforeMs } = this
     this.lookedBeforeMs = this.lookedAtMs
     const isCrowded = this.lookAtProcesses(now, gauge)

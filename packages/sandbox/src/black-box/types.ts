@@ -23,6 +23,8 @@ export interface SandboxWatcher {
   onKernelKill?(scene: Scene, victims: readonly SceneProcess[], oomKills: number): void
   /** A new process was refused, for the first time in this run; `alike` of the processes have the command of this one. */
   onProcessLimit?(scene: Scene, process: SceneProcess | undefined, alike: number): void
+  /** What it has in use, at every look. */
+  onMemory?(atMs: number, bytes: number): void
   /** How full its disk is, after it has worked. */
   onDisk?(disk: Scene['disk']): void
   /** Its disk was filled up; `writer` has written most. */

@@ -25,7 +25,7 @@ function trace(spans: Span[]): Trace {
     sessionId: 's',
     startTime: '2026-01-02T03:04:05.000Z',
   }
-  return { ...ids, durationMs: 1000, spans }
+  return { ...ids, durationMs: 1000, spans, memory: null }
 }
 const run = span('run', null)
 const turn = span('turn', run, { startMs: 100, durationMs: 900, attributes: { 'vm0.turn.index': 1 } })
@@ -64,6 +64,22 @@ test('each span is a line in the tree, with its part of the time, its duration a
     '│ ├ claude-opus-5-5                ███████▋             400 ms  $0.02',
     '│ └ Bash npm test                          █████████▌   500 ms  ✗ exit 2',
     '└ checkpoint aaaaaaaa                               ▏     0 ms',
+  ])
+})
+
+test('the memory of the sandbox is under the spans, on their time axis, as high as the most that was in use', () => {
+  const MiB = 1024 ** 2
+  const points = [
+    { atMs: 100, bytes: 50 * MiB },
+    { atMs: 500, bytes: 100 * MiB },
+    { atMs: 900, bytes: 400 * MiB },
+    { atMs: 950, bytes: 10 * MiB },
+  ]
+  const memory = { limitBytes: 1024 * MiB, peakBytes: 400 * MiB, points }
+  expect(waterfall({ ...trace([run]), memory }, 80).slice(-3)).toEqual([
+    'memory                                             █',
+    'peak 400.0 MiB                                     █',
+    'of 1.0 GiB                         ▃▃▃▃▃▃▃▃▆▆▆▆▆▆▆▆█▁',
   ])
 })
 

@@ -1,6 +1,7 @@
 import type { Span, Trace } from '@vm0/contract/client'
 import { byteCount, duration, money } from '../format.js'
 import { printableLine } from '../printable.js'
+import { memoryLines } from './memory-lines.js'
 import { bold, dim, green, red, yellow } from '../style.js'
 
 const nameShare = 0.42
@@ -27,6 +28,7 @@ export function waterfall(trace: Trace, width: number): string[] {
       const bar = barOf(span, total, barWidth)
       return `${dim(branch)}${paintName(span, name)} ${paintBar(span, bar)} ${figures(span)}`.trimEnd()
     }),
+    ...memoryLines(trace, nameWidth, barWidth),
   ]
 }
 
