@@ -73,23 +73,23 @@ export function bucketOf(path: string, buckets: number): number {
 }
 
 /** The digests of all buckets, one after the other; in which order entries come doesn't matter. */
-export function bucketDigests(entries: Iterable<{ path: string; digest: string }>, buckets: number): Uint8Array {
-  const filled: (string[] | undefined)[] = Array.from({ length: buckets })
-  for (const { path, digest } of entries) {
-    const bucket = bucketOf(path, buckets)
-    const digests = filled[bucket]
-    if (digests) digests.push(digest)
-    else filled[bucket] = [digest]
-  }
+export function bucketDigests(entries: readonly { path: string; digest: string }[], buckets: number): Uint8Array {
+  // Sorted by bucket by counting: a list for each of many thousand would cost more than all of their digests.
+  const bucketOfEntry = Uint32Array.from(entries, ({ path }) => bucketOf(path, buckets))
+  const ends = new Uint32Array(buckets + 1)
+  for (const bucket of bucketOfEntry) ends[bucket + 1]! += 1
+  for (let bucket = 0; bucket < buckets; bucket++) ends[bucket + 1]! += ends[bucket] as number
+  const places = ends.slice()
+  const sorted: string[] = Array.from({ length: entries.length })
+  for (let index = 0; index < entries.length; index++)
+    sorted[places[bucketOfEntry[index] as number]!++] = entries[index]!.digest
   const result = Buffer.alloc(buckets * bucketDigestBytes)
-  for (const [index, digests] of filled.entries())
-    if (digests)
-      result.write(
-        digestOf(digests.toSorted().join('')).slice(0, 24),
-        index * bucketDigestBytes,
-        bucketDigestBytes,
-        'base64',
-      )
+  for (let bucket = 0; bucket < buckets; bucket++) {
+    const [start, end] = [ends[bucket] as number, ends[bucket + 1] as number]
+    if (start === end) continue
+    const digests = sorted.slice(start, end).toSorted()
+    result.write(digestOf(digests.join('')).slice(0, 24), bucket * bucketDigestBytes, bucketDigestBytes, 'base64')
+  }
   return result
 }
 

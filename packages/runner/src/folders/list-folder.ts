@@ -23,7 +23,7 @@ export async function listFolder(
   const found: FoundFolder = { exists: false, entries: [], unnamed: 0 }
   const look = known.look()
   const take = (line: string, target: string): void => {
-    if (line.includes('\uFFFD')) found.unnamed += 1
+    if (!isClean && line.includes('\uFFFD')) found.unnamed += 1
     else {
       const entry = look.take(line, target)
       if (entry) found.entries.push(entry)
@@ -32,13 +32,17 @@ export async function listFolder(
   const args = ['sh', '-c', script, 'sh', `${folder}/`, facts, String.raw`%l\0`]
   let rest = Buffer.alloc(0)
   let link: string | undefined
+  // Looked at once for many: whether a name may be none that is UTF-8.
+  let isClean = true
   for await (const chunk of sandbox.exec({ args, cwd: '/' })) {
     if ('exitCode' in chunk) found.exists = chunk.exitCode !== 44
     else if (chunk.stream === 'stdout') {
       const bytes = rest.length > 0 ? Buffer.concat([rest, chunk.data]) : Buffer.from(chunk.data)
       const end = bytes.lastIndexOf(0) + 1
       rest = bytes.subarray(end)
-      for (const value of bytes.toString('utf8', 0, end).split('\0').slice(0, -1)) {
+      const text = bytes.toString('utf8', 0, end)
+      isClean &&= !text.includes('\uFFFD')
+      for (const value of text.split('\0').slice(0, -1)) {
         if (link !== undefined) {
           take(link, value)
           link = undefined

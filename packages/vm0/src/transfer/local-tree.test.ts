@@ -31,7 +31,9 @@ const rules = fc.dictionary(fc.constantFrom('.gitignore', 'src/.gitignore', 'src
 
 async function walked(): Promise<string[]> {
   const names: string[] = []
-  for await (const { name, info } of walkFolder(root, { gitignore: true })) if (info.isFile()) names.push(name)
+  await walkFolder(root, { gitignore: true }, ({ name, info }) => {
+    if (info.kind === 'file') names.push(name)
+  })
   return names.toSorted()
 }
 

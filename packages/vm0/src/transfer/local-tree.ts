@@ -1,15 +1,42 @@
 import { lstatSync, readdirSync, readFileSync, type Stats } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
-import { ignoreFiles, IgnoreRules, Vm0Error, type ErrorCode, type FolderRules } from '@vm0/contract/client'
+import { ignoreFiles, IgnoreRules, type FolderRules } from '@vm0/contract/client'
 import ignore from 'ignore'
-import type { TarSource } from 'modern-tar/fs'
 
 export interface LocalEntry {
   /** Absolute. */
   path: string
   /** Below the root, with slashes. */
   name: string
-  info: Stats
+  info: LocalInfo
+}
+
+/** What is needed of what the system says: a hundred thousand of its own objects, with their dates, keep the collector busy. */
+export interface LocalInfo {
+  kind: 'file' | 'folder' | 'link' | 'other'
+  mode: number
+  size: number
+  mtimeMs: number
+  ctimeMs: number
+  ino: number
+}
+
+export function infoOf(stats: Stats): LocalInfo {
+  const { mode, size, mtimeMs, ctimeMs, ino } = stats
+  const kind = stats.isFile() ? 'file' : stats.isDirectory() ? 'folder' : stats.isSymbolicLink() ? 'link' : 'other'
+  return { kind, mode, size, mtimeMs, ctimeMs, ino }
+}
+
+class WalkedEntry implements LocalEntry {
+  constructor(
+    private readonly root: string,
+    readonly name: string,
+    readonly info: LocalInfo,
+  ) {}
+
+  get path(): string {
+    return `${this.root}/${this.name}`
+  }
 }
 
 export interface WalkOptions {
@@ -24,13 +51,22 @@ export interface WalkOptions {
 /** How long the walk may keep everything else of the program waiting. */
 export const sliceMs = 15
 
-/** What is in a local folder, folders before what they hold. */
-export async function* walkFolder(root: string, options: WalkOptions): AsyncGenerator<LocalEntry> {
+/** Takes what is in a local folder, folders before what they hold, in the same order each time. */
+export async function walkFolder(
+  root: string,
+  options: WalkOptions,
+  take: (entry: LocalEntry) => void,
+  signal?: AbortSignal,
+): Promise<void> {
   let sliceEndsMs = performance.now() + sliceMs
+  let taken = 0
+  // A turn of the loop for each entry would cost as much as its system call, and so would a look at the clock.
   for (const entry of walkNow(root, options)) {
-    yield entry
-    if (performance.now() < sliceEndsMs) continue
+    take(entry)
+    taken += 1
+    if (taken % 64 !== 0 || performance.now() < sliceEndsMs) continue
     await setImmediate()
+    signal?.throwIfAborted()
     sliceEndsMs = performance.now() + sliceMs
   }
 }
@@ -59,11 +95,11 @@ function* walkNow(root: string, { gitignore, rules = [], onRules }: WalkOptions)
       continue
     }
     const name = below(top.folder, child)
-    const path = `${root}/${name}`
-    const info = lstatSync(path, { throwIfNoEntry: false })
-    if (!info || all.excludes(name, info.isDirectory())) continue
-    yield { path, name, info }
-    if (info.isDirectory()) enter(name)
+    const stats = lstatSync(`${root}/${name}`, { throwIfNoEntry: false })
+    if (!stats || all.excludes(name, stats.isDirectory())) continue
+    const info = infoOf(stats)
+    yield new WalkedEntry(root, name, info)
+    if (info.kind === 'folder') enter(name)
   }
 }
 
@@ -75,19 +111,4 @@ function readText(path: string): string {
   } catch {
     return '' // a folder of that name, or one that may not be read: it says nothing
   }
-}
-
-/** The entry as it goes into a tar; what no tar of ours may hold is refused with `code`. */
-export function tarSource({ path, name, info }: LocalEntry, code: ErrorCode): TarSource {
-  const mode = info.mode & 0o777
-  if (name.includes('\\'))
-    throw new Vm0Error(code, `${JSON.stringify(name)} has a backslash in its name, which archives can't carry safely`, {
-      hint: 'Rename it.',
-    })
-  if (info.isDirectory()) return { type: 'content', content: null, target: `${name}/`, mode, mtime: info.mtime }
-  if (info.isSymbolicLink()) return { type: 'file', source: path, target: name }
-  if (info.isFile()) return { type: 'file', source: path, target: name, mode }
-  throw new Vm0Error(code, `${name} is a socket, pipe or device; expected files, folders and links`, {
-    hint: 'Remove it, or choose another folder.',
-  })
 }

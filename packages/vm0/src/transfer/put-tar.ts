@@ -1,9 +1,8 @@
 import { Vm0Error, webStreamOf } from '@vm0/contract/client'
-import { packTar } from 'modern-tar/fs'
 import type { Http, RequestBody } from '../http.js'
 import { counted } from './counted.js'
 import type { LocalEntry } from './local-tree.js'
-import { packedSources } from './packed-sources.js'
+import { packEntries } from './pack-entries.js'
 
 interface PutOptions {
   /** What is packed, for messages. */
@@ -24,7 +23,7 @@ export async function putTar(
   let unreadable: Error | undefined
   async function* tarOf(): AsyncGenerator<Uint8Array> {
     try {
-      yield* packTar(await packedSources(entries, 'FILE_INVALID'))
+      yield* packEntries(entries, 'FILE_INVALID')
     } catch (error) {
       unreadable = error as Error
       throw error

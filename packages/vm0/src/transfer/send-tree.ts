@@ -3,6 +3,7 @@ import { posix, resolve } from 'node:path'
 import { Vm0Error } from '@vm0/contract/client'
 import type { Http } from '../http.js'
 import { isLarge } from './large/is-large.js'
+import { infoOf } from './local-tree.js'
 import { putTar } from './put-tar.js'
 import type { FolderCall } from './sync/calls.js'
 import type { TransferProgress } from './sync/progress.js'
@@ -60,7 +61,7 @@ export async function sendTree(
     const { sendFolder } = await import('./sync/send-folder.js')
     return sendFolder(http, source, (kind) => call(kind, remotePath), options)
   }
-  const entry = { path: source, name: posix.basename(remotePath), info }
+  const entry = { path: source, name: posix.basename(remotePath), info: infoOf(info) }
   const { signal, onProgress } = options
   if (isLarge({ kind: 'file', sizeBytes: info.size }, { kind: 'file', sizeBytes: info.size })) {
     const { sendLargeFile } = await import('./large/one-file.js')

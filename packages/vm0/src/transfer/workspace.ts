@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto'
-import { createReadStream, createWriteStream } from 'node:fs'
-import { mkdtemp, readlink, rm, stat } from 'node:fs/promises'
+import { createReadStream, createWriteStream, readlinkSync } from 'node:fs'
+import { mkdtemp, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, isAbsolute, join, relative, resolve } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { Vm0Error, webStreamOf } from '@vm0/contract/client'
-import { packTar, type TarSource } from 'modern-tar/fs'
 import type { Http, RequestBody } from '../http.js'
-import { tarSource, walkFolder, type LocalEntry, type WalkOptions } from './local-tree.js'
+import { walkFolder, type LocalEntry, type WalkOptions } from './local-tree.js'
+import { packEntries } from './pack-entries.js'
 
 const maxBytes = 2 * 1024 ** 3
 
@@ -21,25 +21,26 @@ export async function uploadWorkspace(
   const root = resolve(folder)
   const info = await stat(root).catch(() => undefined)
   if (!info?.isDirectory()) throw new Vm0Error('WORKSPACE_INVALID', `the workspace ${root} is not a folder`)
-  const sources: TarSource[] = []
+  const entries: LocalEntry[] = []
   let bytes = 0
-  for await (const entry of walkFolder(root, walk)) {
-    if (entry.info.isSymbolicLink()) await refuseEscape(root, entry)
-    if (entry.info.isFile()) bytes += entry.info.size
+  const take = (entry: LocalEntry): void => {
+    if (entry.info.kind === 'link') refuseEscape(root, entry)
+    if (entry.info.kind === 'file') bytes += entry.info.size
     if (bytes > maxBytes)
       throw new Vm0Error(
         'WORKSPACE_INVALID',
         `the workspace ${root} is larger than ${maxBytes} bytes (${entry.name} was one too many)`,
       )
-    sources.push(tarSource(entry, 'WORKSPACE_INVALID'))
+    entries.push(entry)
   }
+  await walkFolder(root, walk, take, signal)
   const scratch = await mkdtemp(join(tmpdir(), 'vm0-workspace-'))
   try {
     const file = join(scratch, 'workspace.tar')
     const hash = createHash('sha256')
     await pipeline(
-      packTar(sources),
-      async function* (source: AsyncIterable<Buffer>) {
+      packEntries(entries, 'WORKSPACE_INVALID'),
+      async function* (source: AsyncIterable<Uint8Array>) {
         for await (const chunk of source) {
           hash.update(chunk)
           yield chunk
@@ -61,8 +62,8 @@ export async function uploadWorkspace(
   }
 }
 
-async function refuseEscape(root: string, { path, name }: LocalEntry): Promise<void> {
-  const link = await readlink(path)
+function refuseEscape(root: string, { path, name }: LocalEntry): void {
+  const link = readlinkSync(path)
   if (isAbsolute(link) || relative(root, resolve(dirname(path), link)).startsWith('..'))
     throw new Vm0Error('WORKSPACE_INVALID', `${name} is a symbolic link out of the workspace, to ${link}`)
 }

@@ -44,7 +44,8 @@ export const noteOf = ({ local: { info }, content }: ScannedEntry): Noted => ({
 /** Notes a folder that is being sent, so that it can be told later what was changed in it meanwhile. */
 export async function noteSent(sessionId: string, folder: string): Promise<void> {
   const root = resolve(folder)
-  const { entries } = await scanFolder(root, { gitignore: true, specials: 'skip' })
+  const { entries, keep } = await scanFolder(root, { gitignore: true, specials: 'skip' })
+  await keep()
   const files = entries.filter(({ kind }) => kind !== 'folder').map((entry) => [entry.path, noteOf(entry)] as const)
   await writeRecord(sessionId, { folder: root, files: Object.fromEntries(files) })
 }

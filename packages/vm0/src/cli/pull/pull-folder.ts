@@ -49,7 +49,7 @@ export async function pullFolder(session: Session, options: PullOptions): Promis
     return compareFolders(
       http,
       await call('comparisons'),
-      scan.then(({ entries }) => ({ entries, rules, ownRules: !all })),
+      scan.then(({ entries, keep }) => ({ entries, keep, rules, ownRules: !all })),
     )
   })
   const told = [...compared.remote.values()].toSorted((a, b) => (a.path < b.path ? -1 : 1))

@@ -44,7 +44,7 @@ export async function pushFolder(session: Session, options: PushOptions): Promis
     return compareFolders(
       http,
       await call('comparisons'),
-      scan.then(({ entries, rules }) => ({ entries, rules: [...given, ...rules], ownRules: false })),
+      scan.then(({ rules, ...scanned }) => ({ ...scanned, rules: [...given, ...rules], ownRules: false })),
     )
   })
   const gone = await goneFrom(folder, known, [...compared.local, ...compared.alike])

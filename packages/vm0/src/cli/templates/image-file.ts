@@ -2,8 +2,8 @@ import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { Vm0Error } from '@vm0/contract/client'
-import { packTar } from 'modern-tar/fs'
-import { tarSource, walkFolder } from '../../transfer/local-tree.js'
+import { walkFolder, type LocalEntry } from '../../transfer/local-tree.js'
+import { packEntries } from '../../transfer/pack-entries.js'
 
 /** An OCI image layout as a tar: of a file as it is, of a folder what is in it. */
 export async function openImage(given: string): Promise<AsyncIterable<Uint8Array>> {
@@ -16,10 +16,11 @@ export async function openImage(given: string): Promise<AsyncIterable<Uint8Array
   })
   if (!info.isDirectory()) return createReadStream(path)
   const parts = ['oci-layout', 'index.json', 'blobs']
-  const sources = []
-  for await (const entry of walkFolder(path, { gitignore: false }))
-    if (parts.includes(entry.name.split('/')[0] as string)) sources.push(tarSource(entry, 'ARCHIVE_INVALID'))
-  if (!sources.some(({ target }) => target === 'oci-layout'))
+  const entries: LocalEntry[] = []
+  await walkFolder(path, { gitignore: false }, (entry) => {
+    if (parts.includes(entry.name.split('/')[0] as string)) entries.push(entry)
+  })
+  if (!entries.some(({ name }) => name === 'oci-layout'))
     throw new Vm0Error('ARCHIVE_INVALID', `${join(path, 'oci-layout')} is missing: ${path} is no OCI image layout`)
-  return packTar(sources)
+  return packEntries(entries, 'ARCHIVE_INVALID')
 }

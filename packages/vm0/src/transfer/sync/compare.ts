@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import {
   bucketDigests,
   bucketOf,
@@ -36,6 +37,8 @@ export interface CompareOptions {
 
 interface Local<T> extends CompareOptions {
   entries: readonly T[]
+  /** What is to be done while the session's side is at work. */
+  keep?: () => Promise<void>
 }
 
 interface ErrorLine {
@@ -66,30 +69,36 @@ export async function compareFolders<T extends DigestedEntry>(
     signal,
     patient: true,
   })
+  // Not before the request is out.
+  const kept = prepared.then(async ({ keep }) => {
+    await setImmediate()
+    await keep?.()
+  })
+  kept.catch(() => undefined)
   // What is wrong with the local folder breaks the request, too: the first is what to tell.
   const response = await answer.catch(async (error: unknown) => {
     await prepared
     throw error
   })
   const { entries, buckets } = await prepared
-  const { summary, remote } = await readAnswer(response, signal)
+  const [{ summary, remote }] = await Promise.all([readAnswer(response, signal), kept])
   const differing = Buffer.from(summary.differing, 'base64')
   const [local, alike]: [T[], T[]] = [[], []]
   for (const entry of entries) (isDiffering(differing, bucketOf(entry.path, buckets)) ? local : alike).push(entry)
   return { summary, remote, local, alike }
 }
 
-interface Prepared<T> {
-  entries: readonly T[]
+interface Prepared<T> extends Pick<Local<T>, 'entries' | 'keep'> {
   buckets: number
   head: string
   digests: Uint8Array
 }
 
-function prepare<T extends DigestedEntry>({ entries, rules, ownRules }: Local<T>): Prepared<T> {
+function prepare<T extends DigestedEntry>({ entries, keep, rules, ownRules }: Local<T>): Prepared<T> {
   const buckets = bucketsFor(entries.length)
   const comparison: FolderComparison = { v: 1, buckets, rules: [...rules], ownRules }
-  return { entries, buckets, head: `${JSON.stringify(comparison)}\n`, digests: bucketDigests(entries, buckets) }
+  const head = `${JSON.stringify(comparison)}\n`
+  return { entries, buckets, head, digests: bucketDigests(entries, buckets), ...(keep ? { keep } : {}) }
 }
 
 async function* requestOf(prepared: Promise<Prepared<DigestedEntry>>): AsyncGenerator<Uint8Array> {

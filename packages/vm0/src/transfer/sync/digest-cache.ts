@@ -1,8 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto'
-import type { Stats } from 'node:fs'
 import { access, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
+import { decodeRows, encodeRows, noRows, type DigestRow, type DigestRows } from './digest-rows.js'
 
 /**
  * What was changed as lately as this before it was read may change once more without its time telling so: it is read again
@@ -17,24 +17,26 @@ export interface Known {
   digest: string
 }
 
-type Row = [
-  path: string,
-  mtimeMs: number,
-  ctimeMs: number,
-  size: number,
-  inode: number,
-  content: string,
-  digest: string,
-]
+/** What the system says of a file. */
+interface Told {
+  size: number
+  mtimeMs: number
+  ctimeMs: number
+  ino: number
+}
 
 /** Digests of the files of one local folder, with what the system said of each when it was read: nothing unchanged is read again. */
 export class DigestCache {
-  private readonly fresh: Row[] = []
+  /** What was seen: rows that are known by their place, and new ones. */
+  private readonly fresh: (number | DigestRow)[] = []
   private learned = 0
+  /** Files come in the same order each time: where the next one is, if nothing was added or removed. */
+  private next = 0
+  private byPath: Map<string, number> | undefined
 
   private constructor(
     private readonly file: string,
-    private readonly known: Map<string, Row>,
+    private readonly known: DigestRows,
   ) {}
 
   static async open(root: string): Promise<DigestCache> {
@@ -51,45 +53,57 @@ export class DigestCache {
   }
 
   /** What is known of the file, as far as that is known to hold still. */
-  get(path: string, info: Stats): Known | undefined {
-    const row = this.known.get(path)
-    if (!row || row[3] !== info.size || row[1] !== info.mtimeMs || row[2] !== info.ctimeMs || row[4] !== info.ino)
-      return undefined
-    this.fresh.push(row)
-    return { content: row[5], digest: row[6] }
+  get(path: string, info: Told): Known | undefined {
+    const at = this.find(path)
+    if (at === undefined) return undefined
+    if (!this.known.isSame(at, [info.mtimeMs, info.ctimeMs, info.size, info.ino])) return undefined
+    this.fresh.push(at)
+    return this.known.digests(at)
   }
 
   /** `info` is from before the file was read, at `readMs` by the clock. */
-  learn(path: string, info: Stats, { content, digest }: Known, readMs: number): void {
-    if (Math.max(info.mtimeMs, info.ctimeMs) > readMs - settleMs) return
+  learn(path: string, info: Told, { content, digest }: Known, readMs: number): void {
+    const { mtimeMs, ctimeMs, size, ino } = info
+    if (Math.max(mtimeMs, ctimeMs) > readMs - settleMs) return
     this.learned += 1
-    this.fresh.push([path, info.mtimeMs, info.ctimeMs, info.size, info.ino, content, digest])
+    this.fresh.push({ path, numbers: [mtimeMs, ctimeMs, size, ino], content, digest })
   }
 
   /** Keeps what was seen since it was opened. Without the cache everything works, slower: a failure is none. */
   async save(): Promise<void> {
-    if (this.learned === 0 && this.fresh.length === this.known.size) return
+    if (this.learned === 0 && this.fresh.length === this.known.length) return
     const temporary = `${this.file}.${randomBytes(4).toString('hex')}`
     try {
       await mkdir(join(this.file, '..'), { recursive: true, mode: 0o700 })
-      await writeFile(temporary, JSON.stringify(this.fresh), { mode: 0o600 })
+      const rows = this.fresh.map((each) => (typeof each === 'number' ? this.known.row(each) : each))
+      await writeFile(temporary, encodeRows(rows), { mode: 0o600 })
       await rename(temporary, this.file)
     } catch {
       await rm(temporary, { force: true }).catch(() => undefined)
     }
   }
+
+  private find(path: string): number | undefined {
+    const { paths } = this.known
+    let at: number | undefined = this.next
+    if (paths[at] !== path) {
+      this.byPath ??= new Map(paths.map((each, index) => [each, index]))
+      at = this.byPath.get(path)
+    }
+    if (at !== undefined) this.next = at + 1
+    return at
+  }
 }
 
 function fileOf(root: string): string {
-  const name = `${createHash('sha256').update(root).digest('hex').slice(0, 32)}.json`
+  const name = createHash('sha256').update(root).digest('hex').slice(0, 32)
   return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'vm0/digests', name)
 }
 
-async function readRows(file: string): Promise<Map<string, Row>> {
+async function readRows(file: string): Promise<DigestRows> {
   try {
-    const rows = JSON.parse(await readFile(file, 'utf8')) as Row[]
-    return new Map(rows.map((row) => [row[0], row]))
+    return decodeRows(await readFile(file))
   } catch {
-    return new Map()
+    return noRows
   }
 }

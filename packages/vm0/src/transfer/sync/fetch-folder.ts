@@ -26,8 +26,9 @@ export async function fetchFolder(
   const { signal, ignore = false } = options
   await mkdir(root, { recursive: true })
   const compared = await overBreaks(signal, async () => {
-    const scan = scanFolder(root, { gitignore: ignore, specials: 'skip' }, signal).then(({ entries }) => ({
+    const scan = scanFolder(root, { gitignore: ignore, specials: 'skip' }, signal).then(({ entries, keep }) => ({
       entries,
+      keep,
       rules: [],
       ownRules: ignore,
     }))

@@ -15,6 +15,8 @@ export interface ScannedFolder {
   entries: ScannedEntry[]
   /** What the folder's own ignore files say. */
   rules: FolderRules[]
+  /** Keeps what was learned of the files for the next time: to be done while something else is waited for. */
+  keep(): Promise<void>
 }
 
 /** Files up to this size are read at once: the promises of a system call cost several times the call. */
@@ -33,16 +35,18 @@ export async function scanFolder(root: string, options: ScanOptions, signal?: Ab
   const rules: FolderRules[] = []
   const entries: ScannedEntry[] = []
   const unread: ScannedEntry[] = []
-  for await (const local of walkFolder(root, { ...options, onRules: (each) => rules.push(each) })) {
-    if (options.specials === 'skip' && isSpecial(local)) continue
+  const take = (local: LocalEntry): void => {
+    if (options.specials === 'skip' && local.info.kind === 'other') return
     const entry = describe(local)
     entries.push(entry)
     const known = entry.kind === 'file' ? cache.get(local.name, local.info) : undefined
-    if (known) Object.assign(entry, known)
-    else if (entry.kind === 'folder') entry.digest = entryDigest(entry)
+    if (known) {
+      entry.content = known.content
+      entry.digest = known.digest
+    } else if (entry.kind === 'folder') entry.digest = entryDigest(entry)
     else unread.push(entry)
-    signal?.throwIfAborted()
   }
+  await walkFolder(root, { ...options, onRules: (each) => rules.push(each) }, take, signal)
   const gone = new Set<ScannedEntry>()
   let sliceEndsMs = performance.now() + sliceMs
   await inParallel(unread, readersAtOnce, async (entry) => {
@@ -58,19 +62,21 @@ export async function scanFolder(root: string, options: ScanOptions, signal?: Ab
       gone.add(entry)
     }
   })
-  await cache.save()
-  return { entries: gone.size > 0 ? entries.filter((entry) => !gone.has(entry)) : entries, rules }
+  const keep = (): Promise<void> => cache.save()
+  return { entries: gone.size > 0 ? entries.filter((entry) => !gone.has(entry)) : entries, rules, keep }
 }
 
-const isSpecial = ({ info }: LocalEntry): boolean => !info.isFile() && !info.isDirectory() && !info.isSymbolicLink()
+/** Throws for what is no file, folder or link. */
+export function kindOf({ name, info: { kind } }: LocalEntry): FolderEntry['kind'] {
+  if (kind !== 'other') return kind
+  throw new Vm0Error('FILE_INVALID', `${name} is a socket, pipe or device; expected files, folders and links`, {
+    hint: 'Remove it, or choose another folder.',
+  })
+}
 
 function describe(local: LocalEntry): ScannedEntry {
   const { name: path, info } = local
-  const kind = info.isDirectory() ? 'folder' : info.isSymbolicLink() ? 'link' : 'file'
-  if (isSpecial(local))
-    throw new Vm0Error('FILE_INVALID', `${path} is a socket, pipe or device; expected files, folders and links`, {
-      hint: 'Remove it, or choose another folder.',
-    })
+  const kind = kindOf(local)
   const mode = kind === 'link' ? 0 : info.mode & 0o777
   return { path, kind, mode, sizeBytes: kind === 'file' ? info.size : 0, content: '', digest: '', local }
 }
@@ -83,7 +89,7 @@ async function read(entry: ScannedEntry, cache: DigestCache): Promise<void> {
   if (kind === 'file') cache.learn(local.name, local.info, entry, readMs)
 }
 
-export async function digestOfFile({ path, info }: Pick<LocalEntry, 'path' | 'info'>): Promise<string> {
+export async function digestOfFile({ path, info }: { path: string; info: { size: number } }): Promise<string> {
   const hash = createHash('sha256')
   if (info.size <= smallBytes) hash.update(readFileSync(path))
   else for await (const chunk of createReadStream(path, { highWaterMark: pieceBytes })) hash.update(chunk as Buffer)

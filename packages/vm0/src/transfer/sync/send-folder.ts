@@ -3,7 +3,7 @@ import type { Http, RequestBody } from '../../http.js'
 import { fileIn } from '../large/calls.js'
 import { isLarge, largeAtOnce } from '../large/is-large.js'
 import { sendLarge } from '../large/send-large.js'
-import { walkFolder } from '../local-tree.js'
+import { walkFolder, type LocalEntry } from '../local-tree.js'
 import { putTar } from '../put-tar.js'
 import type { UploadOptions, UploadResult } from '../send-tree.js'
 import { namesOf, type CallOfFolder } from './calls.js'
@@ -13,7 +13,7 @@ import { overBreaks } from './over-breaks.js'
 import { packsAtOnce, packsOf } from './packs.js'
 import { planTransfer, refuseLostFolders } from './plan.js'
 import { bytesOf, Progress } from './progress.js'
-import { inParallel, scanFolder, type ScannedEntry } from './scan-folder.js'
+import { inParallel, kindOf, scanFolder, type ScannedEntry } from './scan-folder.js'
 
 /** Sends what of a local folder the session's folder lacks or has otherwise. */
 export async function sendFolder(
@@ -75,10 +75,11 @@ async function isEmpty(http: Http, call: CallOfFolder): Promise<boolean> {
 async function sendWhole(http: Http, root: string, call: CallOfFolder, options: UploadOptions): Promise<UploadResult> {
   const { ignore = false, signal, onProgress } = options
   const entries: Sendable[] = []
-  for await (const local of walkFolder(root, { gitignore: ignore })) {
-    const kind = local.info.isDirectory() ? 'folder' : local.info.isSymbolicLink() ? 'link' : 'file'
+  const take = (local: LocalEntry): void => {
+    const kind = kindOf(local)
     entries.push({ path: local.name, kind, sizeBytes: kind === 'file' ? local.info.size : 0, local })
   }
+  await walkFolder(root, { gitignore: ignore }, take, signal)
   const progress = new Progress(entries, 0, onProgress)
   const sparedBytes = await sendEntries(http, call, { entries, there: new Map(), progress }, signal)
   return resultOf(entries, { savedBytes: 0, sparedBytes }, [])
