@@ -72,6 +72,15 @@ test('a run is told at nine tenths of its quota and saved beyond it; new ones ar
   await expect(session.run('write a little')).rejects.toMatchObject(refusal)
   const upload = await platform.fetch(`/v1/uploads/sha256:${'0'.repeat(64)}`, { method: 'PUT', key, body: 'x' })
   expect([upload.status, ((await upload.json()) as { code: string }).code]).toEqual([403, 'QUOTA_EXCEEDED'])
+  // Nor does a template begin to be built: what its steps would take is not lost.
+  const fromRecipe = ['templates', 'build', 'tools', '--run', 'touch /built']
+  const fromSession = ['templates', 'from-session', session.id, 'tools']
+  for (const words of [fromRecipe, fromSession]) {
+    const built = await command(platform, words, { env: { VM0_API_KEY: key, VM0_API_URL: platform.url } })
+    expect([built.status, built.stderr]).toEqual([2, expect.stringContaining('QUOTA_EXCEEDED')])
+    expect(built.stderr).not.toContain('touch /built')
+  }
+  expect((await client.templates.list()).items.map(({ name }) => name)).not.toContain('tools')
   // What is there can be looked at, brought home and saved.
   expect((await session.exec('ls /workspace')).stdout).toContain('data-')
   await session.close()

@@ -35,11 +35,13 @@ export function templateRoutes(app: App, { templates, builds, upgrades, sessions
   app.post(
     '/templates/:name/versions',
     { schema: { params, body: buildTemplateSchema, produces }, bodyLimit },
-    (request, reply) =>
-      answerLines<TemplateOutput>(reply, async (call) => ({
+    async (request, reply) => {
+      await storage.requireRoom(request.projectId)
+      return answerLines<TemplateOutput>(reply, async (call) => ({
         type: 'built',
         template: await builds.build(request.projectId, request.params.name, request.body, call),
-      })),
+      }))
+    },
   )
   void app.register(async (scope) => {
     scope.removeAllContentTypeParsers()
@@ -74,6 +76,7 @@ export function templateRoutes(app: App, { templates, builds, upgrades, sessions
     async (request, reply) => {
       const { projectId, params: given, body } = request
       await sessions.row(projectId, given.id)
+      await storage.requireRoom(projectId)
       return answerLines<TemplateOutput>(reply, async (call) => ({
         type: 'built',
         template: await builds.fromSession({ projectId, sessionId: given.id }, body, call),
