@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { startPostgres, type PostgresServer } from '@vm0/testkit'
 import { sql } from 'kysely'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { acceptRun, openDatabase, type Database, type NewRunRow } from './index.js'
+import { acceptClaimedRun, acceptRun, openDatabase, type Database, type NewRunRow } from './index.js'
 
 let postgres: PostgresServer
 let directory: string
@@ -110,6 +110,65 @@ describe.each<[string, () => Promise<Database>]>([
     await sql`update runs set state = 'succeeded' where project_id = ${project}`.execute(database.db)
     await sql`update projects set quota_bytes = 0 where id = ${project}`.execute(database.db)
     await refused(runOf(), newSession)
+  })
+
+  test("a run that is begun at once is its runner's, as if the runner had claimed it after", async () => {
+    const claim = (run: NewRunRow, session?: typeof newSession, runnerId = 'runner-1') =>
+      acceptClaimedRun(database, run, session, queuedRuns, runnerId)
+    const first = runOf()
+    const made = await claim(first, newSession)
+    expect(made?.run).toMatchObject({ id: first.id, state: 'starting', session_id: first.sessionId })
+    expect([Number(made?.run.epoch), made?.run.started_at]).toEqual([1, expect.any(Date)])
+    const session = {
+      template: 't',
+      head: null,
+      agentSessionId: null,
+      resources: { cpus: 1 },
+      workspaceUpload: null,
+      epoch: 1,
+      lostProcesses: null,
+    }
+    expect(made?.session).toEqual(session)
+    const stored = async () => {
+      const row = await database.db
+        .selectFrom('sessions')
+        .select(['runner_id', 'epoch'])
+        .where('id', '=', first.sessionId)
+        .executeTakeFirstOrThrow()
+      return [row.runner_id, Number(row.epoch)]
+    }
+    expect(await stored()).toEqual(['runner-1', 1])
+    // Another run of the session is at work, then queued: nothing is written, by whomever it is asked for.
+    const next = () => runOf({ sessionId: first.sessionId })
+    for (const state of ['starting', 'running', 'waiting', 'queued']) {
+      await database.db.updateTable('runs').set({ state }).where('id', '=', first.id).execute()
+      const before = await rowCount()
+      expect(await claim(next(), undefined, 'runner-2')).toBeUndefined()
+      expect(await rowCount()).toEqual(before)
+      expect(await stored()).toEqual(['runner-1', 1])
+    }
+    await database.db.updateTable('runs').set({ state: 'succeeded' }).where('id', '=', first.id).execute()
+    // The same owner keeps its epoch, another one raises it.
+    for (const [runner, epoch] of [
+      ['runner-1', 1],
+      ['runner-2', 2],
+    ] as const) {
+      const again = next()
+      const taken = await claim(again, undefined, runner)
+      expect([Number(taken?.run.epoch), taken?.session]).toEqual([epoch, { ...session, epoch }])
+      expect(await stored()).toEqual([runner, epoch])
+      await database.db.updateTable('runs').set({ state: 'failed' }).where('id', '=', again.id).execute()
+    }
+    // What is not as usual leaves nothing here either.
+    const before = await rowCount()
+    await sql`update projects set quota_bytes = 0 where id = ${project}`.execute(database.db)
+    for (const [run, begins] of [
+      [runOf(), newSession],
+      [next(), undefined],
+      [runOf({ id: first.id }), newSession],
+    ] as const)
+      expect(await claim(run, begins)).toBeUndefined()
+    expect(await rowCount()).toEqual(before)
   })
 
   test('the same request twice at once makes one run', async () => {

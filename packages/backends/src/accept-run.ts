@@ -1,3 +1,4 @@
+import type { ClaimedSession, LostProcesses } from '@vm0/contract'
 import { sql, type Selectable } from 'kysely'
 import type { Database } from './database.js'
 import { hasStorageLeft } from './project-storage.js'
@@ -25,6 +26,26 @@ export interface NewSessionRow {
   bodyHash: string
 }
 
+type Row = Selectable<Schema['runs']>
+
+/** What a runner has to know of a session that it takes. */
+export type ClaimedSessionRow = Pick<
+  Selectable<Schema['sessions']>,
+  'epoch' | 'template' | 'head' | 'agent_session_id' | 'resources' | 'workspace_upload' | 'lost_processes'
+>
+
+export function claimedSession(row: ClaimedSessionRow): ClaimedSession {
+  return {
+    template: row.template,
+    head: row.head,
+    agentSessionId: row.agent_session_id,
+    resources: row.resources as Record<string, number>,
+    workspaceUpload: row.workspace_upload,
+    epoch: Number(row.epoch),
+    lostProcesses: row.lost_processes as LostProcesses | null,
+  }
+}
+
 /**
  * Takes a run in one round trip, with the session that it begins where there is `session`. Undefined where anything is not
  * as usual: the run or the session exists, the queue or the storage is full, the session is not there or not open. Nothing is
@@ -35,25 +56,69 @@ export async function acceptRun(
   run: NewRunRow,
   session: NewSessionRow | undefined,
   queuedRuns: number,
-): Promise<Selectable<Schema['runs']> | undefined> {
+): Promise<Row | undefined> {
   const owner = session
-    ? sql`insert into sessions (project_id, id, template, body_hash, resources, labels)
-        select room.id, ${run.sessionId}::uuid, ${session.template}::text, ${session.bodyHash}::text,
-          ${JSON.stringify(session.resources)}::jsonb, ${JSON.stringify(session.labels)}::jsonb
-        from room on conflict (project_id, id) do nothing returning project_id, id`
+    ? sql`insert into sessions (${sessionColumns}) select ${sessionValues(run, session)} from room
+        on conflict (project_id, id) do nothing returning project_id, id`
     : // Until the run is there nobody deletes the session.
       sql`select s.project_id, s.id from sessions s, room
         where s.project_id = room.id and s.id = ${run.sessionId}::uuid and s.state = 'open' for update of s`
-  const { rows } = await sql<Selectable<Schema['runs']>>`
-    with room as (
-      select p.id from projects p where p.id = ${run.projectId} and ${hasStorageLeft}
-        and (select r.id from runs r where r.project_id = p.id and r.state = 'queued' offset ${queuedRuns - 1} limit 1) is null
-        and not exists (select from runs r where r.project_id = p.id and r.id = ${run.id}::uuid)
-    ), owner as (${owner})
-    insert into runs (project_id, id, session_id, state, framework, model, labels, body_hash, spec, timings, created_at)
-    select owner.project_id, ${run.id}::uuid, owner.id, 'queued', ${run.framework}::text, ${run.model}::text,
-      ${JSON.stringify(run.labels)}::jsonb, ${run.bodyHash}::text, ${run.spec}::bytea, ${JSON.stringify(run.timings)}::jsonb,
-      now() - ${run.ageMs}::float8 * interval '1 millisecond'
-    from owner on conflict (project_id, id) do nothing returning *`.execute(db)
+  const { rows } = await sql<Row>`
+    with room as (${roomFor(run, queuedRuns)}), owner as (${owner})
+    insert into runs (${runColumns}) select ${runValues(run)}, 'queued' from owner
+    on conflict (project_id, id) do nothing returning *`.execute(db)
   return rows[0]
 }
+
+/**
+ * The same for a run that the runner begins at once: it is `starting`, and runner and epoch are in the rows as if the runner
+ * had claimed them after. Undefined also where a run of the session is queued or at work. Of two at once for one session
+ * neither sees the other: whoever asks keeps them apart.
+ */
+export async function acceptClaimedRun(
+  { db }: Database,
+  run: NewRunRow,
+  session: NewSessionRow | undefined,
+  queuedRuns: number,
+  runnerId: string,
+): Promise<{ run: Row; session: ClaimedSession } | undefined> {
+  const owner = session
+    ? sql`insert into sessions (${sessionColumns}, runner_id, epoch)
+        select ${sessionValues(run, session)}, ${runnerId}::text, 1 from room
+        on conflict (project_id, id) do nothing returning *`
+    : sql`update sessions s set runner_id = ${runnerId}::text,
+          epoch = s.epoch + case when s.runner_id is distinct from ${runnerId}::text then 1 else 0 end
+        from room where s.project_id = room.id and s.id = ${run.sessionId}::uuid and s.state = 'open'
+          and not exists (select from runs r where r.project_id = s.project_id and r.session_id = s.id
+            and r.state in ('queued', 'starting', 'running', 'waiting'))
+        returning s.*`
+  const { rows } = await sql<Row & { owner: ClaimedSessionRow }>`
+    with room as (${roomFor(run, queuedRuns)}), owner as (${owner}), made as (
+      insert into runs (${runColumns}, epoch, started_at)
+      select ${runValues(run)}, 'starting', owner.epoch, now() from owner
+      on conflict (project_id, id) do nothing returning *
+    )
+    select made.*, to_jsonb(owner) as owner from made, owner`.execute(db)
+  const [row] = rows
+  if (!row) return undefined
+  const { owner: claimed, ...made } = row
+  return { run: made, session: claimedSession(claimed) }
+}
+
+/** The project, where it has room for the run and hasn't got it already. */
+const roomFor = (run: NewRunRow, queuedRuns: number) => sql`
+  select p.id from projects p where p.id = ${run.projectId} and ${hasStorageLeft}
+    and (select r.id from runs r where r.project_id = p.id and r.state = 'queued' offset ${queuedRuns - 1} limit 1) is null
+    and not exists (select from runs r where r.project_id = p.id and r.id = ${run.id}::uuid)`
+
+const sessionColumns = sql`project_id, id, template, body_hash, resources, labels`
+const sessionValues = (run: NewRunRow, session: NewSessionRow) => sql`
+  room.id, ${run.sessionId}::uuid, ${session.template}::text, ${session.bodyHash}::text,
+  ${JSON.stringify(session.resources)}::jsonb, ${JSON.stringify(session.labels)}::jsonb`
+
+const runColumns = sql`
+  project_id, id, session_id, framework, model, labels, body_hash, spec, timings, created_at, state`
+const runValues = (run: NewRunRow) => sql`
+  owner.project_id, ${run.id}::uuid, owner.id, ${run.framework}::text, ${run.model}::text,
+  ${JSON.stringify(run.labels)}::jsonb, ${run.bodyHash}::text, ${run.spec}::bytea, ${JSON.stringify(run.timings)}::jsonb,
+  now() - ${run.ageMs}::float8 * interval '1 millisecond'`

@@ -19,23 +19,32 @@ export function openEventLog(directory: string): EventLog {
     changed.emit(path)
   }
 
+  const fileOf = async (path: string): Promise<FileHandle> => {
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+    return open(path, 'a', 0o600)
+  }
+  const writerOf = (path: string, scope: EventScope, epoch: number, seq: number): EventWriter =>
+    new FileEventWriter({
+      file: fileOf(path),
+      scope,
+      epoch,
+      seq,
+      folder: dirname(path),
+      onWritten: () => changed.emit(path),
+      onClosed: () => count(path, -1),
+    })
+
   return {
+    begin(scope, epoch) {
+      const path = pathOf(scope)
+      count(path, 1)
+      return writerOf(path, scope, epoch, 1)
+    },
     async open(scope, epoch) {
       const path = pathOf(scope)
       count(path, 1)
       try {
-        await mkdir(dirname(path), { recursive: true, mode: 0o700 })
-        const nextSeq = await repair(path, epoch)
-        const file = await open(path, 'a', 0o600)
-        return new FileEventWriter({
-          file,
-          scope,
-          epoch,
-          seq: nextSeq,
-          folder: dirname(path),
-          onWritten: () => changed.emit(path),
-          onClosed: () => count(path, -1),
-        })
+        return writerOf(path, scope, epoch, await repair(path, epoch))
       } catch (error) {
         count(path, -1)
         throw error
@@ -85,7 +94,8 @@ export function openEventLog(directory: string): EventLog {
 }
 
 interface WriterParts {
-  file: FileHandle
+  /** Nobody waits for it before there is something to write. */
+  file: Promise<FileHandle>
   scope: EventScope
   epoch: number
   seq: number
@@ -100,7 +110,9 @@ class FileEventWriter implements EventWriter {
   private folderSynced = false
   private closing: Promise<void> | undefined
 
-  constructor(private readonly parts: WriterParts) {}
+  constructor(private readonly parts: WriterParts) {
+    parts.file.catch(() => undefined) // told by flush()
+  }
 
   append(body: EventBody, timeMs = Date.now(), origin?: string): Vm0Event {
     const { scope, epoch } = this.parts
@@ -121,10 +133,11 @@ class FileEventWriter implements EventWriter {
   }
 
   private async drain(): Promise<void> {
+    const file = await this.parts.file
     while (this.pending) {
       const text = this.pending
       this.pending = ''
-      await this.parts.file.appendFile(text)
+      await file.appendFile(text)
       this.parts.onWritten()
     }
     this.draining = undefined
@@ -132,7 +145,8 @@ class FileEventWriter implements EventWriter {
 
   async flush(): Promise<void> {
     await this.draining
-    await this.parts.file.datasync()
+    const file = await this.parts.file
+    await file.datasync()
     if (this.folderSynced) return
     await syncPath(this.parts.folder)
     this.folderSynced = true
@@ -143,7 +157,8 @@ class FileEventWriter implements EventWriter {
       try {
         await this.flush()
       } finally {
-        await this.parts.file.close()
+        const file = await this.parts.file.catch(() => undefined)
+        await file?.close()
         this.parts.onClosed()
       }
     })()

@@ -73,7 +73,9 @@ export interface ReadOptions {
 }
 
 export interface EventLog {
-  /** Starts (or goes on with, under a higher epoch) the log of a run. */
+  /** Starts the log of a run that has none: at once, what can't be written is told by `flush`. */
+  begin(scope: EventScope, epoch: number): EventWriter
+  /** Goes on with the log of a run, also under a higher epoch. */
   open(scope: EventScope, epoch: number): Promise<EventWriter>
   /** Events in order up to `run.finished`. */
   read(scope: EventScope, options: ReadOptions): AsyncIterable<Vm0Event>

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { Answer, ExecOutput, ExecRequestParsed, FileEntry } from './runs.js'
+import type { Answer, ExecOutput, ExecRequestParsed, FileEntry, LostProcesses, Timings } from './runs.js'
 
 /** Names a run inside its project. */
 export interface RunRef {
@@ -48,6 +48,32 @@ export const liveSandboxSchema = z.object({
 })
 export type LiveSandbox = z.infer<typeof liveSandboxSchema>
 
+/** A session as it was when a runner took it. */
+export interface ClaimedSession {
+  template: string
+  head: string | null
+  agentSessionId: string | null
+  resources: Record<string, number>
+  workspaceUpload: string | null
+  epoch: number
+  lostProcesses: LostProcesses | null
+}
+
+/** A run that a runner has taken: its row is `starting`, under the session's epoch. */
+export interface ClaimedRun {
+  epoch: number
+  /** What was asked for, sealed. */
+  spec: Uint8Array
+  framework: string
+  /** Milliseconds since 1970, by this host's clock. */
+  createdAtMs: number
+  /** What is known of its way until here. */
+  timings: Partial<Timings>
+  /** From 1: how often it was taken up. */
+  attempts: number
+  session: ClaimedSession
+}
+
 /**
  * What a server asks of a runner. In `vm0 up` both live in one process and this is a call; on a fleet it crosses the bus
  * (start, cancel, input, close) and the tunnel (exec and files).
@@ -58,6 +84,11 @@ export interface RunnerPort {
   sandboxes(projectId: string): Promise<LiveSandbox[]>
   /** Takes the run (the row is `queued`) or says that there is no room; returns before the agent has finished. */
   start(run: RunRef): Promise<'accepted' | 'full'>
+  /**
+   * Takes a run that is being made, where there is room for it at once and nothing is at work in its session: `accept` writes
+   * its row as one that `runnerId` has claimed. False, with nothing written, where that is not so or `accept` has claimed nothing.
+   */
+  begin(run: RunRef, accept: (runnerId: string) => Promise<ClaimedRun | undefined>): Promise<boolean>
   /** Ends the run as `cancelled`; false when this runner does not have it. */
   cancel(run: RunRef): Promise<boolean>
   /** Hands text to the agent in the middle of a run. */

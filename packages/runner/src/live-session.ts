@@ -1,5 +1,5 @@
 import type { SavedCheckpoint } from '@vm0/checkpoints'
-import { Vm0Error, type SessionRef } from '@vm0/contract'
+import { Vm0Error, type ClaimedSession, type SessionRef } from '@vm0/contract'
 import type { FrameworkDriver, LaunchSpec } from '@vm0/frameworks'
 import type { ModelTraffic } from '@vm0/gateway'
 import type { Sandbox } from '@vm0/sandbox'
@@ -10,7 +10,7 @@ import { LostProcessRecord } from './lost-processes.js'
 import type { ReadyRequest, ReadySandbox } from './ready-sandbox.js'
 import { makeSandbox, wantedResources } from './session-sandbox.js'
 import { SavedState, type SaveReason, type WhileFrozen } from './saved-state.js'
-import type { RunnerStore, SessionState } from './store.js'
+import type { RunnerStore } from './store.js'
 import { unpackUpload } from './workspace-upload.js'
 
 /** A session that is in use on this host: its sandbox, its agent process, and what its next checkpoint stands on. */
@@ -117,7 +117,7 @@ export class LiveSession {
   }
 
   /** Takes over its sandbox, which an earlier process has made from the checkpoint `base`. What ran in it goes on. */
-  async adopt(sandbox: Sandbox, base: string | null, state: SessionState): Promise<Journal> {
+  async adopt(sandbox: Sandbox, base: string | null, state: ClaimedSession): Promise<Journal> {
     const { checkpoints } = this.options
     const [manifest, mounted] = await Promise.all(
       [state.head, base].map((id) => (id === null ? undefined : checkpoints.load(id))),

@@ -85,6 +85,12 @@ export class LiveSessions {
     }
   }
 
+  /** Whether a user can be counted in without anything that has to be awaited. */
+  isReadyFor(ref: SessionRef): boolean {
+    const key = sessionKey(ref)
+    return !this.parking.has(key) && (this.sessions.has(key) || this.hasRoom)
+  }
+
   /** For one more session: it takes the place of a spare sandbox where there are some. */
   private get hasRoom(): boolean {
     return this.sessions.size + Math.max(1, this.others.spares()) <= this.options.maxSandboxes

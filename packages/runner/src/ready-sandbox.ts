@@ -1,7 +1,6 @@
-import type { Resources } from '@vm0/contract'
+import type { ClaimedSession, Resources } from '@vm0/contract'
 import type { Sandbox } from '@vm0/sandbox'
 import type { WarmSandbox } from './pool/warm-sandbox.js'
-import type { SessionState } from './store.js'
 
 export interface ReadySandbox {
   sandbox: Sandbox
@@ -16,7 +15,7 @@ export interface ReadyRequest {
   /** In place of the session's. */
   resources?: Resources | undefined
   /** The session's row, where it was read just now. */
-  known?: SessionState | undefined
+  known?: ClaimedSession | undefined
   takeWarm?: TakeWarm | undefined
   /** Ends the unpacking of the session's workspace. */
   signal?: AbortSignal | undefined

@@ -4,6 +4,7 @@ import {
   toVm0Error,
   Vm0Error,
   type Answer,
+  type ClaimedRun,
   type CreateRunParsed,
   type RunRef,
   type Timings,
@@ -13,16 +14,12 @@ import type { AdoptedRun, EarlierLife, LostRun } from './adoption/adopted-run.js
 import { ToldEvents } from './adoption/told-events.js'
 import { AgentTalk } from './agent-talk.js'
 import { RunWatch } from './black-box/run-watch.js'
-import { isCrowded } from './crowded.js'
-import { launchSpecOf } from './live-agent.js'
 import type { LiveSession } from './live-session.js'
 import { ModelPatience } from './model-patience.js'
 import { observeTraffic } from './model-traffic.js'
 import { noteOf, resumptionOf, type LossReason } from './resumption.js'
 import type { RunnerOptions } from './options.js'
-import { kindOf, type WarmKind } from './pool/kind.js'
 import type { WarmPool } from './pool/pool.js'
-import type { WarmSandbox } from './pool/warm-sandbox.js'
 import type { ReadySandbox } from './ready-sandbox.js'
 import { OutputSchema } from './output-schema.js'
 import { QuotaWatch } from './quota-watch.js'
@@ -31,9 +28,10 @@ import type { RunContext } from './run-context.js'
 import { finishRun } from './run-finish.js'
 import { RunProgress } from './run-progress.js'
 import { endingOfError, takenOver, type Ending, type StopReason } from './run-endings.js'
+import { sandboxFor } from './run-sandbox.js'
 import { RunStop } from './run-stop.js'
 import { RunTurns } from './run-turns.js'
-import type { ClaimedRun, RunnerStore } from './store.js'
+import type { RunnerStore } from './store.js'
 import { Waiting } from './waiting.js'
 
 /** One run from its claim to its outcome. */
@@ -78,7 +76,10 @@ export class RunLife {
   async run(): Promise<void> {
     this.timings.queuedMs = this.sinceCreated()
     this.resumeRefill = this.pool?.pause()
-    this.log = await this.options.eventLog.open(this.ref, this.claimed.epoch)
+    const { eventLog } = this.options
+    const { epoch } = this.claimed
+    const isNew = !this.before.adopted && !this.before.lost
+    this.log = isNew ? eventLog.begin(this.ref, epoch) : await eventLog.open(this.ref, epoch)
     this.waiting = new Waiting(this.context, (waits) => this.watch?.waits(waits))
     const quota = (this.quota = new QuotaWatch(this.context))
     try {
@@ -91,7 +92,7 @@ export class RunLife {
 
   private async live(): Promise<Ending> {
     try {
-      const spec = JSON.parse(this.options.secrets.open(this.claimed.spec)) as CreateRunParsed
+      const spec = JSON.parse(this.options.secrets.open(Buffer.from(this.claimed.spec))) as CreateRunParsed
       const timeoutMs = (this.stopping.timeoutMs = spec.limits?.timeoutMs)
       const waitedMs = this.before.adopted?.waits.ms ?? 0
       if (timeoutMs) this.waiting.limitTo(timeoutMs - this.sinceCreated() + waitedMs, () => this.stop('timeout'))
@@ -198,13 +199,11 @@ export class RunLife {
   }
 
   private async attempt(spec: CreateRunParsed): Promise<Ending> {
-    await this.prepare(spec)
-    const ending = await this.turns.listen(spec)
+    const ending = await this.turns.listen(spec, await this.prepare(spec))
     if (ending.error?.code !== 'AGENT_START_FAILED' || this.turns.how !== 'session' || this.stopping.why) return ending
     // What was left running in the session's sandbox may leave no room for an agent.
     await this.renew(spec)
-    await this.prepare(spec)
-    return this.turns.listen(spec)
+    return this.turns.listen(spec, await this.prepare(spec))
   }
 
   private async renew({ resources }: CreateRunParsed): Promise<ReadySandbox> {
@@ -260,18 +259,14 @@ export class RunLife {
     return this.turns.listen(spec, run.oomKills)
   }
 
-  private async prepare(spec: CreateRunParsed): Promise<void> {
+  /** Resolves when its agent has the prompt, with what the kernel had killed in its sandbox before, where that was asked. */
+  private async prepare(spec: CreateRunParsed): Promise<number | undefined> {
     const driver = this.driver as FrameworkDriver
     this.observeTraffic()
-    let ready = await this.session.ready({
-      resources: spec.resources,
-      known: this.claimed.session,
-      takeWarm: (template, resources) =>
-        this.takeWarm(kindOf({ driver, template, resources, launch: launchSpecOf(spec), ref: this.ref })),
-      signal: this.stopping.signal,
-    })
-    if (ready.how === 'session' && (await isCrowded(ready.sandbox))) ready = await this.renew(spec)
-    const { sandbox, how } = ready
+    const request = { driver, spec, ref: this.ref, pool: this.pool, timings: this.timings, known: this.claimed.session }
+    const renew = (): Promise<ReadySandbox> => this.renew(spec)
+    const ready = await sandboxFor(this.session, { ...request, signal: this.stopping.signal, renew })
+    const { sandbox, how, oomKills } = ready
     if (spec.workspaceUpload) await this.session.unpack(sandbox, spec.workspaceUpload, this.stopping.signal)
     this.timings.boundMs ??= this.sinceCreated()
     this.stopping.check()
@@ -293,18 +288,13 @@ export class RunLife {
     this.patience.prompted()
     this.watch?.begin(sandbox)
     const isFirst = this.timings.promptSentMs === null && !this.before.lost
-    // Both under the claim: the prompt doesn't wait for the row to say so.
-    const [running] = await Promise.all([
-      isFirst ? this.store.markRunning(this.ref, this.claimed.epoch, agent.version) : true,
+    // Both under the claim: the prompt doesn't wait for the row to say so, nor for the embedded database to begin with it.
+    const [, running] = await Promise.all([
       this.turns.begin(agent, spec.prompt).then(() => (this.timings.promptSentMs ??= this.sinceCreated())),
+      isFirst ? this.store.markRunning(this.ref, this.claimed.epoch, agent.version) : true,
     ])
     if (!running) throw takenOver()
-  }
-
-  private takeWarm(kind: WarmKind): WarmSandbox | undefined {
-    const warm = this.pool?.take(kind)
-    this.timings.pool ??= warm ? 'hit' : 'miss'
-    return warm
+    return oomKills
   }
 
   private async finish(unsaved: Ending): Promise<void> {

@@ -2,6 +2,7 @@ import {
   defaultResources,
   Vm0Error,
   type Answer,
+  type ClaimedRun,
   type ExecOutput,
   type ExecRequestParsed,
   type LiveSandbox,
@@ -36,7 +37,9 @@ export class Runner extends FileCalls implements RunnerPort {
   private readonly sessions: LiveSessions
   private readonly lives = new Map<string, { life: RunLife; done: Promise<void> }>()
   /** Runs that are being claimed, each with whether it was cancelled meanwhile. */
-  private readonly claiming = new Map<string, { cancelled: boolean }>()
+  private readonly claiming = new Map<string, { cancelled: boolean; done: Promise<unknown> }>()
+  /** Sessions that a run is being made for. */
+  private readonly beginning = new Set<string>()
   private readonly patience = new AbortController()
   private readonly pool: WarmPool | undefined
   private stopped = false
@@ -107,25 +110,52 @@ export class Runner extends FileCalls implements RunnerPort {
   async start(ref: RunRef): Promise<'accepted' | 'full'> {
     const session = this.stopped ? undefined : await this.sessions.acquire(ref)
     if (!session) return 'full'
-    const key = runKeyOf(ref)
-    const claiming = { cancelled: false }
-    this.claiming.set(key, claiming)
+    // One that was cancelled or taken meanwhile leaves nothing to do.
+    await this.claim(ref, Promise.resolve(session), this.store.claimRun(ref))
+    return 'accepted'
+  }
+
+  async begin(ref: RunRef, accept: (runnerId: string) => Promise<ClaimedRun | undefined>): Promise<boolean> {
+    const isTaken = [...this.lives.values()].some(({ life }) => sessionKey(life.ref) === sessionKey(ref))
+    if (this.stopped || isTaken || this.beginning.has(sessionKey(ref)) || !this.sessions.isReadyFor(ref)) return false
+    this.beginning.add(sessionKey(ref))
     try {
-      const claimed = await this.store.claimRun(ref)
+      return await this.claim(
+        ref,
+        this.sessions.use(ref),
+        this.store.claimMade(ref, () => accept(this.options.runnerId)),
+      )
+    } finally {
+      this.beginning.delete(sessionKey(ref))
+    }
+  }
+
+  /** Lives the run where it could be claimed; whoever stops or cancels it until then finds it in `claiming`. */
+  private async claim(
+    ref: RunRef,
+    using: Promise<LiveSession>,
+    claim: Promise<ClaimedRun | undefined>,
+  ): Promise<boolean> {
+    const key = runKeyOf(ref)
+    const claiming = { cancelled: false, done: claim.catch(() => undefined) }
+    this.claiming.set(key, claiming)
+    const session = await using
+    try {
+      const claimed = await claim
       if (!claimed) {
         this.sessions.release(session)
-        return 'accepted' // cancelled or taken meanwhile: nothing is left to do
+        return false
       }
       const life = new RunLife(this.options, this.store, session, ref, claimed, this.pool)
       if (claiming.cancelled) life.stop('cancel')
       else if (this.stopped) life.stop('shutdown')
       this.live(life, session)
-      return 'accepted'
+      return true
     } catch (error) {
       this.sessions.release(session)
       throw error
     } finally {
-      this.claiming.delete(key)
+      if (this.claiming.get(key) === claiming) this.claiming.delete(key)
     }
   }
 
@@ -237,6 +267,8 @@ export class Runner extends FileCalls implements RunnerPort {
   async stop(): Promise<void> {
     this.stopped = true
     const timer = setTimeout(() => this.patience.abort(), stopPatienceMs)
+    // What is being claimed ends like the others, as soon as it is.
+    await Promise.all([...this.claiming.values()].map(({ done }) => done))
     for (const { life } of this.lives.values()) life.stop('shutdown')
     await Promise.all([...this.lives.values()].map(({ done }) => done))
     await this.sessions.parkAll()

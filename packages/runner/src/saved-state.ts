@@ -1,7 +1,6 @@
 import type { CheckpointManifest, CheckpointStore, LayerChain, SavedCheckpoint, SaveRequest } from '@vm0/checkpoints'
-import type { SessionRef } from '@vm0/contract'
+import type { ClaimedSession, SessionRef } from '@vm0/contract'
 import type { Sandbox } from '@vm0/sandbox'
-import type { SessionState } from './store.js'
 
 /** Why a session is saved, and what its checkpoint says of it. */
 export interface SaveReason {
@@ -31,7 +30,7 @@ export class SavedState {
   constructor(
     private readonly ref: SessionRef,
     checkpoints: CheckpointStore,
-    state: SessionState,
+    state: ClaimedSession,
     /** Of the head. */
     manifest: CheckpointManifest | undefined,
     /** Of what the sandbox was made from; undefined: from its template alone. The head may have moved on since. */

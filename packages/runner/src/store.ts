@@ -1,51 +1,27 @@
-import { overLostConnections, storageUnderQuota, type Database, type Schema } from '@vm0/backends'
-import type { LostProcesses, RunRef, RunState, SessionRef, Timings, Usage } from '@vm0/contract'
+import {
+  claimedSession,
+  overLostConnections,
+  storageUnderQuota,
+  type ClaimedSessionRow,
+  type Database,
+  type Schema,
+} from '@vm0/backends'
+import type {
+  ClaimedRun,
+  ClaimedSession,
+  LostProcesses,
+  RunRef,
+  RunState,
+  SessionRef,
+  Timings,
+  Usage,
+} from '@vm0/contract'
 import { runTransitions } from '@vm0/contract'
 import { checkpointColumns, type SavedCheckpoint } from '@vm0/checkpoints'
 import { sql, type Selectable } from 'kysely'
 
-export interface ClaimedRun {
-  epoch: number
-  spec: Buffer
-  framework: string
-  /** By this host's clock. */
-  createdAtMs: number
-  /** What is known of its way until here. */
-  timings: Partial<Timings>
-  /** From 1: how often it was taken up. */
-  attempts: number
-  /** The session as it was when it was taken. */
-  session: SessionState
-}
-
-export interface SessionState {
-  template: string
-  head: string | null
-  agentSessionId: string | null
-  resources: Record<string, number>
-  workspaceUpload: string | null
-  epoch: number
-  lostProcesses: LostProcesses | null
-}
-
-type SessionRow = Pick<
-  Selectable<Schema['sessions']>,
-  'epoch' | 'template' | 'head' | 'agent_session_id' | 'resources' | 'workspace_upload' | 'lost_processes'
->
-type ClaimedRow = SessionRow &
+type ClaimedRow = ClaimedSessionRow &
   Pick<Selectable<Schema['runs']>, 'spec' | 'framework' | 'timings'> & { age_ms: number | string }
-
-function sessionState(row: SessionRow): SessionState {
-  return {
-    template: row.template,
-    head: row.head,
-    agentSessionId: row.agent_session_id,
-    resources: row.resources as Record<string, number>,
-    workspaceUpload: row.workspace_upload,
-    epoch: Number(row.epoch),
-    lostProcesses: row.lost_processes as LostProcesses | null,
-  }
-}
 
 export interface RunEnd {
   state: 'succeeded' | 'failed' | 'cancelled' | 'died'
@@ -87,36 +63,43 @@ export class RunnerStore {
    * Takes the session (a change of owner raises its epoch) and the run, in one statement: the only one before the prompt is
    * sent. Undefined when the run is no longer queued.
    */
-  async claimRun({ projectId, sessionId, runId }: RunRef): Promise<ClaimedRun | undefined> {
-    return overLostConnections(async (attempt) => {
-      // Tried again, it may find that the first try had been done.
-      const own = attempt === 1 ? sql`false` : sql`runs.state = 'starting' and runs.epoch = owned.epoch`
-      const askedAtMs = Date.now()
-      const { rows } = await sql<ClaimedRow>`
-        with owned as (
-          update sessions
-          set runner_id = ${this.runnerId},
-              epoch = epoch + case when runner_id is distinct from ${this.runnerId} then 1 else 0 end
-          where project_id = ${projectId} and id = ${sessionId} and state = 'open'
-          returning epoch, template, head, agent_session_id, resources, workspace_upload, lost_processes
-        ), claimed as (
-          update runs set state = 'starting', epoch = owned.epoch, started_at = now() from owned
-          where runs.project_id = ${projectId} and runs.id = ${runId} and (runs.state = 'queued' or (${own}))
-          returning runs.spec, runs.framework, ${ageMs} as age_ms, runs.timings
-        )
-        select * from owned, claimed`.execute(this.database.db)
-      const [row] = rows
-      if (!row) return undefined
-      return {
-        epoch: Number(row.epoch),
-        spec: Buffer.from(row.spec),
-        framework: row.framework,
-        createdAtMs: askedAtMs - Number(row.age_ms),
-        timings: row.timings as Partial<Timings>,
-        attempts: 1,
-        session: sessionState(row),
-      }
-    }, this.patience)
+  async claimRun(run: RunRef): Promise<ClaimedRun | undefined> {
+    return overLostConnections((attempt) => this.claim(run, attempt), this.patience)
+  }
+
+  /** The same for a run whose row is made as a claimed one by `accept`: where that is not known to have been done, it is looked for. */
+  async claimMade(run: RunRef, accept: () => Promise<ClaimedRun | undefined>): Promise<ClaimedRun | undefined> {
+    return overLostConnections((attempt) => (attempt === 1 ? accept() : this.claim(run, attempt)), this.patience)
+  }
+
+  private async claim({ projectId, sessionId, runId }: RunRef, attempt: number): Promise<ClaimedRun | undefined> {
+    // Tried again, it may find that the first try had been done.
+    const own = attempt === 1 ? sql`false` : sql`runs.state = 'starting' and runs.epoch = owned.epoch`
+    const askedAtMs = Date.now()
+    const { rows } = await sql<ClaimedRow>`
+      with owned as (
+        update sessions
+        set runner_id = ${this.runnerId},
+            epoch = epoch + case when runner_id is distinct from ${this.runnerId} then 1 else 0 end
+        where project_id = ${projectId} and id = ${sessionId} and state = 'open'
+        returning epoch, template, head, agent_session_id, resources, workspace_upload, lost_processes
+      ), claimed as (
+        update runs set state = 'starting', epoch = owned.epoch, started_at = now() from owned
+        where runs.project_id = ${projectId} and runs.id = ${runId} and (runs.state = 'queued' or (${own}))
+        returning runs.spec, runs.framework, ${ageMs} as age_ms, runs.timings
+      )
+      select * from owned, claimed`.execute(this.database.db)
+    const [row] = rows
+    if (!row) return undefined
+    return {
+      epoch: Number(row.epoch),
+      spec: row.spec,
+      framework: row.framework,
+      createdAtMs: askedAtMs - Number(row.age_ms),
+      timings: row.timings as Partial<Timings>,
+      attempts: 1,
+      session: claimedSession(row),
+    }
   }
 
   /** Takes the session for a command or a file operation; undefined when it doesn't exist or was deleted. */
@@ -139,7 +122,7 @@ export class RunnerStore {
     return row && Number(row.epoch)
   }
 
-  session(session: SessionRef): Promise<SessionState | undefined> {
+  session(session: SessionRef): Promise<ClaimedSession | undefined> {
     return overLostConnections(() => this.readSession(session), this.patience)
   }
 
@@ -170,7 +153,7 @@ export class RunnerStore {
     return row?.framework ?? null
   }
 
-  private async readSession(session: SessionRef): Promise<SessionState | undefined> {
+  private async readSession(session: SessionRef): Promise<ClaimedSession | undefined> {
     const row = await this.database.db
       .selectFrom('sessions')
       .selectAll()
@@ -178,7 +161,7 @@ export class RunnerStore {
       .where('id', '=', session.sessionId)
       .where('state', '=', 'open')
       .executeTakeFirst()
-    return row && sessionState(row)
+    return row && claimedSession(row)
   }
 
   /** `starting` → `running`, with the versions that are known only now. */

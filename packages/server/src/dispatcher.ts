@@ -1,4 +1,4 @@
-import type { RunRef } from '@vm0/contract'
+import type { ClaimedRun, RunRef } from '@vm0/contract'
 import { sql } from 'kysely'
 import type { ServerOptions } from './options.js'
 
@@ -34,6 +34,11 @@ export class Dispatcher {
     void this.start(run).then((answer) => {
       if (answer === 'full') this.full = true
     })
+  }
+
+  /** Makes a run that the runner begins with at once, unless others wait. False: it was not made. */
+  async begin(run: RunRef, accept: (runnerId: string) => Promise<ClaimedRun | undefined>): Promise<boolean> {
+    return !this.closed && !this.pumping && !this.full && this.options.runner.begin(run, accept)
   }
 
   async close(): Promise<void> {

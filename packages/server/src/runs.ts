@@ -1,4 +1,4 @@
-import { acceptRun, type Database, type Schema } from '@vm0/backends'
+import { acceptClaimedRun, acceptRun, type Database, type Schema } from '@vm0/backends'
 import {
   compareCursors,
   defaultResources,
@@ -41,7 +41,7 @@ export class Runs {
     private readonly options: ServerOptions,
     private readonly sessions: Sessions,
     private readonly storage: Storage,
-    private readonly dispatcher: Pick<Dispatcher, 'wake' | 'offer'>,
+    private readonly dispatcher: Pick<Dispatcher, 'wake' | 'offer' | 'begin'>,
     /** Is told of a run that ended without having begun. */
     private readonly onEnded: () => void,
   ) {}
@@ -92,23 +92,38 @@ export class Runs {
     const session = newSession ? this.sessions.plain(newSessionOf(body)) : undefined
     if (!sessionId || (newSession && !session) || body.workspaceUpload || body.ifBusy === 'refuse') return undefined
     const { createdAtMs, timings } = since(arrival)
-    return acceptRun(
-      this.options.database,
-      {
-        projectId,
-        id,
-        sessionId,
-        framework: body.framework,
-        model: body.model ?? null,
-        labels: body.labels ?? {},
-        bodyHash: hash,
-        spec: this.options.secrets.seal(JSON.stringify(specOf(body, newSession))),
+    const { database, limits, secrets } = this.options
+    const row = {
+      projectId,
+      id,
+      sessionId,
+      framework: body.framework,
+      model: body.model ?? null,
+      labels: body.labels ?? {},
+      bodyHash: hash,
+      spec: secrets.seal(JSON.stringify(specOf(body, newSession))),
+      timings,
+      ageMs: wallClockMs() - createdAtMs,
+    }
+    let made: Row | undefined
+    await this.dispatcher.begin({ projectId, sessionId, runId: id }, async (runnerId) => {
+      const askedAtMs = Date.now()
+      const claimed = await acceptClaimedRun(database, row, session, limits.queuedRuns, runnerId)
+      if (!claimed) return undefined
+      made = claimed.run
+      const { spec, framework, ageMs } = row
+      const { session: owned } = claimed
+      return {
+        epoch: owned.epoch,
+        spec,
+        framework,
+        createdAtMs: askedAtMs - ageMs,
         timings,
-        ageMs: wallClockMs() - createdAtMs,
-      },
-      session,
-      this.options.limits.queuedRuns,
-    )
+        attempts: 1,
+        session: owned,
+      }
+    })
+    return made ?? acceptRun(database, row, session, limits.queuedRuns)
   }
 
   private async insert(

@@ -1,12 +1,12 @@
 import { overLostConnections, type Database } from '@vm0/backends'
-import type { LostProcesses, RunRef, SessionRef, Timings } from '@vm0/contract'
+import type { ClaimedRun, ClaimedSession, LostProcesses, RunRef, SessionRef, Timings } from '@vm0/contract'
 import { sql } from 'kysely'
 import { hostLost } from '../host-lost.js'
-import { ageMs, type ClaimedRun, type SessionState } from '../store.js'
+import { ageMs } from '../store.js'
 import type { OwnedSession } from './verdict.js'
 
 export interface OwnedRow extends OwnedSession {
-  state: SessionState
+  state: ClaimedSession
   claimed: ClaimedRun | undefined
 }
 
@@ -87,7 +87,7 @@ export class OwnedRows {
 }
 
 function owned(row: Row): OwnedRow {
-  const state: SessionState = {
+  const state: ClaimedSession = {
     template: row.template,
     head: row.head,
     agentSessionId: row.agent_session_id,
@@ -107,7 +107,7 @@ function owned(row: Row): OwnedRow {
   }
 }
 
-function claimedOf(row: Row, session: SessionState): ClaimedRun {
+function claimedOf(row: Row, session: ClaimedSession): ClaimedRun {
   return {
     epoch: session.epoch,
     spec: Buffer.from(row.spec),

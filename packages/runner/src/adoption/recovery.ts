@@ -1,10 +1,9 @@
-import { Vm0Error, type CreateRunParsed, type RunRef } from '@vm0/contract'
+import { Vm0Error, type ClaimedRun, type CreateRunParsed, type RunRef } from '@vm0/contract'
 import type { Sandbox } from '@vm0/sandbox'
 import type { LiveSession } from '../live-session.js'
 import type { LiveSessions } from '../live-sessions.js'
 import type { RunnerOptions } from '../options.js'
 import { mayResume } from '../resumption.js'
-import type { ClaimedRun } from '../store.js'
 import { adoptRun, lostRun, type EarlierLife } from './adopted-run.js'
 import type { OwnedRow, OwnedRows } from './owned-rows.js'
 import type { Stories } from './story.js'
@@ -75,7 +74,7 @@ export class Recovery {
   private async takeUp(row: OwnedRow): Promise<RecoveredRun | undefined> {
     const { secrets, eventLog, checkpoints } = this.options
     const { spec, attempts: attempt } = row.claimed as ClaimedRun
-    const { onLoss } = JSON.parse(secrets.open(spec)) as CreateRunParsed
+    const { onLoss } = JSON.parse(secrets.open(Buffer.from(spec))) as CreateRunParsed
     if (!mayResume('host_lost', { attempt, onLoss })) return undefined
     const ref = refOf(row)
     const { head } = row.state
