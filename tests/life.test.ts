@@ -153,10 +153,10 @@ test('cancel ends a run at any moment of its start, also while its agent is bein
   for await (const event of first) if (event.type === 'model.request') break
   await first.cancel()
   const { promptSentMs } = (await first.get()).timings
-  const moments = 16
+  const moments = 24
   for (let index = 1; index <= moments; index++) {
     const run = begin(index)
-    await wait(((promptSentMs as number) * index) / moments)
+    await wait((2 * (promptSentMs as number) * index) / moments)
     await run.cancel()
     expect((await run.result()).outcome).toBe('cancelled')
   }
