@@ -109,8 +109,51 @@ test('a death is told to who asked for it: signed, with the cause, the culprit a
   expect(receiver.problems).toEqual([])
 })
 
+test('everything that was told of a run is one timeline: agent, sandbox, gateway, runner and server, by time, inert', async () => {
+  const [death] = (await platform.client.runs.list({ state: 'died' })).items
+  const run = platform.client.runs.get(death!.id)
+  const entries = objects(await command(platform, ['logs', death!.id.slice(-8), '--all', '--json']))
+  expect(new Set(entries.map(({ source }) => source))).toEqual(
+    new Set(['agent', 'sandbox', 'gateway', 'runner', 'server']),
+  )
+  for (const { runId, sessionId, traceId } of entries)
+    expect([runId, sessionId, traceId]).toEqual([death!.id, death!.sessionId, (await run.trace()).traceId])
+  // The events are those that everybody gets, in their own order; the lines have no number among them.
+  const events: unknown[] = []
+  for await (const event of run.history()) events.push(event)
+  expect(entries.flatMap(({ event }) => (event ? [event] : []))).toEqual(events)
+  const texts = entries.map(({ source, text }) => `${source}: ${text}`)
+  expect(texts.findIndex((text) => text.includes('runner: the run was taken'))).toBeLessThan(
+    texts.findIndex((text) => text.startsWith('agent: ')),
+  )
+  expect(texts.find((text) => text.startsWith('sandbox: out of memory'))).toContain('and the run was ended for it')
+  const written = entries.find(({ text }) => text === 'the end of the run is written')
+  expect(written).toMatchObject({
+    source: 'runner',
+    level: 'info',
+    details: { outcome: 'died', reason: 'out_of_memory' },
+  })
+  // From any entry on it goes on without a gap, and following one that has ended ends.
+  const middle = Math.floor(entries.length / 2)
+  const rest: unknown[] = []
+  for await (const entry of run.logs({ after: entries[middle]!.cursor as string, follow: true })) rest.push(entry)
+  expect(rest).toEqual(entries.slice(middle + 1))
+  const { stdout } = await command(platform, ['logs', death!.id.slice(-8), '--all'], { env: { NO_COLOR: '1' } })
+  expect(stdout.split('\n')[0]).toBe(
+    `run ${death!.id}   session ${death!.sessionId}   trace ${(await run.trace()).traceId}`,
+  )
+  expect(stdout).toMatch(/^[\d:.]{12} runner {2}✗ the run has died \(out_of_memory\)/m)
+  const { key } = await platform.project('looks-on')
+  expect((await platform.fetch(`/v1/runs/${death!.id}/logs`, { key })).status).toBe(404)
+  expect((await platform.fetch(`/v1/runs/${death!.id}/logs?after=x`)).status).toBe(400)
+})
+
 test('a time limit: the command that took the time', async () => {
   const run = platform.client.run({ prompt: 'take long', limits: { timeoutMs: 8000 } })
+  // Whoever follows sees it while it is at work, and its end.
+  const told: string[] = []
+  for await (const { source, text } of run.logs({ follow: true })) told.push(`${source}: ${text}`)
+  expect(told.filter((text) => /^runner: the (run has|end of the run)/.test(text))).toHaveLength(2)
   const why = await whyOf(run)
   expect([why.state, why.reason]).toEqual(['failed', 'timed_out'])
   expect(why.culprit).toMatchObject({ command: 'echo begun; sleep 300' })

@@ -13,6 +13,7 @@ export { forgetCheckpoints, referencedCheckpoints, type CheckpointReference } fr
 export { openDatabase, type Database, type DatabaseOptions } from './database.js'
 export { syncPath, writeDurable } from './durable.js'
 export { openEventLog } from './event-log.js'
+export { openRunLines } from './run-lines.js'
 export { claimInstallation, holdDatabase } from './installation.js'
 export { openFileCache, type FileCache, type FileCacheOptions } from './file-cache.js'
 export type {
@@ -22,6 +23,7 @@ export type {
   EventScope,
   EventWriter,
   ReadOptions,
+  RunLines,
   SecretsPort,
   StoredObject,
 } from './ports.js'

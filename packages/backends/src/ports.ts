@@ -1,4 +1,4 @@
-import type { EventBody, Vm0Event } from '@vm0/contract'
+import type { EventBody, RunLine, Vm0Event } from '@vm0/contract'
 
 /** Encrypts what is private at rest. The result carries the key's id, so that keys can be rotated. */
 export interface SecretsPort {
@@ -85,4 +85,18 @@ export interface EventLog {
   wake(scope: EventScope): void
   /** Removes the logs of all its runs. */
   removeSession(session: Omit<EventScope, 'runId'>): Promise<void>
+}
+
+/** What the platform says of each run, beside its events. */
+export interface RunLines {
+  /** Returns at once; what can't be kept is left out. */
+  append(scope: EventScope, line: RunLine): void
+  /**
+   * Lines behind the number `after`, each with its number from 1. With `ended` it goes on with what comes, until that aborts
+   * and all that was there then is read.
+   */
+  read(
+    scope: EventScope,
+    options: { after: number; ended?: AbortSignal | undefined },
+  ): AsyncGenerator<{ number: number; line: RunLine }>
 }

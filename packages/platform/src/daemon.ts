@@ -2,7 +2,15 @@ import { mkdir, readFile, rm } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { claimInstallation, holdDatabase, openDatabase, openEventLog, openSecrets, writeDurable } from '@vm0/backends'
+import {
+  claimInstallation,
+  holdDatabase,
+  openDatabase,
+  openEventLog,
+  openRunLines,
+  openSecrets,
+  writeDurable,
+} from '@vm0/backends'
 import { openCheckpointStore } from '@vm0/checkpoints'
 import { toVm0Error } from '@vm0/contract'
 import { defaultReleases, drivers, findDriver, openReleaseStore } from '@vm0/frameworks'
@@ -11,15 +19,14 @@ import { defaultPoolLimits, readStories, Runner } from '@vm0/runner'
 import { ensureTemplate, openOciEngine } from '@vm0/sandbox'
 import { createServer, type Server } from '@vm0/server'
 import { examplesScript, quickstartScript, startScriptedModel } from '@vm0/testkit'
-import { pino } from 'pino'
 import { checkpointDiffs } from './checkpoint-diffs.js'
 import { lockDataDir, lockInstallation } from './data-lock.js'
 import { installationId } from './installation-id.js'
 import { limitsFrom, maxSandboxesFrom, retentionFrom, secondsFrom, webhookTargetsFrom } from './limits.js'
 import { portTaken, requireFreePort } from './free-port.js'
+import { openLogger } from './open-logger.js'
 import { openObjectStore } from './object-store.js'
 import { ownKey } from './own-key.js'
-import { rotatingFile } from './rotating-file.js'
 import { cacheDir, configFile } from './paths.js'
 import { openObservation } from './observe/index.js'
 import { hostImages, templatePort, TemplateRows } from './templates/index.js'
@@ -76,10 +83,8 @@ export async function startDaemon(
     undo.push(lock.release)
     const installation = await installationId(dataDir)
     undo.push(await lockInstallation(installation, dataDir))
-    const logger = pino(
-      { level: process.env.VM0_LOG_LEVEL ?? 'warn', serializers: { error: pino.stdSerializers.err } },
-      rotatingFile(join(dataDir, 'vm0.log'), { maxBytes: 8 * 1024 ** 2, keep: 4 }),
-    )
+    const runLines = openRunLines(join(dataDir, 'events'))
+    const logger = openLogger(dataDir, runLines, process.env.VM0_LOG_LEVEL || undefined)
 
     const template = await ensureTemplate({ cacheDir, onProgress: say, signal })
     const releases = openReleaseStore(join(cacheDir, 'agents'))
@@ -220,6 +225,8 @@ export async function startDaemon(
       installFramework: async (name, version, onProgress) => {
         await releases.install(name, version, onProgress)
       },
+      runLines,
+      onRun: (run, text, error) => logger[error ? 'warn' : 'info']({ ...run, error, source: 'server' }, text),
       onError: (error) => logger.error({ error }, 'server error'),
     })
     const { app, dispatch, drain, close } = server

@@ -27,7 +27,7 @@ export class QuotaWatch {
       if (pressing && !this.told) log.append({ type: 'project.quota_pressure', ...stored })
       this.told = pressing
     } catch (error) {
-      runner.logger.warn({ runId: ref.runId, error }, 'what the project stores could not be read')
+      runner.logger.warn({ ...ref, error }, 'what the project stores could not be read')
     }
   }
 }

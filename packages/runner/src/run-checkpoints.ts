@@ -126,7 +126,7 @@ export class RunCheckpoints {
   }
 
   private failed(error: unknown, what: string): void {
-    this.options.runner.logger.error({ runId: this.options.ref.runId, error }, what)
+    this.options.runner.logger.error({ ...this.options.ref, error }, what)
   }
 }
 

@@ -31,12 +31,12 @@ export async function finishRun(unsaved: Ending, options: RunFinishOptions): Pro
     return { ...end, committed: isCommitted }
   })
   onEnded()
-  if (!committed)
-    runner.logger.warn({ runId: ref.runId }, 'the run ended elsewhere: another runner owns the session now')
+  if (!committed) runner.logger.warn({ ...ref }, 'the run ended elsewhere: another runner owns the session now')
   if (!committed || ending.reason === 'host_disk_full') await session.discard()
   if (!committed) return
   if (saved) log.append(committedEvent(saved))
   const { state: outcome, reason, error } = ending
+  runner.logger.info({ ...ref, outcome, reason, totalMs: timings.totalMs }, 'the end of the run is written')
   log.append({ type: 'run.finished', outcome, reason, timings, error })
 }
 

@@ -113,7 +113,7 @@ export class RunLife {
       return ending
     } catch (error) {
       if (!this.session.sandbox)
-        this.options.logger.warn({ runId: this.ref.runId, error }, 'run ended before its sandbox was ready')
+        this.options.logger.warn({ ...this.ref, error }, 'run ended before its sandbox was ready')
       return this.stopping.ending(false) ?? endingOfError(toVm0Error(error))
     } finally {
       this.talk.end()
@@ -314,7 +314,7 @@ export class RunLife {
   }
 
   private logFailed(error: unknown): void {
-    this.options.logger.error({ runId: this.ref.runId, error }, 'events of a run could not be written')
+    this.options.logger.error({ ...this.ref, error }, 'events of a run could not be written')
   }
 
   private observeTraffic(): void {

@@ -63,11 +63,12 @@ export class RunTurns {
   }
 
   begin(agent: LiveAgent, prompt: string): Promise<void> {
-    const { ref, talk, timings } = this.parts
+    const { runner, ref, talk, timings } = this.parts
     const { queuedMs, boundMs, sandboxReadyMs, pool } = timings
     const reached = { queuedMs, boundMs, sandboxReadyMs, pool }
     const read = { out: agent.lines.out, err: agent.lines.err }
     agent.journal?.add({ t: 'run', runId: ref.runId, how: this.how, read, ...reached })
+    runner.logger.info({ ...ref, agentVersion: agent.version, sandbox: this.how }, 'the prompt is handed to the agent')
     return talk.begin(agent, prompt)
   }
 
@@ -82,7 +83,7 @@ export class RunTurns {
       const { value: line, done } = await agent.lines.next()
       if (done && this.unproven && !progress.started && !stopping.why) {
         const { runner, ref } = this.parts
-        runner.logger.warn({ runId: ref.runId }, 'a warm agent died before it began: another is started')
+        runner.logger.warn({ ...ref }, 'a warm agent died before it began: another is started')
         session.agent = undefined
         agent = await this.beginAgain(spec)
         continue

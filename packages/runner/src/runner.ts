@@ -146,6 +146,7 @@ export class Runner extends FileCalls implements RunnerPort {
         this.sessions.release(session)
         return false
       }
+      this.options.logger.info({ ...ref, epoch: claimed.epoch }, 'the run was taken')
       const life = new RunLife(this.options, this.store, session, ref, claimed, this.pool)
       if (claiming.cancelled) life.stop('cancel')
       else if (this.stopped) life.stop('shutdown')
@@ -160,11 +161,12 @@ export class Runner extends FileCalls implements RunnerPort {
   }
 
   private live(life: RunLife, session: LiveSession): void {
-    const { runId } = life.ref
     const key = runKeyOf(life.ref)
     const done = life
       .run()
-      .catch((error: unknown) => this.options.logger.error({ runId, error }, 'the end of a run could not be written'))
+      .catch((error: unknown) =>
+        this.options.logger.error({ ...life.ref, error }, 'the end of a run could not be written'),
+      )
       .finally(() => {
         this.lives.delete(key)
         this.sessions.release(session)

@@ -107,6 +107,6 @@ export class Waiting {
   }
 
   private readonly failed = (error: unknown): void => {
-    this.run.runner.logger.error({ runId: this.run.ref.runId, error }, 'the state of a run could not be changed')
+    this.run.runner.logger.error({ ...this.run.ref, error }, 'the state of a run could not be changed')
   }
 }

@@ -21,6 +21,7 @@ import { eventRoutes } from './routes/events.js'
 import { folderRoutes } from './routes/folders.js'
 import { frameworkRoutes } from './routes/frameworks.js'
 import { insightRoutes } from './routes/insight.js'
+import { logRoutes } from './routes/logs.js'
 import { keyRoutes } from './routes/keys.js'
 import { otherRoutes } from './routes/other.js'
 import { runnerRoutes } from './routes/runners.js'
@@ -145,6 +146,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
       for (const routes of [
         runRoutes,
         eventRoutes,
+        logRoutes,
         insightRoutes,
         comparisonRoutes,
         checkpointRoutes,

@@ -12,8 +12,9 @@ export class Dispatcher {
   /** The runner had no room for the last one: who comes next waits behind it. */
   private full = false
   private retry: NodeJS.Timeout | undefined
+  private lastFull: string | undefined
 
-  constructor(private readonly options: Pick<ServerOptions, 'database' | 'runner' | 'onError'>) {}
+  constructor(private readonly options: Pick<ServerOptions, 'database' | 'runner' | 'onError' | 'onRun'>) {}
 
   /** Something may be able to start now. */
   wake = (): void => {
@@ -67,8 +68,14 @@ export class Dispatcher {
   /** One run that can't be handed over must not hold up the others. */
   private async start(run: RunRef): Promise<'accepted' | 'full' | 'failed'> {
     try {
-      return await this.options.runner.start(run)
+      const answer = await this.options.runner.start(run)
+      if (answer === 'accepted') this.options.onRun?.(run, 'the runner has the run')
+      // It is offered again and again until there is room: told once.
+      else if (this.lastFull !== run.runId) this.options.onRun?.(run, 'the runner has no room: the run waits')
+      this.lastFull = answer === 'full' ? run.runId : undefined
+      return answer
     } catch (error) {
+      this.options.onRun?.(run, 'the run could not be handed to the runner', error)
       this.failed(error)
       return 'failed'
     }

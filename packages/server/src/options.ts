@@ -1,5 +1,5 @@
-import type { BlobPort, Database, EventLog, SecretsPort } from '@vm0/backends'
-import type { ArchivePort, DiffPort, FrameworkView, RunnerPort, StoreUpkeep, TemplatePort } from '@vm0/contract'
+import type { BlobPort, Database, EventLog, RunLines, SecretsPort } from '@vm0/backends'
+import type { ArchivePort, DiffPort, FrameworkView, RunnerPort, RunRef, StoreUpkeep, TemplatePort } from '@vm0/contract'
 import type { Limits } from './limits.js'
 import type { DeliveryOutcome, WebhookTargets } from './webhooks/index.js'
 
@@ -25,6 +25,10 @@ export interface ServerOptions {
   frameworks(): Promise<FrameworkView[]>
   /** Makes an exact version available; tells what it does, a line each. */
   installFramework(name: string, version: string, onProgress: (message: string) => void): Promise<void>
+  /** What the platform says of runs. */
+  runLines: RunLines
+  /** Is told of what the server did with a run. */
+  onRun?(run: RunRef, text: string, error?: unknown): void
   /** Is told of what went wrong in the server itself. */
   onError?(error: unknown): void
 }

@@ -73,7 +73,8 @@ export class Runs {
       (await this.insert(projectId, id, body, hash, arrival))
     if (made.body_hash !== hash) throw new Vm0Error('CONFLICT', `run ${id} exists and was made by another request`)
     if (made.state === 'queued') {
-      const ref = { projectId, sessionId: made.session_id, runId: id }
+      const ref = refOf(made)
+      this.options.onRun?.(ref, 'the request was accepted, the run is queued')
       if (body.newSession || !body.sessionId) this.dispatcher.offer(ref)
       else this.dispatcher.wake()
     }
@@ -261,12 +262,16 @@ export class Runs {
       .where('state', '=', 'queued')
       .executeTakeFirst()
     if (Number(cancelled.numUpdatedRows) === 1) {
+      this.options.onRun?.(ref, 'cancelled before it began')
       this.options.eventLog.wake(ref)
       this.dispatcher.wake()
       this.onEnded()
     } else if (isEnded(row.state as RunState)) {
       throw new Vm0Error('RUN_ENDED', `run ${id} has ended as ${row.state}`)
-    } else await this.options.runner.cancel(ref)
+    } else {
+      this.options.onRun?.(ref, 'a cancel was asked for, the runner is told')
+      await this.options.runner.cancel(ref)
+    }
     return this.get(by, id)
   }
 

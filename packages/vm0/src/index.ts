@@ -18,6 +18,7 @@ export type {
   Insights,
   KeyView,
   LiveSandbox,
+  LogEntry,
   Outcome,
   ProjectView,
   Resources,
@@ -56,6 +57,7 @@ export { Diff, type DiffOptions, type DiffResult } from './diff.js'
 export type { Page, PageOptions, RunListOptions } from './page.js'
 export { RunError, type RunFailure, type RunResult } from './run-result.js'
 export { Run, type ReplayResult } from './run.js'
+export type { LogOptions } from './run-logs.js'
 export { SessionFiles } from './session-files.js'
 export { Session, type ExecOptions, type ExecResult, type ExportOptions, type RunOptions } from './session.js'
 export { Projects } from './projects.js'

@@ -3,6 +3,7 @@ import {
   toVm0Error,
   Vm0Error,
   type Answer,
+  type LogEntry,
   type Replay,
   type ReplayedRun,
   type RunView,
@@ -15,6 +16,7 @@ import {
 import { uuidv7 } from 'uuidv7'
 import { followEvents } from './events.js'
 import type { Http } from './http.js'
+import { readLogs, type LogOptions } from './run-logs.js'
 import { resultOf, resultOfFailure, RunError, type RunResult } from './run-result.js'
 import { Session } from './session.js'
 
@@ -125,6 +127,19 @@ export class Run implements PromiseLike<RunResult>, AsyncIterable<Vm0Event> {
   async *history(): AsyncGenerator<Vm0Event, void> {
     await this.accepted
     yield* followEvents(this.http, this.id, { follow: false })
+  }
+
+  /**
+   * Everything that was told of the run, by time: its events, and beside them what the runner, the server and the sandbox's
+   * resources had to say. Each entry has its source, level and text, and the ids of run, session and trace.
+   *
+   * @example
+   * const run = vm0.run({ prompt: 'say hello' })
+   * for await (const { time, source, level, text } of run.logs({ follow: true })) console.log(time, source, level, text)
+   */
+  async *logs(options: LogOptions = {}): AsyncGenerator<LogEntry, void> {
+    await this.accepted
+    yield* readLogs(this.http, this.id, options)
   }
 
   /**

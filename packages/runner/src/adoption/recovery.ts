@@ -86,6 +86,8 @@ export class Recovery {
     const ref = refOf(row)
     const session = await this.sessions.use(ref)
     const { adopted, lost } = before
+    const how = adopted ? 'in its sandbox' : lost ? 'from what was saved' : 'from its start'
+    this.options.logger.info({ ...ref }, `the platform was started anew: the run goes on ${how}`)
     if (adopted || lost) await this.rows.markRunning(row, ref.runId, adopted?.agent.version ?? null)
     return { ref, claimed: row.claimed as ClaimedRun, session, before }
   }

@@ -1,12 +1,13 @@
 import { freemem, totalmem } from 'node:os'
 import { readFileSync } from 'node:fs'
 import type { Blamed, CreateRunParsed, EventBody, Scene, SceneProcess } from '@vm0/contract'
-import type { BlackBox, MemoryLimitMet, Sandbox, SandboxWatcher } from '@vm0/sandbox'
+import type { BlackBox, MemoryLimitMet, ResourceFigures, Sandbox, SandboxWatcher } from '@vm0/sandbox'
 import type { LiveAgent } from '../live-agent.js'
 import { isPressing } from '../pressing.js'
 import type { RunContext } from '../run-context.js'
 import { MemoryTrack } from './memory-track.js'
 import { decideMemory } from './memory-policy.js'
+import { ResourceLines } from './resource-lines.js'
 import { owningCall, runsCommandOf, type OpenCall } from './owning-call.js'
 import { Silence } from './silence.js'
 import { endedMessage, raisedNote, stoppedNote } from './words.js'
@@ -27,6 +28,7 @@ export class RunWatch implements SandboxWatcher {
   private readonly calls = new Map<string, OpenCall & { title: string }>()
   private readonly silence: Silence
   private readonly memory = new MemoryTrack()
+  private readonly resources = new ResourceLines()
   private sandbox: Sandbox | undefined
   private unwatch: (() => void) | undefined
   private firstLimitBytes = 0
@@ -141,7 +143,7 @@ export class RunWatch implements SandboxWatcher {
     const event = { type: 'sandbox.out_of_memory' as const, detected: 'held' as const, limitBytes, blamed, scene }
     const rest = { victims: [], uncommitted: this.uncommitted() }
     this.parts.runner.logger.info(
-      { runId: this.parts.ref.runId, decision: decision.what, limitBytes, blamed: blamed?.process.command },
+      { ...this.parts.ref, decision: decision.what, limitBytes, blamed: blamed?.process.command },
       'a sandbox has used up its memory',
     )
     if (decision.what === 'raise') {
@@ -188,6 +190,11 @@ export class RunWatch implements SandboxWatcher {
   onMemory(atMs: number, bytes: number): void {
     const told = this.memory.add(atMs, bytes, this.limitBytes)
     if (told) this.parts.log.append(told)
+  }
+
+  onFigures(figures: ResourceFigures): void {
+    for (const { text, details } of this.resources.next(figures))
+      this.parts.runner.logger.info({ ...this.parts.ref, ...details, source: 'sandbox' }, text)
   }
 
   onDisk({ usedBytes, totalBytes }: Scene['disk']): void {

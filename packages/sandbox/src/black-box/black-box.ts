@@ -285,6 +285,7 @@ export class SandboxRecorder implements BlackBox, Recorded {
     }
     const disk = this.disk()
     if (disk.totalBytes > 0) watcher?.onDisk?.(disk)
+    watcher?.onFigures?.({ ...details, atMs: now, memoryBytes: this.last?.memoryBytes ?? 0 })
     const share = this.starvation.share(now, details.throttledMs)
     if (share !== undefined) watcher?.onStarved?.(this.scene(), share)
   }

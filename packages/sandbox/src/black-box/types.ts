@@ -11,6 +11,16 @@ export interface MemoryLimitMet {
   raise(limitBytes: number): Promise<void>
 }
 
+export interface ResourceFigures {
+  atMs: number
+  memoryBytes: number
+  limitBytes: number
+  /** How long its tasks were kept from running because their CPU time was used up, in total. */
+  throttledMs: number
+  /** Percent of the last ten seconds in which some, or all, waited; null where the kernel doesn't tell. */
+  pressure: Record<'memory' | 'cpu' | 'io', { some: number; full: number }> | null
+}
+
 /** Whoever wants to know what happens in a sandbox: the run that is at work in it. Who holds it decides about its memory; the rest is told to who asks. */
 export interface SandboxWatcher {
   /** The host's id of the agent's process. */
@@ -25,6 +35,8 @@ export interface SandboxWatcher {
   onProcessLimit?(scene: Scene, process: SceneProcess | undefined, alike: number): void
   /** What it has in use, at every look. */
   onMemory?(atMs: number, bytes: number): void
+  /** How its resources stand, about once a second while it works. */
+  onFigures?(figures: ResourceFigures): void
   /** How full its disk is, after it has worked. */
   onDisk?(disk: Scene['disk']): void
   /** Its disk was filled up; `writer` has written most. */

@@ -7,7 +7,9 @@ import { duration, money, shortId, stageLine, table } from '../format.js'
 import { LiveView } from '../live-view.js'
 import { jsonLine, printable } from '../printable.js'
 import type { Page } from '../../page.js'
+import type { Run } from '../../run.js'
 import { since } from '../since.js'
+import { timelineHead, timelineLine } from '../timeline-view.js'
 import { help, json, label, limit, runArgument } from './shared-flags.js'
 
 interface Flags {
@@ -134,16 +136,24 @@ export const runs = buildRouteMap({
 export const logs = buildCommand({
   docs: {
     brief: 'Show what an agent did',
-    fullDescription: help(['vm0 logs', 'vm0 logs -f 4be2a911', 'vm0 logs --json | jq -r .type']),
+    fullDescription: help(
+      ['vm0 logs', 'vm0 logs -f 4be2a911', 'vm0 logs --json | jq -r .type', 'vm0 logs --all 4be2a911'],
+      '--all shows everything that was told of the run, by time: agent, sandbox, gateway, runner and server.',
+    ),
   },
   parameters: {
-    flags: { json, follow: { kind: 'boolean', default: false, withNegated: false, brief: 'Go on until the run ends' } },
+    flags: {
+      json,
+      all: { kind: 'boolean', default: false, withNegated: false, brief: 'What the platform says of it too, by time' },
+      follow: { kind: 'boolean', default: false, withNegated: false, brief: 'Go on until the run ends' },
+    },
     aliases: { f: 'follow' },
     positional: runArgument,
   },
-  async func(this: CommandContext, flags: Flags & { follow: boolean }, given?: string) {
+  async func(this: CommandContext, flags: Flags & { follow: boolean; all: boolean }, given?: string) {
     const client = createClient()
     const run = client.runs.get(await findRun(client, given))
+    if (flags.all) return showTimeline(run, flags)
     const { framework } = await run.get()
     const view = LiveView.on(process.stdout, framework)
     for await (const event of flags.follow ? run.events() : run.history()) {
@@ -154,6 +164,19 @@ export const logs = buildCommand({
     if (!flags.json && now.endedAt) view.end(now, await changedFiles(client, now))
   },
 })
+
+async function showTimeline(run: Run, { json: asJson, follow }: Flags & { follow: boolean }): Promise<void> {
+  let isFirst = true
+  for await (const entry of run.logs({ follow })) {
+    if (asJson) process.stdout.write(jsonLine(entry))
+    else {
+      if (isFirst) process.stdout.write(`${timelineHead(entry)}\n`)
+      isFirst = false
+      const line = timelineLine(entry)
+      if (line !== undefined) process.stdout.write(`${line}\n`)
+    }
+  }
+}
 
 export const cancel = buildCommand({
   docs: {
