@@ -19,6 +19,15 @@ const recipe = {
   resources: { memoryMiB: 1024 },
 }
 
+/** Makes a Debian package with a program of its name, and installs it. */
+const install = (name: string, version: string): string =>
+  [
+    `mkdir -p /tmp/${name}/DEBIAN /tmp/${name}/usr/bin /tmp/${name}/opt && touch /tmp/${name}/opt/${name}`,
+    `printf '#!/bin/sh\necho ${name}\n' >/tmp/${name}/usr/bin/${name} && chmod +x /tmp/${name}/usr/bin/${name}`,
+    `printf 'Package: ${name}\nVersion: ${version}\nArchitecture: all\nMaintainer: x\nDescription: x\n' >/tmp/${name}/DEBIAN/control`,
+    `dpkg-deb --build /tmp/${name} >/dev/null && dpkg -i /tmp/${name}.deb && rm -r /tmp/${name}*`,
+  ].join(' && ')
+
 let platform: TestPlatform
 let folder: string
 beforeAll(async () => {
@@ -199,23 +208,36 @@ test('a session moves to another version with its files, software and conversati
     'printf "#!/bin/sh\\necho tool" > /usr/local/bin/tool; chmod +x /usr/local/bin/tool',
     'echo mine > /etc/greeting; rm /usr/games/cowsay; dpkg --purge libtext-charwidth-perl cowsay',
   ]
-  expect((await session.exec(setUp.join(';'))).exitCode).toBe(0)
-  const commands = ['echo three > /etc/greeting; echo three > /etc/three; echo x >> /usr/share/doc/cowsay/copyright']
+  expect((await session.exec(`${setUp.join(';')}; ${install('mine', '1')}`)).exitCode).toBe(0)
+  const commands = [
+    'echo three > /etc/greeting; echo three > /etc/three; echo x >> /usr/share/doc/cowsay/copyright',
+    install('theirs', '1'),
+  ]
   const { version, digest } = await client.templates.build('web', { from: 'web@1', commands, env: { GREETING: 'bye' } })
   const target = `web@${version}`
   const asked = await command(platform, ['sessions', 'upgrade', session.id, '--template', target, '--dry-run'])
-  expect(asked.stdout).toMatch(/would move from web@1 to web@\d\n {2}goes on seeing its own 2 files:\n/)
+  expect(asked.stdout).toMatch(/would move from web@1 to web@\d\n {2}goes on seeing its own \d files:\n/)
   expect(asked.stdout).toContain('/etc/greeting   changed here, changed there\n')
   expect(asked.stdout).toContain('/usr/share/doc/cowsay/copyright   removed here, changed there\n')
+  expect(asked.stdout).toContain('  /var/lib/dpkg/status: its own packages beside those of the template\n')
   const { head: before, template: old } = await session.get()
   expect(old).not.toBe(digest)
 
   const moved = await command(platform, ['sessions', 'upgrade', session.id, '--template', target, '--json'])
   const [report] = objects(moved)
-  expect(report).toMatchObject({ moved: true, before, from: old, to: digest })
+  expect(report).toMatchObject({ moved: true, before, from: old, to: digest, merged: ['/var/lib/dpkg/status'] })
   expect(await session.get()).toMatchObject({ template: digest, head: report?.head })
   const look = 'tool; cat /etc/greeting /etc/three lines.txt; echo "$GREETING"; ls /usr/games/cowsay'
   expect((await session.exec(look)).stdout).toBe('tool\nmine\nthree\nline\nbye\n')
+  // What dpkg says is what is there: the session's package and the template's, and not what the session removed.
+  const packages = "dpkg-query -W -f '${Package} ${Status}\\n' mine theirs cowsay bash 2>/dev/null"
+  expect((await session.exec(packages)).stdout).toBe(
+    ['bash', 'mine', 'theirs'].map((name) => `${name} install ok installed\n`).join(''),
+  )
+  expect((await session.exec(`dpkg --audit; dpkg -L mine theirs | grep opt/; mine; theirs`)).stdout).toBe(
+    '/opt/mine\n/opt/theirs\nmine\ntheirs\n',
+  )
+  expect((await session.exec(`${install('mine', '2')} && dpkg --purge theirs && dpkg --audit`)).exitCode).toBe(0)
   const requests = platform.model.requests.length
   await session.run('append a line')
   // The conversation came along.
@@ -236,6 +258,7 @@ test('a session moves to another version with its files, software and conversati
   expect((await session.exec('tool; cat /etc/greeting lines.txt; echo "$GREETING"; cat /etc/three')).stdout).toBe(
     'tool\nmine\nline\nhello\n',
   )
+  expect((await session.exec(packages)).stdout).toBe('bash install ok installed\nmine install ok installed\n')
 
   const hanging = await client.sessions.create({ template: 'web' })
   const busy = hanging.run('hang')

@@ -84,7 +84,10 @@ export interface CheckpointStore {
     signal?: AbortSignal,
   ): Promise<DiffPage>
   /** The images of templates; needs this host's at hand. */
-  readonly templates: Pick<Templates, 'image' | 'make' | 'receive' | 'shadowed' | 'upgrade' | 'describe' | 'documents'>
+  readonly templates: Pick<
+    Templates,
+    'image' | 'make' | 'receive' | 'shadowed' | 'merged' | 'upgrade' | 'describe' | 'documents'
+  >
   /** Sessions as files; needs templates at hand. */
   readonly archives: ArchivePort
   /** Whether every object of every checkpoint is there, and with `deep` what it should be: every byte is read. */

@@ -163,6 +163,8 @@ export const upgradeReportSchema = z.object({
   head: z.string().nullable(),
   /** Files that are otherwise in the new template, and that the session goes on seeing as it has them itself. */
   shadowed: shadowedSchema,
+  /** Lists of installed packages that both have of their own: the session gets what is in either. */
+  merged: z.array(z.string()),
 })
 export type UpgradeReport = z.infer<typeof upgradeReportSchema>
 
@@ -199,6 +201,13 @@ export interface IncomingImage {
   close(): Promise<void>
 }
 
+/** Lists of packages that a session and its next template have both changed, merged. */
+export interface MergedPackages {
+  paths: string[]
+  /** Has them; null where there are none, or where nothing was to be stored. */
+  layer: StoredTemplate | null
+}
+
 /** What a server asks of whoever holds the images of templates. */
 export interface TemplatePort {
   /** Digest of the built-in template. */
@@ -212,12 +221,18 @@ export interface TemplatePort {
   receiveImage(content: AsyncIterable<Uint8Array>): Promise<IncomingImage>
   /** What a checkpoint's layers hide of the changes from its template to another one. */
   shadowed(request: { projectId: string; checkpoint: string; template: string }, signal: AbortSignal): Promise<Shadowed>
-  /** Stores a checkpoint with the same layers and conversation over another template, as one of this session; returns its id. */
+  /** The lists of packages that would hide those of another template, merged; with `store` durable on return. */
+  merged(
+    request: { projectId: string; checkpoint: string; template: string; store: boolean },
+    signal: AbortSignal,
+  ): Promise<MergedPackages>
+  /** Stores a checkpoint with the same layers (and one more over them) and conversation over another template, as one of this session; returns its id. */
   upgrade(request: {
     projectId: string
     sessionId: string
     checkpoint: string
     template: string
+    layer: StoredTemplate | null
     epoch: number
   }): Promise<string>
   /** Has the store tell of a version, so that the database can be made anew from it. */

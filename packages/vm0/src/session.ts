@@ -271,7 +271,7 @@ export class Session {
   /**
    * Moves the session to another template: files, installed software and conversation stay, as layers over the new one, and
    * a rollback to `before` undoes it. `shadowed` are the files that are otherwise in the new template, and that the session
-   * goes on seeing as it has them. With `dryRun` nothing is moved. Throws SESSION_BUSY or UNKNOWN_TEMPLATE.
+   * goes on seeing as it has them; `merged` lists of packages have those of both. With `dryRun` nothing is moved. Throws SESSION_BUSY or UNKNOWN_TEMPLATE.
    *
    * @example
    * const { shadowed } = await session.upgrade('web', { dryRun: true })

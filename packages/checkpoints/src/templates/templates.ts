@@ -7,6 +7,7 @@ import {
   templateDocumentSchema,
   Vm0Error,
   type IncomingImage,
+  type MergedPackages,
   type Shadowed,
   type StoredTemplate,
   type TemplateDocument,
@@ -16,6 +17,7 @@ import { digestOfFile, documentName } from '../digest.js'
 import type { ImportLimits } from '../from-tar/index.js'
 import type { LayerStore } from '../layers/layer-store.js'
 import type { Manifests } from '../sealing/index.js'
+import { mergePackageLists } from '../package-lists/index.js'
 import { squashLayers } from '../squash/index.js'
 import type { CheckpointManifest, LayerReference } from '../store.js'
 import { shadowedChanges } from '../shadow/index.js'
@@ -108,14 +110,38 @@ export class Templates {
     return shadowedChanges({ layers: layers.toReversed(), before, after, limit: maxShadowed }, signal)
   }
 
+  /**
+   * The lists of packages that a checkpoint's layers hide the other template's behind, merged. With `store` as a layer that is
+   * durable on return.
+   */
+  async merged(
+    manifest: CheckpointManifest,
+    { template, store }: { template: string; store: boolean },
+    signal?: AbortSignal,
+  ): Promise<MergedPackages> {
+    const { projectId } = manifest
+    const { layers } = this.options
+    const [own, before, after] = await Promise.all([
+      Promise.all(manifest.layers.map((layer) => layers.image(projectId, layer))),
+      this.image(manifest.template, projectId),
+      this.image(template, projectId),
+    ])
+    return this.inFolder(async (folder) => {
+      const found = await mergePackageLists({ layers: own.toReversed(), before, after }, folder, signal)
+      if (found && store) await layers.put(projectId, found.reference, found.image)
+      return { paths: found?.paths ?? [], layer: (store && found?.reference) || null }
+    })
+  }
+
   /** Stores a checkpoint that follows on another one and has its layers and conversation, over another template; returns its id. */
   async upgrade(
     parent: { id: string; manifest: CheckpointManifest },
-    to: Pick<CheckpointManifest, 'sessionId' | 'template' | 'epoch'>,
+    { layer, ...to }: Pick<CheckpointManifest, 'sessionId' | 'template' | 'epoch'> & { layer: LayerReference | null },
   ): Promise<string> {
     const { toolCalls: _, name: __, ...kept } = parent.manifest
     const manifest: CheckpointManifest = {
       ...kept,
+      layers: layer ? [...kept.layers, layer] : kept.layers,
       parent: parent.id,
       cause: 'upgrade',
       runId: null,

@@ -14,6 +14,9 @@ export function templatePort(store: CheckpointStore, standard: string, without: 
     async shadowed({ projectId, checkpoint, template }, signal) {
       return store.templates.shadowed(await loadOwn(store, projectId, checkpoint), template, signal)
     },
+    async merged({ projectId, checkpoint, ...to }, signal) {
+      return store.templates.merged(await loadOwn(store, projectId, checkpoint), to, signal)
+    },
     async upgrade({ projectId, checkpoint: id, ...to }) {
       return store.templates.upgrade({ id, manifest: await loadOwn(store, projectId, id) }, to)
     },

@@ -1,5 +1,5 @@
 import type { Database } from '@vm0/backends'
-import { Vm0Error, type Shadowed, type UpgradeReport } from '@vm0/contract'
+import { Vm0Error, type Shadowed, type StoredTemplate, type UpgradeReport } from '@vm0/contract'
 import { sql } from 'kysely'
 import { findCheckpoint } from '../checkpoints.js'
 import type { ServerOptions } from '../options.js'
@@ -37,13 +37,22 @@ export class Upgrades {
     await (dryRun ? runner.save(ref) : runner.close(ref))
     const { template: from, head } = await this.sessions.row(projectId, sessionId)
     const same = from === to
-    const shadowed =
-      head === null || same
-        ? nothing
-        : await this.options.templates.shadowed({ projectId, checkpoint: head, template: to }, signal)
-    const report = { sessionId, from, to, before: head, head, shadowed }
-    if (dryRun || same) return { ...report, moved: false }
-    return { ...report, moved: true, head: await this.move(wanted, { from, head, to }) }
+    const report = { sessionId, from, to, before: head, head, shadowed: nothing, merged: [] }
+    if (same) return { ...report, moved: false }
+    if (head === null)
+      return {
+        ...report,
+        moved: !dryRun,
+        head: dryRun ? null : await this.move(wanted, { from, head, to, layer: null }),
+      }
+    const pair = { projectId, checkpoint: head, template: to }
+    const { templates } = this.options
+    const hidden = await templates.shadowed(pair, signal)
+    const { paths: merged, layer } = await templates.merged({ ...pair, store: !dryRun }, signal)
+    const items = hidden.items.filter(({ path }) => !merged.includes(path))
+    const told = { ...report, shadowed: { ...hidden, items }, merged }
+    if (dryRun) return { ...told, moved: false }
+    return { ...told, moved: true, head: await this.move(wanted, { from, head, to, layer }) }
   }
 
   private resolve({ projectId, template }: Wanted, db: Database['db'] = this.options.database.db) {
@@ -53,7 +62,7 @@ export class Upgrades {
   /** All or nothing: only from the state that was looked at. */
   private async move(
     wanted: Wanted,
-    { from, head, to }: { from: string; head: string | null; to: string },
+    { from, head, to, layer }: { from: string; head: string | null; to: string; layer: StoredTemplate | null },
   ): Promise<string | null> {
     const { projectId, sessionId } = wanted
     const next = await this.options.database.db.transaction().execute(async (trx) => {
@@ -64,7 +73,8 @@ export class Upgrades {
       if (row.head !== head || row.template !== from || digest !== to)
         throw new Vm0Error('SESSION_BUSY', `session ${sessionId} was changed meanwhile; expected it to be idle`)
       const epoch = Number(row.epoch) + 1
-      const checkpoint = head === null ? null : await this.addCheckpoint(wanted, head, { template: to, epoch }, trx)
+      const checkpoint =
+        head === null ? null : await this.addCheckpoint(wanted, head, { template: to, epoch, layer }, trx)
       await trx
         .updateTable('sessions')
         .set({
@@ -87,11 +97,11 @@ export class Upgrades {
   private async addCheckpoint(
     { projectId, sessionId }: Wanted,
     head: string,
-    to: { template: string; epoch: number },
+    { layer, ...to }: { template: string; epoch: number; layer: StoredTemplate | null },
     trx: Database['db'],
   ): Promise<string> {
     const { framework, agent_session_id } = await findCheckpoint(projectId, head, trx)
-    const id = await this.options.templates.upgrade({ projectId, sessionId, checkpoint: head, ...to })
+    const id = await this.options.templates.upgrade({ projectId, sessionId, checkpoint: head, layer, ...to })
     await trx
       .insertInto('checkpoints')
       .values({
@@ -100,7 +110,7 @@ export class Upgrades {
         session_id: sessionId,
         parent: head,
         cause: 'upgrade',
-        size_bytes: 0,
+        size_bytes: layer?.sizeBytes ?? 0,
         ...to,
         framework,
         agent_session_id,

@@ -97,7 +97,10 @@ async function sessionsOn(client: Vm0, text: string, templates: TemplateList): P
   return found.filter(isOn).map(({ id }) => id)
 }
 
-function words({ sessionId, from, to, moved, before, head, shadowed }: UpgradeReport, templates: TemplateList): string {
+function words(
+  { sessionId, from, to, moved, before, head, shadowed, merged }: UpgradeReport,
+  templates: TemplateList,
+): string {
   const nameOf = (digest: string): string => {
     const versions = templates.items.flatMap((each) => each.versions)
     const version = versions.find((each) => each.digest === digest)
@@ -118,7 +121,10 @@ function words({ sessionId, from, to, moved, before, head, shadowed }: UpgradeRe
     items.length === 0
       ? '  hides nothing that changed\n'
       : `  goes on seeing its own ${count(items.length, 'file')}:\n${paths.join('')}${rest}`
+  const lists = merged
+    .map((path) => `  ${printableLine(path)}: its own packages beside those of the template\n`)
+    .join('')
   const what = moved ? `${green('✓')} ${session} moved` : `${session} would move`
   const undo = moved && before !== null && head !== before ? `  vm0 rollback ${shortId(before)} undoes it\n` : ''
-  return `${what} from ${nameOf(from)} to ${nameOf(to)}\n${hidden}${undo}`
+  return `${what} from ${nameOf(from)} to ${nameOf(to)}\n${hidden}${lists}${undo}`
 }

@@ -1,0 +1,1 @@
+export { mergePackageLists } from './package-lists.js'
