@@ -68,8 +68,9 @@ export class RunTurns {
     const reached = { queuedMs, boundMs, sandboxReadyMs, pool }
     const read = { out: agent.lines.out, err: agent.lines.err }
     agent.journal?.add({ t: 'run', runId: ref.runId, how: this.how, read, ...reached })
+    const begun = talk.begin(agent, prompt)
     runner.logger.info({ ...ref, agentVersion: agent.version, sandbox: this.how }, 'the prompt is handed to the agent')
-    return talk.begin(agent, prompt)
+    return begun
   }
 
   /** `oomKills`: of an agent that was listened to before, how many tasks the kernel had killed when it began. */

@@ -124,6 +124,7 @@ export class Runs {
         session: owned,
       }
     })
+    if (made) this.options.onRun?.(refOf(made), 'the request was accepted, the run begins at once')
     return made ?? acceptRun(database, row, session, limits.queuedRuns)
   }
 
