@@ -8,6 +8,8 @@ import { blamedWords } from './memory-words.js'
 const shownLines = 5
 const maxLineChars = 300
 const waitedMs = 1_000
+/** How much later than it happened a call may have been told of. */
+const lateMs = 3_000
 /** What an agent tells of a call that was at work when it was asked to end its turn. */
 const wasInterrupted = /doesn't want to (?:proceed|take this action)|interrupted|aborted/i
 
@@ -43,7 +45,10 @@ function blamedIn(record: RunRecord): Why['culprit'] {
   const met = record.memory.findLast(({ blamed }) => blamed !== null)
   if (!met?.blamed || met.blamed.isAgent) return null
   const { toolId, process, lastOutput } = met.blamed
-  const call = toolId === undefined ? undefined : record.calls.findLast(({ id }) => id === toolId)
+  const call =
+    toolId === undefined
+      ? onlyCallOf(record, met.atMs, process.ageMs)
+      : record.calls.findLast(({ id }) => id === toolId)
   const grew = process.grewBytes > 0 ? `, ${byteWords(process.grewBytes)} of it in its last minute` : ''
   const of = call ? `; ${nameOf(call)} had started it` : ''
   return {
@@ -53,6 +58,19 @@ function blamedIn(record: RunRecord): Why['culprit'] {
     runningMs: call ? met.atMs - call.startMs : process.ageMs,
     lastOutput: lastOutput.length > 0 ? lastOutput : lastLines(call?.tail ?? ''),
   }
+}
+
+/**
+ * The one call that ran a command then and can have started a process of this age. On a host that is very busy the agent's word of
+ * its call may have come after its process had used up the memory: it was not known whose that was then.
+ */
+function onlyCallOf({ calls }: RunRecord, atMs: number, ageMs: number): Call | undefined {
+  const atWork = calls.filter(
+    ({ command, startMs, endMs }) =>
+      command !== undefined && startMs <= atMs + lateMs && (endMs === undefined || endMs >= atMs),
+  )
+  const [only] = atWork
+  return atWork.length === 1 && only && atMs - ageMs >= only.startMs - lateMs ? only : undefined
 }
 
 /** The innermost call that has no end: a sub-agent's before the one that sent it. */
