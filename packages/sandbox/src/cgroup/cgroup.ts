@@ -88,6 +88,11 @@ export interface Cgroups {
   at(path: string): Cgroup
   /** Names of the groups in a group. */
   children(path: string): Promise<string[]>
+  /**
+   * A process is about to be moved into a group. The kernel waits for a grace period of RCU (ten milliseconds and more) before
+   * it moves one, unless it has just moved another: what is called ahead takes that wait upon itself.
+   */
+  expectMove(): Promise<void>
   /** Ends what runs in a group and below it and removes it. A group that doesn't exist is fine. */
   remove(path: string): Promise<void>
   removeIfEmpty(path: string): Promise<void>

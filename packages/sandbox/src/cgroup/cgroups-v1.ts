@@ -21,6 +21,13 @@ export class CgroupsV1 implements Cgroups {
     return existsSync(join(this.root, 'memory', path, 'memory.memsw.limit_in_bytes'))
   }
 
+  /** This process is moved to where it is. */
+  async expectMove(): Promise<void> {
+    const own = /^\d+:pids:(.*)$/m.exec(await readFile('/proc/self/cgroup', 'utf8'))?.[1]
+    if (own !== undefined)
+      await writeFile(join(this.root, 'pids', own, 'cgroup.procs'), String(process.pid)).catch(() => undefined)
+  }
+
   at(path: string): Cgroup {
     return new CgroupV1((controller, name) => join(this.root, controller, path, name))
   }

@@ -158,6 +158,8 @@ class OciEngine implements SandboxEngine {
 
   async create(spec: SandboxSpec): Promise<Sandbox> {
     await this.requireRoom()
+    // Beside the mounts: crun's own move follows within the time in which nobody waits.
+    void this.cgroups.expectMove()
     const slot = await takeSlot(this.options.installation)
     const { directory, records, upperFile, upper, cgroupsPath } = this.placesOf(spec.id)
     const root = join(directory, 'r')

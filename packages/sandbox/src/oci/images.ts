@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { mkdir, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { mountFile, unmount } from './mounts.js'
+import { mountImage, unmount } from './mounts.js'
 
 /** Mounted erofs images, each once per installation, as long as somebody uses it. */
 export class ImageMounts {
@@ -41,7 +41,7 @@ export class ImageMounts {
       `${createHash('sha256').update(image).digest('hex').slice(0, 8)}-${this.serial}`,
     )
     await mkdir(directory, { recursive: true })
-    await mountFile(image, { target: directory, type: 'erofs', flags: ['readOnly', 'noDev'] })
+    await mountImage(image, directory)
     return directory
   }
 }

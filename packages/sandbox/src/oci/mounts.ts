@@ -1,4 +1,4 @@
-import { open } from 'node:fs/promises'
+import { open, statfs } from 'node:fs/promises'
 import koffi from 'koffi'
 
 // Numbers of the kernel's uapi: linux/mount.h and linux/loop.h.
@@ -11,6 +11,10 @@ const loopFlagsOffset = 60
 const loopReadOnly = 1
 const loopAutoclear = 4
 const busy = 16
+/** Where the kernel has no erofs without a block device, which it has from Linux 6.12 on. */
+const needsBlockDevice = 15
+/** statfs(2): f_type of overlayfs. */
+const overlayType = 0x794c7630
 
 const libc = koffi.load('libc.so.6')
 const mountCall = libc.func('int mount(str source, str target, str type, unsigned long flags, str data)')
@@ -28,12 +32,32 @@ export interface Mount {
 }
 
 /** mount(2), on a thread of its own: it may read a disk or wait for the kernel. */
-export async function mount({ source, target, type, flags: names = [], data = '' }: Mount): Promise<void> {
+export async function mount(what: Mount): Promise<void> {
+  const errno = await tryMount(what)
+  if (errno !== 0) throw new Error(`mount of ${what.type} ${what.source} at ${what.target}: errno ${errno}`)
+}
+
+async function tryMount({ source, target, type, flags: names = [], data = '' }: Mount): Promise<number> {
   const bits = names.reduce((all, name) => all | flags[name], 0)
   const args = [source, target, type, bits, data]
-  if ((await inThread(mountCall, args)) === 0) return
+  if ((await inThread(mountCall, args)) === 0) return 0
   // The number of an error stays in the thread that had it: asked again here, it is the same.
-  if (mountCall(...args) !== 0) throw new Error(`mount of ${type} ${source} at ${target}: errno ${koffi.errno()}`)
+  return mountCall(...args) === 0 ? 0 : koffi.errno()
+}
+
+/**
+ * Mounts an erofs image, read-only. Straight from its file where the kernel can: that takes a tenth of a millisecond and reads
+ * what the page cache has of the file, where a loop device takes ten and reads all of it again through a thread of its own.
+ * A file on overlayfs needs the device: the overlay of a sandbox would be one file system too many on top of each other.
+ */
+export async function mountImage(image: string, target: string): Promise<void> {
+  const mounted = { target, type: 'erofs', flags: ['readOnly', 'noDev'] } as const
+  if ((await statfs(image)).type !== overlayType) {
+    const errno = await tryMount({ ...mounted, source: image })
+    if (errno === 0) return
+    if (errno !== needsBlockDevice) throw new Error(`mount of erofs ${image} at ${target}: errno ${errno}`)
+  }
+  await mountFile(image, mounted)
 }
 
 /** Takes the mount away; whoever still uses it keeps it until then. Nothing is said where there is none. */
