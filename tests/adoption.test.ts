@@ -266,6 +266,13 @@ test('a record of another release is not adopted', async () => {
     await platform.up()
   })
   expect(events.at(-1)).toMatchObject({ type: 'run.finished', outcome: 'died', reason: 'host_lost' })
+  // Why it died is what the platform itself knows; what was at work then is named, and not blamed.
+  expect(await run.why()).toMatchObject({
+    reason: 'host_lost',
+    certainty: 'known',
+    culprit: { toolId: expect.stringMatching(/^toolu_/) },
+    next: [expect.stringMatching(/^Go on from the last checkpoint/)],
+  })
   await run.session.delete()
 })
 

@@ -57,6 +57,12 @@ for _ in range(200):
       when: '^later',
       steps: [bash(`until test -e /workspace/go; do sleep 0.1; done; ${grow(4096, 0.01)}`), { text: 'survived' }],
     },
+    { when: '^sleeps', steps: [bash('echo begun; sleep 300'), { text: 'never' }] },
+    { when: '^get ready', steps: [{ text: 'ready' }] },
+    {
+      when: '^starve',
+      steps: [bash('for worker in 1 2 3 4; do (while :; do :; done) & done; wait'), { text: 'never' }],
+    },
     { when: '^model hangs', steps: [{ fault: { kind: 'hang' as const } }] },
     { when: '^segfault', steps: [bash('kill -SEGV $PPID; sleep 60'), { text: 'never' }] },
     {
@@ -93,6 +99,7 @@ async function firstLines(run: Run): Promise<string> {
   return stdout.split('\n').slice(0, 5).join('\n')
 }
 const MiB = 1024 ** 2
+const isV1 = readdirSync('/sys/fs/cgroup').includes('memory')
 
 /** The file of version 1 that holds the sandbox of a run, and tells of what the kernel has killed in it. */
 async function controlOf(run: Run): Promise<string> {
@@ -171,11 +178,22 @@ test('the limit on processes, and a full disk, are told by the kernel’s counte
   expect(full).toMatchObject({ trigger: 'disk_full', toolIds: [expect.stringMatching(/^toolu_/)] })
 })
 
-test('an agent that tells nothing: what it waits for', async () => {
+/** A run whose sandbox gets 3% of a CPU, which a busy host leaves it too, its command being at work. */
+async function starve(): Promise<{ starved: Run }> {
+  const { session } = await platform.client.run({ prompt: 'get ready' })
+  const run = session.run({ prompt: 'starve', limits: { timeoutMs: 9_000 } })
+  const cpu = (await controlOf(run)).replace('/memory/', '/cpu/').replace('memory.oom_control', 'cpu.cfs_quota_us')
+  writeFileSync(cpu, '3000')
+  return { starved: run }
+}
+
+test('an agent that tells nothing: what it waits for; one whose commands get no CPU time is told apart', async () => {
+  const starving = isV1 ? await starve() : undefined
   const cases: [string, RegExp, string][] = [
     ['lock', /`flock l echo never` waited for a lock/, 'lock'],
     ['ask me', /waited for input that nobody gives/, 'CI=1'],
     ['connect', /waited for 10\.1\.2\.3:5432, where nobody answers, a private address/, 'time-out'],
+    ['sleeps', /`sleep 300` slept/, 'timeout 60'],
     ['stop yourself', /the agent itself was stopped/, 'kill -STOP'],
     ['model hangs', /the model had not answered/, 'provider'],
   ]
@@ -190,6 +208,17 @@ test('an agent that tells nothing: what it waits for', async () => {
     expect(steps[0]).toContain(next)
   }
   expect(await firstLines(runs[0]!)).toMatch(/cause .*flock.*\n(?:.*\n)*.*next/)
+  for (const why of found) expect(why.findings.map(({ kind }) => kind)).not.toContain('cpu.starved')
+  if (!starving) return
+  const { starved } = starving
+  expect(await whyOf(starved)).toMatchObject({
+    state: 'failed',
+    reason: 'timed_out',
+    cause: expect.stringMatching(/and its commands waited for CPU time that it had used up: \d+% of the time$/),
+    culprit: { command: expect.stringContaining('while :') },
+    report: { trigger: 'cpu_starved' },
+  })
+  expect(await firstLines(starved)).toMatch(/cause .*CPU time.*\n(?:.*\n)*.*next .*cpus/)
 })
 
 test('an agent that ends by a signal: which, and that memory was not the cause', async () => {
@@ -225,8 +254,6 @@ test('of a healthy run: the processes of its calls below them in the trace, shor
   expect(stdout).toMatch(/└ Bash|├ Bash/)
   expect(stdout).toMatch(/python3 -c/)
 })
-
-const isV1 = readdirSync('/sys/fs/cgroup').includes('memory')
 
 test.runIf(isV1)('where nothing holds it the kernel kills, and its counter tells that at once', async () => {
   const session = await platform.client.sessions.create({ resources: { memoryMiB: 768 } })

@@ -222,7 +222,7 @@ export const eventBodySchema = z.discriminatedUnion('type', [
     type: z.literal('sandbox.report'),
     /**
      * `process_limit`: a new process was refused; `disk_full`: its disk is used up; `cpu_starved`: it has waited for CPU time
-     * for most of half a minute; `agent_ended`: its agent is gone; `agent_silent`: nothing has come from its agent for long.
+     * for most of half a minute, or of a shorter run; `agent_ended`: its agent is gone; `agent_silent`: nothing has come from its agent for long.
      */
     trigger: z.enum(['process_limit', 'disk_full', 'cpu_starved', 'agent_ended', 'agent_silent']),
     scene: sceneSchema,
@@ -232,10 +232,12 @@ export const eventBodySchema = z.discriminatedUnion('type', [
     process: sceneProcessSchema.optional(),
     /** Of `process_limit`: how many of the processes have the same command. */
     alike: z.int().optional(),
-    /** Of `cpu_starved`: the part of the time. */
+    /** Of `cpu_starved`: the part of half a minute, or of the whole time of a shorter run. */
     share: z.number().optional(),
     /** Of `agent_ended`, as a shell has it. */
     exitCode: z.int().optional(),
+    /** Of `agent_ended`: what the kernel wrote of a fault of the agent, where it did. */
+    crash: z.string().optional(),
     /** Of `agent_silent`. */
     silentMs: z.number().optional(),
     /** Of `agent_silent`: the agent and what it had started, with what each waits for, by the kernel's name of the place. */

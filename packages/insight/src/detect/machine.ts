@@ -59,7 +59,7 @@ export const starvedOfCpu: Detector = (record) => {
     {
       kind: 'cpu.starved',
       severity: 'info',
-      text: `for half a minute its processes waited ${Math.round(share * 100)}% of the time for CPU time that the sandbox had used up`,
+      text: `its processes waited ${Math.round(share * 100)}% of the time for CPU time that the sandbox had used up`,
       evidence: [
         { text: `${plural(scene.processCount, 'task')}; ${byteWords(scene.memory.usedBytes)} in use`, cursor },
       ],

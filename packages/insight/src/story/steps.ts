@@ -112,7 +112,7 @@ export function filesOf(calls: readonly Call[]): string[] {
 const reportSteps: Record<string, string> = {
   process_limit: 'The limit on processes was reached: a new one was refused.',
   disk_full: "The sandbox's disk was full.",
-  cpu_starved: 'Its commands had to wait for CPU time for most of half a minute.',
+  cpu_starved: 'Its commands had to wait for CPU time for most of the time.',
 }
 
 /** What came from outside, or went wrong between calls. */

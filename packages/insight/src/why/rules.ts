@@ -3,6 +3,7 @@ import { metFullDisk } from '../detect/commands.js'
 import { evidenceOf, nameOf, plural, quoted } from '../detect/finding.js'
 import type { RunRecord } from '../record/run-record.js'
 import { lasting } from '../story/words.js'
+import { lastLines } from './culprit.js'
 import { blamedWords, memoryWords } from './memory-words.js'
 import { waitOf, type WaitKind } from './waits.js'
 
@@ -17,6 +18,7 @@ export interface Case {
 
 /** The whole command is in the line about what was at work. */
 const shownChars = 60
+const saidChars = 400
 
 export interface Verdict {
   cause: string
@@ -71,7 +73,7 @@ const timedOut: Rule = (all) => {
   const share = longest && lastMs > 0 ? Math.round((longest.durationMs / lastMs) * 100) : 0
   return {
     cause: starved
-      ? `${message(all)}, and its commands waited for CPU time for ${Math.round((starved.share ?? 0) * 100)}% of half a minute`
+      ? `${message(all)}, and its commands waited for CPU time that it had used up: ${Math.round((starved.share ?? 0) * 100)}% of the time`
       : message(all),
     certainty: 'known',
     next: [
@@ -194,6 +196,7 @@ const processLimitOr =
 const crashed: Rule = (all) => {
   const report = all.record.reports.findLast(({ trigger }) => trigger === 'agent_ended')
   const { exitCode } = (all.run.error?.details ?? {}) as { exitCode?: number }
+  const said = lastLines(all.record.stderr).join(' | ').slice(0, saidChars)
   const signal = exitCode !== undefined && exitCode > 128 ? `, by ${signalName(exitCode - 128)}` : ''
   return {
     cause: `${message(all)}${signal}`,
@@ -206,6 +209,10 @@ const crashed: Rule = (all) => {
     ],
     evidence: [
       ...(all.culprit ? [{ text: `at that moment ${all.culprit.text}` }] : []),
+      ...(report?.crash === undefined
+        ? []
+        : [{ text: `the kernel saw its fault: ${report.crash}`, cursor: report.cursor }]),
+      ...(said === '' ? [] : [{ text: `it said last: ${said}` }]),
       ...(report
         ? [
             {

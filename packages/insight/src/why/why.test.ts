@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { whySchema, type EventBody, type Resources, type Why } from '@vm0/contract'
+import { whySchema, type EventBody, type Resources, type Scene, type Why } from '@vm0/contract'
 import { recordOf } from '../record/run-record.js'
 import { RunLog } from '../run-log.test.fixture.js'
 import { whyOf } from './why.js'
@@ -67,6 +67,39 @@ test('an agent that ends in its own way on a full disk: the disk is the cause, a
   )
   expect(told).toMatchObject({ cause: "the sandbox's disk of 512 MiB was full", certainty: 'inferred', culprit: null })
   expect(told.findings.map(({ kind }) => kind)).toEqual(['disk.full'])
+})
+
+const noPressure = { some: 0, full: 0 }
+const scene: Scene = {
+  memory: { usedBytes: 1, limitBytes: 9, peakBytes: 2, anonBytes: 1, fileBytes: 0, shmemBytes: 0, kernelBytes: 0 },
+  memoryCurve: [],
+  processes: [],
+  processCount: 1,
+  processLimit: 9,
+  cpu: { share: 0, throttledMs: 6_000 },
+  disk: { usedBytes: 1, totalBytes: 9 },
+  network: { receivedBytes: 0, sentBytes: 0 },
+  pressure: { of: 'host', memory: noPressure, cpu: noPressure, io: noPressure },
+}
+
+test('an agent that crashed: what the kernel saw, and its last words', () => {
+  const told = ended('died', 'agent_crashed', 'ended with status 139', (log) =>
+    log
+      .add({ type: 'stderr', text: 'first' })
+      .add({ type: 'stderr', text: 'FATAL: out of ideas' })
+      .add({
+        type: 'sandbox.report',
+        trigger: 'agent_ended',
+        scene,
+        toolIds: [],
+        uncommitted: { paths: [], more: 0 },
+        exitCode: 139,
+        crash: 'segfault at 0 ip 1 sp 2 error 4 in libc.so.6',
+      }),
+  )
+  const texts = told.evidence.map(({ text }) => text)
+  expect(texts).toContain('the kernel saw its fault: segfault at 0 ip 1 sp 2 error 4 in libc.so.6')
+  expect(texts).toContain('it said last: first | FATAL: out of ideas')
 })
 
 test('a model that does not answer is what was at work', () => {

@@ -213,7 +213,11 @@ export class RunWatch implements SandboxWatcher {
 
   agentEnded(exitCode: number): void {
     const box = this.box
-    if (box) this.report('agent_ended', box.scene(), { exitCode })
+    if (!box) return
+    const pid = this.agentPid()
+    // A status of a shell's: it was ended by a signal, which a fault of its own may have raised.
+    const crash = pid !== undefined && exitCode > 128 ? box.crashOf(pid) : undefined
+    this.report('agent_ended', box.scene(), { exitCode, ...(crash === undefined ? {} : { crash }) })
   }
 
   private silent(silentMs: number): void {

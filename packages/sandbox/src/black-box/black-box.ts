@@ -6,6 +6,7 @@ import { readOnce } from '../cgroup/open-files.js'
 import { blamedFor } from './blamed.js'
 import { Crowd } from './crowd.js'
 import { weight } from './ended-processes.js'
+import { crashOf } from './kernel-words.js'
 import { KernelKills } from './kernel-kills.js'
 import { MemoryCurve } from './memory-curve.js'
 import { pauseMs } from './pace.js'
@@ -46,13 +47,11 @@ const processesMs = { fresh: 25, wanted: 250, else: 10_000 }
 const freshMs = 400
 const longestPauseMs = 2_000
 const detailsMs = 1_000
-/** CPU time since the last look without which no process can have come or gone. */
+/** CPU time since the last look without which no process can have come or gone; the other one right after a call began. */
 const quietCpuMs = 5
-/** No process comes for less. */
 const startCpuMs = 0.3
 /** While no call is at work: after that nobody asks for what has ended. */
 const keptEndedMs = 60_000
-const fullDiskShare = 0.99
 const shownToolProcesses = 50
 const clockSlackMs = 100
 
@@ -133,7 +132,7 @@ export class SandboxRecorder implements BlackBox, Recorded {
   async settle(): Promise<void> {
     if (this.details.limitBytes > 0) {
       this.look()
-      if (this.watcher) this.lookAtDetails(Date.now())
+      if (this.watcher) this.lookAtDetails(Date.now(), true)
     }
     await this.kills.settled()
   }
@@ -241,6 +240,8 @@ export class SandboxRecorder implements BlackBox, Recorded {
     }))
   }
 
+  readonly crashOf = crashOf
+
   unanswered(): string[] {
     return unansweredIn(this.parts.initPid)
   }
@@ -271,7 +272,7 @@ export class SandboxRecorder implements BlackBox, Recorded {
     return this.watcher !== undefined && this.crowd.look(this.table, this.details.processLimit, now)
   }
 
-  private lookAtDetails(now: number): void {
+  private lookAtDetails(now: number, isOver = false): void {
     const beforeMs = this.detailsAtMs
     this.detailsAtMs = now
     this.details = this.meter.details()
@@ -286,7 +287,7 @@ export class SandboxRecorder implements BlackBox, Recorded {
     const disk = this.disk()
     if (disk.totalBytes > 0) watcher?.onDisk?.(disk)
     watcher?.onFigures?.({ ...details, atMs: now, memoryBytes: this.last?.memoryBytes ?? 0 })
-    const share = this.starvation.share(now, details.throttledMs)
+    const share = this.starvation.share(now, details, isOver)
     if (share !== undefined) watcher?.onStarved?.(this.scene(), share)
   }
 
@@ -345,5 +346,4 @@ function withoutShell(tree: readonly ProcessEntry[]): readonly ProcessEntry[] {
   return tree.length > 1 ? tree.slice(1) : tree
 }
 
-const isFull = ({ usedBytes, totalBytes }: Scene['disk']): boolean =>
-  totalBytes > 0 && usedBytes >= totalBytes * fullDiskShare
+const isFull = ({ usedBytes, totalBytes }: Scene['disk']): boolean => totalBytes > 0 && usedBytes >= totalBytes * 0.99

@@ -41,7 +41,7 @@ export interface SandboxWatcher {
   onDisk?(disk: Scene['disk']): void
   /** Its disk was filled up; `writer` has written most. */
   onDiskFull?(scene: Scene, writer: SceneProcess | undefined): void
-  /** It has used up its CPU time, and waited for more, for this part of the last half minute. */
+  /** It has used up its CPU time, and waited for more, for this part of the last half minute, or of a shorter run. */
   onStarved?(scene: Scene, share: number): void
 }
 
@@ -93,6 +93,8 @@ export interface BlackBox {
   processesSince(ms: number, ancestor: number, owned: (child: OwnedChild) => boolean): SeenProcesses
   /** The descendants of a process, with what each waits for. */
   waiting(ancestor: number): WaitingProcess[]
+  /** What the kernel wrote of a process as it crashed. */
+  crashOf(pid: number): string | undefined
   /** Connections to where nobody answers, as `address:port`. */
   unanswered(): string[]
   /** Files of /workspace that were changed since then, within bounds on the work. */

@@ -42,6 +42,9 @@ export interface Details {
   forksRefused: number
   /** How long its tasks were kept from running because their CPU time was used up, in total. */
   throttledMs: number
+  /** Periods in which it may use so much CPU time and no more, and those in which it had used it up. */
+  periods: number
+  throttledPeriods: number
   /** Null where the kernel doesn't tell it of a group (version 1). */
   pressure: { memory: Pressure; cpu: Pressure; io: Pressure } | null
 }

@@ -21,6 +21,7 @@ export class MeterV1 implements Meter {
   details(): Details {
     const number = (controller: string, name: string): number => Number(readOnce(this.file(controller, name))) || 0
     const stat = readOnce(this.file('memory', 'memory.stat'))
+    const cpu = readOnce(this.file('cpu', 'cpu.stat'))
     return {
       limitBytes: number('memory', 'memory.limit_in_bytes'),
       peakBytes: number('memory', 'memory.max_usage_in_bytes'),
@@ -31,7 +32,9 @@ export class MeterV1 implements Meter {
       processes: number('pids', 'pids.current'),
       processLimit: number('pids', 'pids.max'),
       forksRefused: field(readOnce(this.file('pids', 'pids.events')), 'max'),
-      throttledMs: field(readOnce(this.file('cpu', 'cpu.stat')), 'throttled_time') / 1e6,
+      throttledMs: field(cpu, 'throttled_time') / 1e6,
+      periods: field(cpu, 'nr_periods'),
+      throttledPeriods: field(cpu, 'nr_throttled'),
       pressure: null,
     }
   }

@@ -42,6 +42,7 @@ export class MeterV2 implements Meter {
   details(): Details {
     const number = (name: string): number => Number(readOnce(this.file(name))) || 0
     const stat = readOnce(this.file('memory.stat'))
+    const cpu = readOnce(this.file('cpu.stat'))
     return {
       limitBytes: number('memory.max'),
       peakBytes: Math.max(number('memory.peak'), number('memory.current')),
@@ -52,7 +53,9 @@ export class MeterV2 implements Meter {
       processes: number('pids.current'),
       processLimit: number('pids.max'),
       forksRefused: field(readOnce(this.file('pids.events')), 'max'),
-      throttledMs: field(readOnce(this.file('cpu.stat')), 'throttled_usec') / 1e3,
+      throttledMs: field(cpu, 'throttled_usec') / 1e3,
+      periods: field(cpu, 'nr_periods'),
+      throttledPeriods: field(cpu, 'nr_throttled'),
       pressure: {
         memory: pressureIn(readOnce(this.file('memory.pressure'))),
         cpu: pressureIn(readOnce(this.file('cpu.pressure'))),
