@@ -42,5 +42,7 @@ export interface FileRanges {
 
 /** Files with more pieces are sent whole. */
 export const maxChunks = 1_000_000
+/** A file that would have to be made of more parts is sent whole. */
+export const maxParts = 100_000
 /** Of a request's first line. */
-export const maxPatchLineBytes = 32 * 1024 ** 2
+export const maxPatchLineBytes = 4 * 1024 ** 2

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { maxChunks, type ChunkListRequest, type FilePatch, type FileRanges } from './file-patch.js'
+import { maxParts, type ChunkListRequest, type FilePatch, type FileRanges } from './file-patch.js'
 import { maxBuckets, type FolderComparison } from './folder-sync.js'
 
 /** The first line of a request to compare folders. */
@@ -31,7 +31,7 @@ export const filePatchSchema: z.ZodType<FilePatch> = z
     fromBytes: position,
     parts: z
       .array(z.union([z.tuple([z.literal('here'), length]), z.tuple([z.literal('there'), length, position])]))
-      .max(maxChunks),
+      .max(maxParts),
   })
   .refine(({ sizeBytes, fromBytes, parts }) => parts.reduce((sum, [, bytes]) => sum + bytes, fromBytes) === sizeBytes, {
     error: 'the parts and what has arrived make another size',
@@ -43,5 +43,5 @@ export const fileRangesSchema: z.ZodType<FileRanges> = z.strictObject({
   ranges: z
     .array(z.tuple([position, length]))
     .min(1)
-    .max(maxChunks),
+    .max(maxParts),
 })

@@ -31,7 +31,7 @@ export class ArrivalWriters {
     try {
       return await work
     } finally {
-      this.writers.delete(arrival)
+      if (this.writers.get(arrival) === writer) this.writers.delete(arrival)
     }
   }
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { FileHandle } from 'node:fs/promises'
-import { cutFromBytes, isChunk, Vm0Error, type FileEntry } from '@vm0/contract/client'
+import { cutFromBytes, isChunk, maxParts, Vm0Error, type FileEntry } from '@vm0/contract/client'
 import { bytesOf, type Http } from '../../http.js'
 import { overBreaks } from '../sync/over-breaks.js'
 import { packBytes } from '../sync/packs.js'
@@ -46,6 +46,7 @@ export async function fetchLarge(
     const { facts, pieces } = await (isCut
       ? compared(http, call, source, options.signal)
       : straight(http, call, options.signal))
+    if (rangesOf(pieces).length > maxParts) return false
     options.onSpared(pieces.reduce((sum, piece) => (piece.hereBytes === undefined ? sum : sum + piece.lengthBytes), 0))
     await options.place(async (file) => {
       await assemble(http, call, { file, source, pieces, content }, options)

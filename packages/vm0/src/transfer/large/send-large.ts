@@ -1,4 +1,11 @@
-import { cutFromBytes, type Vm0Error, webStreamOf, type FilePatch, type PatchPart } from '@vm0/contract/client'
+import {
+  cutFromBytes,
+  maxParts,
+  type Vm0Error,
+  webStreamOf,
+  type FilePatch,
+  type PatchPart,
+} from '@vm0/contract/client'
 import type { Http, RequestBody } from '../../http.js'
 import { counted } from '../counted.js'
 import { overBreaks } from '../sync/over-breaks.js'
@@ -52,6 +59,8 @@ export async function sendLarge(
     if (hasBasis) {
       const [here, there] = await Promise.all([(pieces ??= source.chunks()), remote.chunks])
       parts = partsOf(here, there, fromBytes)
+      isForWhole = parts.length > maxParts
+      if (isForWhole) return
     }
     const spared = parts.reduce((sum, [from, bytes]) => (from === 'there' ? sum + bytes : sum), 0)
     if (spared > sparedBytes) onSpared(spared - sparedBytes)
