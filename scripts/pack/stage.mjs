@@ -70,7 +70,7 @@ async function copyBuilt(name, stage, folder, inside) {
       await cp(join(from, entry), join(stage, folder, entry), { recursive: true })
 }
 
-/** Name and text of the contract's modules that its part for clients exports. */
+/** Name and text of the contract's modules that its part for clients exports, with those that they are made of. */
 async function contractForClients() {
   const folder = 'packages/contract'
   const read = (path) => readFile(join(folder, path), 'utf8')
@@ -78,15 +78,20 @@ async function contractForClients() {
   for (const extension of ['js', 'd.ts']) {
     const index = await read(`dist/client.${extension}`)
     modules.push([`client.${extension}`, index])
-    for (const [, name] of index.matchAll(/from '\.\/([a-z-]+)\.js'/g)) {
+    const names = new Set(imported(index))
+    // What is found on the way is looked at too.
+    for (const name of names) {
       const hasSchemas = (await read(`src/${name}.ts`)).includes("from 'zod'")
       if (hasSchemas && extension === 'js') throw new Error(`contract/client must not load zod, but ${name} does`)
       const text = hasSchemas ? plainTypes(join(folder, `src/${name}.ts`)) : await read(`dist/${name}.${extension}`)
       modules.push([`${name}.${extension}`, text])
+      for (const other of imported(text)) names.add(other)
     }
   }
   return modules
 }
+
+const imported = (text) => [...text.matchAll(/from '\.\/([a-z-]+)\.js'/g)].map(([, name]) => name)
 
 /** Writes a module: imports of packages that are inside lead to their files, and there are no source maps. */
 async function put(stage, path, text, inside) {

@@ -2,16 +2,16 @@ import { z } from 'zod'
 import { envelopeSchema, eventSchema } from './events.js'
 
 /** Who told it: the agent, the sandbox (kernel and resources), the gateway (model requests), the runner, the server. */
-export const logSources = ['agent', 'sandbox', 'gateway', 'runner', 'server'] as const
-export type LogSource = (typeof logSources)[number]
-export const logLevels = ['debug', 'info', 'warn', 'error'] as const
-export type LogLevel = (typeof logLevels)[number]
+export const logSourceSchema = z.enum(['agent', 'sandbox', 'gateway', 'runner', 'server'])
+export type LogSource = z.infer<typeof logSourceSchema>
+export const logLevelSchema = z.enum(['debug', 'info', 'warn', 'error'])
+export type LogLevel = z.infer<typeof logLevelSchema>
 
 /** What the platform says of a run beside its events: no part of them, and kept within bounds. */
 export const runLineSchema = z.object({
   time: z.iso.datetime(),
   source: z.enum(['sandbox', 'runner', 'server']),
-  level: z.enum(logLevels),
+  level: logLevelSchema,
   text: z.string(),
   details: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
 })
@@ -25,8 +25,8 @@ export const logEntrySchema = z.object({
   /** What `after` takes to go on behind this entry. */
   cursor: logCursor,
   time: z.iso.datetime(),
-  source: z.enum(logSources),
-  level: z.enum(logLevels),
+  source: logSourceSchema,
+  level: logLevelSchema,
   /** On one line, cut; `event` has it whole. */
   text: z.string(),
   runId: envelopeSchema.shape.runId,

@@ -4,7 +4,8 @@ import { idSchema, runSchema } from './runs.js'
 
 /** What a webhook may be told: any end of a run, or only that one has died. */
 export const webhookEvents = ['run.ended', 'run.died'] as const
-export type WebhookEvent = (typeof webhookEvents)[number]
+export const webhookEventSchema = z.enum(webhookEvents)
+export type WebhookEvent = z.infer<typeof webhookEventSchema>
 /** What `POST /v1/webhooks/{id}/test` sends. */
 export const webhookTestEvent = 'webhook.test'
 
@@ -20,7 +21,7 @@ export const createWebhookSchema = z.strictObject({
     .url({ protocol: /^https?$/, error: 'expected an address that begins with https://, or http://' })
     .max(2048)
     .refine((url) => !hasCredentials(url), 'expected an address without a user name and password'),
-  events: z.array(z.enum(webhookEvents)).min(1).max(webhookEvents.length).default(['run.ended']),
+  events: z.array(webhookEventSchema).min(1).max(webhookEvents.length).default(['run.ended']),
   /** What messages are signed with; made where none is given. */
   secret: secretSchema.optional(),
   /** For people. */
@@ -32,7 +33,7 @@ export type CreateWebhookParsed = z.infer<typeof createWebhookSchema>
 export const webhookSchema = z.object({
   id: webhookIdSchema,
   url: z.string(),
-  events: z.array(z.enum(webhookEvents)),
+  events: z.array(webhookEventSchema),
   description: z.string(),
   createdAt: z.iso.datetime(),
   /** Messages that wait for their first or next attempt. */
@@ -79,7 +80,7 @@ export const webhookRunSchema = z.object({
 
 /** The body of a message, in the form of Standard Webhooks. */
 export const webhookMessageSchema = z.discriminatedUnion('type', [
-  z.object({ type: z.enum(webhookEvents), timestamp: z.iso.datetime(), data: webhookRunSchema }),
+  z.object({ type: webhookEventSchema, timestamp: z.iso.datetime(), data: webhookRunSchema }),
   z.object({
     type: z.literal(webhookTestEvent),
     timestamp: z.iso.datetime(),
