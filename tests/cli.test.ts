@@ -248,6 +248,7 @@ test('every command tells how to use it, with examples', async () => {
     projects: ['ls', 'show', 'create', 'set'],
     templates: ['build', 'from-session', 'ls', 'show', 'promote', 'rollback', 'rm'],
     encryption: ['ls', 'rotate', 'reseal', 'drop'],
+    webhooks: ['ls', 'add', 'rm', 'deliveries', 'test'],
   }
   const single = [
     'up',

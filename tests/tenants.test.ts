@@ -27,6 +27,7 @@ beforeAll(async () => {
   ]
   await theirs.client.templates.fromImage('their-template', await craftArchive({ about: null, layer }))
   ids.templates = 'their-template'
+  ids.webhooks = (await theirs.client.webhooks.create('https://hooks.example/vm0')).id
 })
 afterAll(() => platform.stop())
 
