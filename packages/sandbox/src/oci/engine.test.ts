@@ -115,6 +115,8 @@ test.skipIf(!hasCpuGroups)(
                 await wait(20)
               }
             }
+            // Both are at it: the first one's start is nobody's share.
+            while ((await used()).some((cpuMs) => cpuMs < 200)) await wait(20)
             expect(await part()).toBeLessThan(0.3)
             await takeShare()
             expect(await part()).toBeGreaterThan(0.5)
