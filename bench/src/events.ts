@@ -1,4 +1,4 @@
-import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { openEventLog } from '@vm0/backends'
 import type { Vm0Event } from '@vm0/contract'
@@ -20,7 +20,7 @@ try {
   const run = platform.client.run({ prompt: 'bench-events' })
   await run
   const folder = join(platform.dataDir, 'events', 'default', run.session.id)
-  const [name = ''] = await readdir(folder)
+  const name = `${run.id}.ndjson`
   const lines = (await readFile(join(folder, name), 'utf8')).trimEnd().split('\n')
   const end = JSON.parse(lines.pop() as string) as Vm0Event
 

@@ -20,6 +20,12 @@ const { image: templateImage } = await ensureTemplate({ cacheDir })
 const engine = await openOciEngine({ installation, dataDir, gatewayPort: 7301 })
 const resources = { memoryMiB: 512, cpus: 2, diskMiB: 128, processes: 256 }
 
+const printedMB = 200
+const lineChars = 1_000
+const printing = `import sys
+line = "x" * ${lineChars - 1} + "\\n"
+for _ in range(${(printedMB * 1e6) / lineChars}): sys.stdout.write(line)`
+
 const waiting = 'import time\nwhile True: time.sleep(0.1)'
 const busy = 'import subprocess\nwhile True: subprocess.run(["/bin/sh", "-c", "/bin/true; /bin/true"])'
 
@@ -30,6 +36,25 @@ async function start(program: string): Promise<{ sandbox: Sandbox; pid: number }
   const agent = await sandbox.spawn({ id: 'agent', args, env: {}, cwd: '/', maxOutputBytes: 1024 ** 2 })
   while (agent.pid() === undefined) await wait(10)
   return { sandbox, pid: agent.pid() as number }
+}
+
+/** What a program prints, read through its monitor as an agent's words are. */
+async function read(): Promise<string> {
+  const id = randomBytes(6).toString('hex')
+  const sandbox = await engine.create({ id, templateImage, layers: [], resources, platformMounts: [] })
+  const args = ['python3', '-c', printing]
+  const startedMs = performance.now()
+  const before = process.cpuUsage()
+  const program = await sandbox.spawn({ id: 'agent', args, env: {}, cwd: '/', maxOutputBytes: 1024 ** 3 })
+  let [lines, chars] = [0, 0]
+  for await (const { text } of program.output()) {
+    lines += 1
+    chars += text.length + 1
+  }
+  const seconds = (performance.now() - startedMs) / 1000
+  const { user, system } = process.cpuUsage(before)
+  const whole = chars === printedMB * 1e6 ? 'all of it' : `ONLY ${chars} characters`
+  return `${printedMB} MB that a program prints, in ${lines} lines: ${whole} read in ${seconds.toFixed(1)} s, ${((user + system) / 1e6).toFixed(1)} s of CPU`
 }
 
 /** Milliseconds of CPU per second, of this process. */
@@ -58,6 +83,7 @@ try {
   sandbox.blackBox.watch(watcher)
   await wait(1_000)
   const withBusy = await cost()
+  const printed = await read()
   const share = (msPerSecond: number): string => `${(msPerSecond / 10).toFixed(2)}%`
   console.log(`
 The recorder's own CPU, of one core; ${seconds} s each, on ${availableParallelism()} cores, Linux ${release()}, Node ${process.version}
@@ -67,7 +93,9 @@ The recorder's own CPU, of one core; ${seconds} s each, on ${availableParallelis
 | no sandbox | ${share(without)} |
 | 100 that wait (measured with ${idle}) | ${share(((withIdle - without) / idle) * 100)} |
 | the same, frozen | ${share(((withFrozen - without) / idle) * 100)} |
-| one that starts processes without end, watched | ${share(withBusy - withFrozen)} |`)
+| one that starts processes without end, watched | ${share(withBusy - withFrozen)} |
+
+${printed}`)
 } finally {
   await engine.close()
   await rm(dataDir, { recursive: true, force: true })
