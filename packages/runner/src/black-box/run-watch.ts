@@ -22,6 +22,7 @@ export interface RunWatchParts extends RunContext {
 
 const keptCalls = 100
 const titleChars = 200
+const unseenShell = /^\[(?:ba|z|da)?sh\]$/
 
 /** What a run's sandbox goes through while its agent is at work, as events of the run; and what is done about its memory. */
 export class RunWatch implements SandboxWatcher {
@@ -258,7 +259,11 @@ export class RunWatch implements SandboxWatcher {
     const pid = this.agentPid()
     if (pid === undefined || !this.box) return
     // An agent starts shells of its own beside them.
-    const owned = ({ command }: { command: string }): boolean => runsCommandOf(command, call)
+    const owned = ({ command, startedAtMs }: { command: string; startedAtMs: number }): boolean =>
+      runsCommandOf(command, call) ||
+      // A shell that was gone before its arguments could be read: the only call's at work then, if there is only one.
+      (unseenShell.test(command) &&
+        owningCall({ commands: [], startedAtMs }, [...this.calls.values()])?.toolId === call.toolId)
     const { processes, seen } = this.box.processesSince(call.startedAtMs, pid, owned)
     if (processes.length > 0) this.parts.log.append({ type: 'tool.processes', toolId: call.toolId, processes, seen })
   }
