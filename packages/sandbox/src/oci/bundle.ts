@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import type { SandboxSpec } from '../engine.js'
+import { trustedCertificates } from './certificates.js'
 import { seccompFilter } from './seccomp.js'
 import type { Slot } from './slots.js'
 
@@ -134,7 +135,7 @@ export function ociConfig(spec: SandboxSpec, slot: Slot, files: BundleFiles, env
         options: ['nosuid', 'nodev', 'mode=755', `size=${runMiB(memoryMiB)}m`],
       },
       bind(files.resolvConf, '/etc/resolv.conf'),
-      bind('/etc/ssl/certs/ca-certificates.crt', '/etc/ssl/certs/ca-certificates.crt'),
+      bind(trustedCertificates, trustedCertificates),
       bind(files.init, initInside),
       ...[...files.machineFiles, ...spec.platformMounts].map(({ source, target }) => bind(source, target)),
     ],

@@ -10,6 +10,7 @@ const access = {
     { address: '10.1.0.3', port: 80, host: 'mirror.example' },
   ],
   environment: {},
+  extraCertificates: '',
 }
 const elem = (address: string, port: number, bytes: number) => ({
   elem: { val: { concat: [address, port] }, counter: { packets: 1, bytes } },

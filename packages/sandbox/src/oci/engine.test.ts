@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { extraCertificates, trustedCertificates } from './certificates.js'
 import { gatewayPort, sh, TestEngine } from './engine.test.fixture.js'
 
 const exec = promisify(execFile)
@@ -44,6 +45,17 @@ test('nothing of the host is in a sandbox: neither files, environment, processes
     await Promise.all(planted.map((path) => rm(path, { force: true })))
   }
 })
+
+test('what the host trusts beyond what Node knows is trusted in a sandbox, and can not be changed there', () =>
+  withSandbox(async (sandbox) => {
+    const extra = await extraCertificates()
+    expect((await sh(sandbox, 'cat "${NODE_EXTRA_CA_CERTS:-/dev/null}"')).out.trim()).toBe(extra)
+    expect((await sh(sandbox, 'cat "$SSL_CERT_FILE"')).out).toBe(await readFile(trustedCertificates, 'utf8'))
+    for (const name of ['NODE_EXTRA_CA_CERTS', 'SSL_CERT_FILE']) {
+      const { out } = await sh(sandbox, `[ -z "$${name}" ] || ! echo x 2>/dev/null >>"$${name}" && echo refused`)
+      expect(out).toContain('refused')
+    }
+  }))
 
 test('a process in it is confined: seccomp, no new privileges, no mounts, no kernel settings, its own uid range', async () => {
   await withSandbox(async (sandbox) => {

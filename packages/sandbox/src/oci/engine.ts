@@ -8,6 +8,7 @@ import { requirePrograms } from '../host-programs.js'
 import { shownDirectory, type EngineOptions, type Sandbox, type SandboxEngine, type SandboxSpec } from '../engine.js'
 import { endOrphanedCommands, recordFile, survivors, takeOverMounts } from './attach.js'
 import { defaultPath, initInside, ociConfig } from './bundle.js'
+import { extraCertificatesFile, trustedCertificates } from './certificates.js'
 import { startContainer } from './container.js'
 import { DiskGuard, freeBytes } from './disk-guard.js'
 import type { Egress } from './egress.js'
@@ -198,14 +199,18 @@ class OciEngine implements SandboxEngine {
       await writeFile(resolvConf, this.access.nameServers.map((address) => `nameserver ${address}\n`).join(''), {
         mode: 0o644,
       })
+      const { extraCertificates } = this.access
       const environment = {
         ...this.access.environment,
-        NODE_EXTRA_CA_CERTS: '/etc/ssl/certs/ca-certificates.crt',
-        SSL_CERT_FILE: '/etc/ssl/certs/ca-certificates.crt',
+        // Node warns of a file without certificates.
+        ...(extraCertificates ? { NODE_EXTRA_CA_CERTS: `${shownDirectory}/${extraCertificatesFile}` } : {}),
+        SSL_CERT_FILE: trustedCertificates,
       }
       const view = await makeMachineView(directory, slot.number, spec.resources)
       const shown = shownIn(directory)
       await mkdir(shown, { mode: 0o755 })
+      if (extraCertificates)
+        await writeFile(join(shown, extraCertificatesFile), `${extraCertificates}\n`, { mode: 0o644 })
       const config = ociConfig(
         { ...spec, platformMounts: [...spec.platformMounts, { source: shown, target: shownDirectory }] },
         slot,

@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { lookup } from 'node:dns/promises'
 import { readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
+import { extraCertificates } from './certificates.js'
 
 const exec = promisify(execFile)
 
@@ -12,10 +13,17 @@ export interface HostAccess {
   allowed: { address: string; port: number; host: string }[]
   /** Environment for every process in a sandbox. */
   environment: Record<string, string>
+  /** What programs that use Node are to trust beyond what they know (PEM); may be empty. */
+  extraCertificates: string
 }
 
 export async function readHostAccess(): Promise<HostAccess> {
-  const [nameServers, npmRegistry, aptHosts] = await Promise.all([readNameServers(), npmRegistryUrl(), aptUrls()])
+  const [nameServers, npmRegistry, aptHosts, certificates] = await Promise.all([
+    readNameServers(),
+    npmRegistryUrl(),
+    aptUrls(),
+    extraCertificates(),
+  ])
   const environment: Record<string, string> = {}
   const urls = [npmRegistry, ...aptHosts]
   for (const name of ['http_proxy', 'https_proxy', 'no_proxy']) {
@@ -28,7 +36,7 @@ export async function readHostAccess(): Promise<HostAccess> {
   if (npmRegistry && !/^https:\/\/registry\.npmjs\.org\/?$/.test(npmRegistry))
     environment.npm_config_registry = withoutUser(npmRegistry)
   const allowed = (await Promise.all(urls.map(resolve))).flat()
-  return { nameServers, allowed, environment }
+  return { nameServers, allowed, environment, extraCertificates: certificates }
 }
 
 async function readNameServers(): Promise<string[]> {
