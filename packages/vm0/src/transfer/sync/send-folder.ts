@@ -111,7 +111,8 @@ export async function sendEntries(
   const [only] = packs
   // What fits into one archive goes as one: a call less.
   if (packs.length <= 1) {
-    if (folders.length > 0 || only || large.length === 0) await send([...folders, ...(only ?? [])])
+    // The folder itself is made by it, also where only big files follow.
+    if (folders.length > 0 || only || there.size === 0) await send([...folders, ...(only ?? [])])
   } else {
     if (folders.length > 0) await send(folders)
     await inParallel(packs, packsAtOnce, send)
