@@ -292,6 +292,7 @@ export class RunLife {
     const [, running] = await Promise.all([
       this.turns.begin(agent, spec.prompt).then(() => (this.timings.promptSentMs ??= this.sinceCreated())),
       isFirst ? this.store.markRunning(this.ref, this.claimed.epoch, agent.version) : true,
+      this.turns.shown,
     ])
     if (!running) throw takenOver()
     return oomKills
@@ -328,7 +329,10 @@ export class RunLife {
         this.resumeRefill?.()
       },
       onRefusedKey: () => this.stop('unauthorized'),
-      onBody: (body) => this.checkpoints?.barrier(body),
+      onBody: async (body) => {
+        await this.turns.shown.catch(() => undefined)
+        await this.checkpoints?.barrier(body)
+      },
     })
   }
 

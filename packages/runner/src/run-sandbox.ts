@@ -29,6 +29,8 @@ export async function sandboxFor(
   session: LiveSession,
   { driver, spec, ref, pool, timings, known, signal, renew }: SandboxRequest,
 ): Promise<ReadySandbox & { oomKills?: number }> {
+  const asked = session.sandbox?.stats()
+  asked?.catch(() => undefined) // told below, where it is wanted
   const ready = await session.ready({
     resources: spec.resources,
     known,
@@ -40,7 +42,7 @@ export async function sandboxFor(
     signal,
   })
   if (ready.how !== 'session') return ready
-  const stats = await ready.sandbox.stats()
+  const stats = await (asked ?? ready.sandbox.stats())
   return isCrowded(stats) ? renew() : { ...ready, oomKills: stats.oomKills }
 }
 

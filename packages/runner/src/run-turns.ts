@@ -39,6 +39,8 @@ export class RunTurns {
   how: ReadySandbox['how'] = 'cold'
   /** How its turns ended, once they have. */
   turn: TurnEnd | undefined
+  /** The agent's tools find what belongs to this run: before a model's first answer, not before the prompt. */
+  shown: Promise<void> = Promise.resolve()
   private lastStderr = ''
   private begunAnew = false
   /** The agent comes from the pool and hasn't said anything yet. */
@@ -54,10 +56,9 @@ export class RunTurns {
 
   async takeAgent(spec: CreateRunParsed, how: ReadySandbox['how']): Promise<LiveAgent> {
     const { session, driver, ref } = this.parts
-    const [agent] = await Promise.all([
-      session.agentFor(driver, launchSpecOf(spec)),
-      session.sandbox && showToolEnvironment(session.sandbox, ref.runId, spec),
-    ])
+    if (session.sandbox) this.shown = showToolEnvironment(session.sandbox, ref.runId, spec)
+    this.shown.catch(() => undefined) // told to whoever waits for it
+    const agent = await session.agentFor(driver, launchSpecOf(spec))
     this.take(agent, how)
     return agent
   }
