@@ -54,6 +54,7 @@ export class RunLife {
   watch: RunWatch | undefined
   /** Lets the pool refill: the agent is at work, or the run has ended before. */
   private resumeRefill: (() => void) | undefined
+  private isAtWork = false
 
   constructor(
     private readonly options: RunnerOptions,
@@ -298,6 +299,14 @@ export class RunLife {
     return oomKills
   }
 
+  /** Its agent is at work. */
+  private begun(): void {
+    if (this.isAtWork) return
+    this.isAtWork = true
+    this.resumeRefill?.()
+    void this.quota?.look()
+  }
+
   private async finish(unsaved: Ending): Promise<void> {
     const { checkpoints, progress, timings } = this
     checkpoints?.end()
@@ -323,13 +332,11 @@ export class RunLife {
       log: this.log,
       patience: this.patience,
       requested: this.timings.firstModelRequestMs !== null,
-      onFirstRequest: (timeMs) => {
-        this.timings.firstModelRequestMs = this.sinceCreated(timeMs)
-        void this.quota?.look()
-        this.resumeRefill?.()
-      },
+      onFirstRequest: (timeMs) => (this.timings.firstModelRequestMs = this.sinceCreated(timeMs)),
       onRefusedKey: () => this.stop('unauthorized'),
       onBody: async (body) => {
+        // Not before the request is on its way: what they take of the CPU would pass it on.
+        this.begun()
         await this.turns.shown.catch(() => undefined)
         await this.checkpoints?.barrier(body)
       },
