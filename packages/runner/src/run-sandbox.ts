@@ -1,6 +1,6 @@
 import type { ClaimedSession, CreateRunParsed, RunRef, Timings } from '@vm0/contract'
 import type { FrameworkDriver } from '@vm0/frameworks'
-import type { SandboxStats } from '@vm0/sandbox'
+import type { SandboxCounts } from '@vm0/sandbox'
 import { launchSpecOf } from './live-agent.js'
 import type { LiveSession } from './live-session.js'
 import { kindOf } from './pool/kind.js'
@@ -29,8 +29,6 @@ export async function sandboxFor(
   session: LiveSession,
   { driver, spec, ref, pool, timings, known, signal, renew }: SandboxRequest,
 ): Promise<ReadySandbox & { oomKills?: number }> {
-  const asked = session.sandbox?.stats()
-  asked?.catch(() => undefined) // told below, where it is wanted
   const ready = await session.ready({
     resources: spec.resources,
     known,
@@ -42,11 +40,11 @@ export async function sandboxFor(
     signal,
   })
   if (ready.how !== 'session') return ready
-  const stats = await (asked ?? ready.sandbox.stats())
-  return isCrowded(stats) ? renew() : { ...ready, oomKills: stats.oomKills }
+  const counts = ready.sandbox.counts()
+  return isCrowded(counts) ? renew() : { ...ready, oomKills: counts.oomKills }
 }
 
 /** What was left running leaves no room for an agent and what it starts: a fork bomb does. */
-function isCrowded({ processes, processLimit }: SandboxStats): boolean {
+function isCrowded({ processes, processLimit }: SandboxCounts): boolean {
   return processLimit > 0 && processLimit - processes < leastFreeProcesses
 }

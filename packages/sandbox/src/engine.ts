@@ -64,6 +64,9 @@ export interface SandboxProcess {
   command: string
 }
 
+/** What the kernel tells of a sandbox within microseconds, without a thread; zero once it is gone. */
+export type SandboxCounts = Pick<SandboxStats, 'processes' | 'processLimit' | 'oomKills'>
+
 export interface SandboxStats {
   memoryBytes: number
   memoryPeakBytes: number
@@ -108,6 +111,7 @@ export interface Sandbox {
   /** Leaves the CPU to other sandboxes that want it, until what this gives is called. */
   yieldCpu(): Promise<() => Promise<void>>
   stats(): Promise<SandboxStats>
+  counts(): SandboxCounts
   /** What is recorded of it on the host. */
   readonly blackBox: BlackBox
   /** What runs in it, but for its first process and those that were spawned, with what these started; frozen or not. */

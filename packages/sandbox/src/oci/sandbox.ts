@@ -13,6 +13,7 @@ import type {
   MonitoredProcess,
   ProcessSpec,
   Sandbox,
+  SandboxCounts,
   SandboxProcess,
   SandboxStats,
 } from '../engine.js'
@@ -217,6 +218,16 @@ export class OciSandbox implements Sandbox, Guarded {
 
   get blackBox(): SandboxRecorder {
     return this.parts.recorder
+  }
+
+  counts(): SandboxCounts {
+    const meter = this.parts.cgroup.meter()
+    try {
+      const { processes, processLimit } = meter.details()
+      return { processes, processLimit, oomKills: meter.gauge().oomKills }
+    } finally {
+      meter.close()
+    }
   }
 
   async stats(): Promise<SandboxStats> {
