@@ -31,13 +31,20 @@ const defaultFramework = 'claude-code'
 /** How long a stop waits for a database that can't be reached. */
 const stopPatienceMs = 10_000
 
+/** A run on its way to its life. */
+interface Claiming {
+  cancelled: boolean
+  /** Settles when it lives, or is known not to. */
+  done: Promise<boolean>
+}
+
 /** Keeps the sessions that are in use on this host and lives their runs. */
 export class Runner extends FileCalls implements RunnerPort {
   private readonly store: RunnerStore
   private readonly sessions: LiveSessions
   private readonly lives = new Map<string, { life: RunLife; done: Promise<void> }>()
   /** Runs that are being claimed, each with whether it was cancelled meanwhile. */
-  private readonly claiming = new Map<string, { cancelled: boolean; done: Promise<unknown> }>()
+  private readonly claiming = new Map<string, Claiming>()
   /** Sessions that a run is being made for. */
   private readonly beginning = new Set<string>()
   private readonly patience = new AbortController()
@@ -130,15 +137,25 @@ export class Runner extends FileCalls implements RunnerPort {
     }
   }
 
-  /** Lives the run where it could be claimed; whoever stops or cancels it until then finds it in `claiming`. */
-  private async claim(
+  /** Whoever cancels the run until it lives, or stops the runner, finds it in `claiming`. */
+  private claim(ref: RunRef, using: Promise<LiveSession>, claim: Promise<ClaimedRun | undefined>): Promise<boolean> {
+    const key = runKeyOf(ref)
+    const claiming: Claiming = { cancelled: false, done: Promise.resolve(false) }
+    this.claiming.set(key, claiming)
+    claiming.done = this.liveClaimed(ref, using, claim, claiming).finally(() => {
+      if (this.claiming.get(key) === claiming) this.claiming.delete(key)
+    })
+    return claiming.done
+  }
+
+  /** Lives the run where it could be claimed. */
+  private async liveClaimed(
     ref: RunRef,
     using: Promise<LiveSession>,
     claim: Promise<ClaimedRun | undefined>,
+    claiming: Claiming,
   ): Promise<boolean> {
-    const key = runKeyOf(ref)
-    const claiming = { cancelled: false, done: claim.catch(() => undefined) }
-    this.claiming.set(key, claiming)
+    claim.catch(() => undefined) // told below: it may fail before the session is there
     const session = await using
     try {
       const claimed = await claim
@@ -155,8 +172,6 @@ export class Runner extends FileCalls implements RunnerPort {
     } catch (error) {
       this.sessions.release(session)
       throw error
-    } finally {
-      if (this.claiming.get(key) === claiming) this.claiming.delete(key)
     }
   }
 
@@ -270,7 +285,7 @@ export class Runner extends FileCalls implements RunnerPort {
     this.stopped = true
     const timer = setTimeout(() => this.patience.abort(), stopPatienceMs)
     // What is being claimed ends like the others, as soon as it is.
-    await Promise.all([...this.claiming.values()].map(({ done }) => done))
+    await Promise.allSettled([...this.claiming.values()].map(({ done }) => done))
     for (const { life } of this.lives.values()) life.stop('shutdown')
     await Promise.all([...this.lives.values()].map(({ done }) => done))
     await this.sessions.parkAll()
