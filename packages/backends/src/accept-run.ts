@@ -1,5 +1,6 @@
-import type { ClaimedSession, LostProcesses } from '@vm0/contract'
+import { activeStates, type ClaimedSession } from '@vm0/contract'
 import { sql, type Selectable } from 'kysely'
+import { claimedSession, nextEpoch, type ClaimedSessionRow } from './claimed-session.js'
 import type { Database } from './database.js'
 import { hasStorageLeft } from './project-storage.js'
 import type { Schema } from './schema.js'
@@ -27,24 +28,6 @@ export interface NewSessionRow {
 }
 
 type Row = Selectable<Schema['runs']>
-
-/** What a runner has to know of a session that it takes. */
-export type ClaimedSessionRow = Pick<
-  Selectable<Schema['sessions']>,
-  'epoch' | 'template' | 'head' | 'agent_session_id' | 'resources' | 'workspace_upload' | 'lost_processes'
->
-
-export function claimedSession(row: ClaimedSessionRow): ClaimedSession {
-  return {
-    template: row.template,
-    head: row.head,
-    agentSessionId: row.agent_session_id,
-    resources: row.resources as Record<string, number>,
-    workspaceUpload: row.workspace_upload,
-    epoch: Number(row.epoch),
-    lostProcesses: row.lost_processes as LostProcesses | null,
-  }
-}
 
 /**
  * Takes a run in one round trip, with the session that it begins where there is `session`. Undefined where anything is not
@@ -86,11 +69,10 @@ export async function acceptClaimedRun(
     ? sql`insert into sessions (${sessionColumns}, runner_id, epoch)
         select ${sessionValues(run, session)}, ${runnerId}::text, 1 from room
         on conflict (project_id, id) do nothing returning *`
-    : sql`update sessions s set runner_id = ${runnerId}::text,
-          epoch = s.epoch + case when s.runner_id is distinct from ${runnerId}::text then 1 else 0 end
+    : sql`update sessions s set runner_id = ${runnerId}::text, epoch = ${nextEpoch(runnerId)}
         from room where s.project_id = room.id and s.id = ${run.sessionId}::uuid and s.state = 'open'
           and not exists (select from runs r where r.project_id = s.project_id and r.session_id = s.id
-            and r.state in ('queued', 'starting', 'running', 'waiting'))
+            and r.state in (${sql.join(activeStates)}))
         returning s.*`
   const { rows } = await sql<Row & { owner: ClaimedSessionRow }>`
     with room as (${roomFor(run, queuedRuns)}), owner as (${owner}), made as (

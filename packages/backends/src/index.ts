@@ -1,11 +1,5 @@
-export {
-  acceptClaimedRun,
-  acceptRun,
-  claimedSession,
-  type ClaimedSessionRow,
-  type NewRunRow,
-  type NewSessionRow,
-} from './accept-run.js'
+export { acceptClaimedRun, acceptRun, type NewRunRow, type NewSessionRow } from './accept-run.js'
+export { claimedSession, nextEpoch, type ClaimedSessionRow } from './claimed-session.js'
 export { expireCheckpoints, sessionsWithMany, type SessionCheckpoint } from './expire-checkpoints.js'
 export { openBlobDirectory } from './blob-directory.js'
 export { openBlobS3, type BlobS3Options } from './blob-s3.js'

@@ -3,7 +3,7 @@ import type { EventBody, RunLine, Vm0Event } from '@vm0/contract'
 /** Encrypts what is private at rest. The result carries the key's id, so that keys can be rotated. */
 export interface SecretsPort {
   seal(plain: string): Buffer
-  open(sealed: Buffer): string
+  open(sealed: Uint8Array): string
   /** Keys of 32 bytes for one purpose, derived from the master keys: the same again at any time. */
   keysFor(purpose: string): DerivedKeys
 }

@@ -1,5 +1,6 @@
 import {
   claimedSession,
+  nextEpoch,
   overLostConnections,
   storageUnderQuota,
   type ClaimedSessionRow,
@@ -80,7 +81,7 @@ export class RunnerStore {
       with owned as (
         update sessions
         set runner_id = ${this.runnerId},
-            epoch = epoch + case when runner_id is distinct from ${this.runnerId} then 1 else 0 end
+            epoch = ${nextEpoch(this.runnerId)}
         where project_id = ${projectId} and id = ${sessionId} and state = 'open'
         returning epoch, template, head, agent_session_id, resources, workspace_upload, lost_processes
       ), claimed as (
@@ -112,7 +113,7 @@ export class RunnerStore {
       .updateTable('sessions')
       .set({
         runner_id: this.runnerId,
-        epoch: sql<number>`epoch + case when runner_id is distinct from ${this.runnerId} then 1 else 0 end`,
+        epoch: nextEpoch(this.runnerId),
       })
       .where('project_id', '=', session.projectId)
       .where('id', '=', session.sessionId)

@@ -147,6 +147,6 @@ export async function findCheckpoint(projectId: string, id: string, db: Database
 
 function toolCalls({ tool_calls: sealed }: Row, secrets: SecretsPort): CheckpointView['toolCalls'] {
   if (!sealed) return []
-  const calls = JSON.parse(secrets.open(Buffer.from(sealed))) as CheckpointView['toolCalls']
+  const calls = JSON.parse(secrets.open(sealed)) as CheckpointView['toolCalls']
   return calls.map(({ id, name, title }) => ({ id, name, title }))
 }

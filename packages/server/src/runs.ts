@@ -228,7 +228,7 @@ export class Runs {
   }
 
   private specOf({ spec }: Row): Partial<CreateRunParsed> {
-    return spec.length === 0 ? {} : (JSON.parse(this.options.secrets.open(Buffer.from(spec))) as CreateRunParsed)
+    return spec.length === 0 ? {} : (JSON.parse(this.options.secrets.open(spec)) as CreateRunParsed)
   }
 
   async list(projectId: string, { limit, before, sessionId, state, reason, since, label }: RunPage) {

@@ -61,7 +61,7 @@ export class StoreReferences implements References {
       .where('state', 'in', activeStates)
       .execute()
     return runs.flatMap(({ project_id: projectId, spec }) => {
-      const { workspaceUpload } = JSON.parse(this.secrets.open(Buffer.from(spec))) as CreateRunParsed
+      const { workspaceUpload } = JSON.parse(this.secrets.open(spec)) as CreateRunParsed
       return workspaceUpload ? [{ projectId, digest: workspaceUpload }] : []
     })
   }

@@ -1,5 +1,5 @@
-import { overLostConnections, type Database } from '@vm0/backends'
-import type { ClaimedRun, ClaimedSession, LostProcesses, RunRef, SessionRef, Timings } from '@vm0/contract'
+import { claimedSession, overLostConnections, type ClaimedSessionRow, type Database } from '@vm0/backends'
+import type { ClaimedRun, ClaimedSession, RunRef, SessionRef, Timings } from '@vm0/contract'
 import { sql } from 'kysely'
 import { hostLost } from '../host-lost.js'
 import { ageMs } from '../store.js'
@@ -10,16 +10,9 @@ export interface OwnedRow extends OwnedSession {
   claimed: ClaimedRun | undefined
 }
 
-interface Row {
+interface Row extends ClaimedSessionRow {
   project_id: string
   id: string
-  template: string
-  head: string | null
-  agent_session_id: string | null
-  resources: Record<string, number>
-  workspace_upload: string | null
-  lost_processes: unknown
-  epoch: number | string
   run_id: string | null
   run_state: string
   spec: Uint8Array
@@ -87,15 +80,7 @@ export class OwnedRows {
 }
 
 function owned(row: Row): OwnedRow {
-  const state: ClaimedSession = {
-    template: row.template,
-    head: row.head,
-    agentSessionId: row.agent_session_id,
-    resources: row.resources,
-    workspaceUpload: row.workspace_upload,
-    lostProcesses: row.lost_processes as LostProcesses | null,
-    epoch: Number(row.epoch),
-  }
+  const state = claimedSession(row)
   const claimed = row.run_id === null ? undefined : claimedOf(row, state)
   return {
     projectId: row.project_id,
@@ -110,7 +95,7 @@ function owned(row: Row): OwnedRow {
 function claimedOf(row: Row, session: ClaimedSession): ClaimedRun {
   return {
     epoch: session.epoch,
-    spec: Buffer.from(row.spec),
+    spec: row.spec,
     framework: row.framework,
     createdAtMs: Date.now() - Number(row.age_ms),
     timings: row.timings,

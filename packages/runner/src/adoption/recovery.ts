@@ -74,7 +74,7 @@ export class Recovery {
   private async takeUp(row: OwnedRow): Promise<RecoveredRun | undefined> {
     const { secrets, eventLog, checkpoints } = this.options
     const { spec, attempts: attempt } = row.claimed as ClaimedRun
-    const { onLoss } = JSON.parse(secrets.open(Buffer.from(spec))) as CreateRunParsed
+    const { onLoss } = JSON.parse(secrets.open(spec)) as CreateRunParsed
     if (!mayResume('host_lost', { attempt, onLoss })) return undefined
     const ref = refOf(row)
     const { head } = row.state
