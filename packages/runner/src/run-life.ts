@@ -93,7 +93,7 @@ export class RunLife {
 
   private async live(): Promise<Ending> {
     try {
-      const spec = JSON.parse(this.options.secrets.open(Buffer.from(this.claimed.spec))) as CreateRunParsed
+      const spec = JSON.parse(this.options.secrets.open(this.claimed.spec)) as CreateRunParsed
       const timeoutMs = (this.stopping.timeoutMs = spec.limits?.timeoutMs)
       const waitedMs = this.before.adopted?.waits.ms ?? 0
       if (timeoutMs) this.waiting.limitTo(timeoutMs - this.sinceCreated() + waitedMs, () => this.stop('timeout'))
@@ -200,11 +200,13 @@ export class RunLife {
   }
 
   private async attempt(spec: CreateRunParsed): Promise<Ending> {
-    const ending = await this.turns.listen(spec, await this.prepare(spec))
+    await this.prepare(spec)
+    const ending = await this.turns.listen(spec)
     if (ending.error?.code !== 'AGENT_START_FAILED' || this.turns.how !== 'session' || this.stopping.why) return ending
     // What was left running in the session's sandbox may leave no room for an agent.
     await this.renew(spec)
-    return this.turns.listen(spec, await this.prepare(spec))
+    await this.prepare(spec)
+    return this.turns.listen(spec)
   }
 
   private async renew({ resources }: CreateRunParsed): Promise<ReadySandbox> {
@@ -243,8 +245,7 @@ export class RunLife {
     const { agent } = run
     this.turns.take(agent, run.how)
     Object.assign(this.timings, run.timings)
-    this.resumeRefill?.()
-    void this.quota?.look()
+    this.begun()
     this.observeTraffic()
     this.patience.prompted()
     for (const { path, timeMs } of run.cutOff)
@@ -260,14 +261,12 @@ export class RunLife {
     return this.turns.listen(spec, run.oomKills)
   }
 
-  /** Resolves when its agent has the prompt, with what the kernel had killed in its sandbox before, where that was asked. */
-  private async prepare(spec: CreateRunParsed): Promise<number | undefined> {
+  private async prepare(spec: CreateRunParsed): Promise<void> {
     const driver = this.driver as FrameworkDriver
     this.observeTraffic()
     const request = { driver, spec, ref: this.ref, pool: this.pool, timings: this.timings, known: this.claimed.session }
     const renew = (): Promise<ReadySandbox> => this.renew(spec)
-    const ready = await sandboxFor(this.session, { ...request, signal: this.stopping.signal, renew })
-    const { sandbox, how, oomKills } = ready
+    const { sandbox, how } = await sandboxFor(this.session, { ...request, signal: this.stopping.signal, renew })
     if (spec.workspaceUpload) await this.session.unpack(sandbox, spec.workspaceUpload, this.stopping.signal)
     this.timings.boundMs ??= this.sinceCreated()
     this.stopping.check()
@@ -296,7 +295,6 @@ export class RunLife {
       this.turns.shown,
     ])
     if (!running) throw takenOver()
-    return oomKills
   }
 
   /** Its agent is at work. */
@@ -335,7 +333,7 @@ export class RunLife {
       onFirstRequest: (timeMs) => (this.timings.firstModelRequestMs = this.sinceCreated(timeMs)),
       onRefusedKey: () => this.stop('unauthorized'),
       onBody: async (body) => {
-        // Not before the request is on its way: what they take of the CPU would pass it on.
+        // Not before the request is on its way: they would take the CPU that passes it on.
         this.begun()
         await this.turns.shown.catch(() => undefined)
         await this.checkpoints?.barrier(body)

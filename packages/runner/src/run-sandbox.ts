@@ -24,11 +24,11 @@ export interface SandboxRequest {
   renew(): Promise<ReadySandbox>
 }
 
-/** What a run works in: its session's sandbox, a warm one, or a new one. Of the first with what the kernel had killed in it. */
+/** What a run works in: its session's sandbox, a warm one, or a new one. */
 export async function sandboxFor(
   session: LiveSession,
   { driver, spec, ref, pool, timings, known, signal, renew }: SandboxRequest,
-): Promise<ReadySandbox & { oomKills?: number }> {
+): Promise<ReadySandbox> {
   const ready = await session.ready({
     resources: spec.resources,
     known,
@@ -39,9 +39,7 @@ export async function sandboxFor(
     },
     signal,
   })
-  if (ready.how !== 'session') return ready
-  const counts = ready.sandbox.counts()
-  return isCrowded(counts) ? renew() : { ...ready, oomKills: counts.oomKills }
+  return ready.how === 'session' && isCrowded(ready.sandbox.counts()) ? renew() : ready
 }
 
 /** What was left running leaves no room for an agent and what it starts: a fork bomb does. */

@@ -79,7 +79,7 @@ export class RunTurns {
     const { session, stopping, talk, checkpoints, progress, timings } = this.parts
     this.lastStderr = ''
     let agent = this.agent as LiveAgent
-    const killsBefore = oomKills ?? (await session.sandbox?.stats())?.oomKills ?? 0
+    const killsBefore = oomKills ?? session.sandbox?.counts().oomKills ?? 0
     agent.journal?.add({ t: 'kills', oomKills: killsBefore })
     for (;;) {
       const { value: line, done } = await agent.lines.next()

@@ -65,7 +65,10 @@ export interface SandboxProcess {
 }
 
 /** What the kernel tells of a sandbox within microseconds, without a thread; zero once it is gone. */
-export type SandboxCounts = Pick<SandboxStats, 'processes' | 'processLimit' | 'oomKills'>
+export interface SandboxCounts extends Pick<SandboxStats, 'processes' | 'oomKills'> {
+  /** How many processes there may be. */
+  processLimit: number
+}
 
 export interface SandboxStats {
   memoryBytes: number
@@ -73,8 +76,6 @@ export interface SandboxStats {
   /** Times that the kernel killed a task because the sandbox was at its memory limit. */
   oomKills: number
   processes: number
-  /** How many there may be. */
-  processLimit: number
   cpuMs: number
   diskUsedBytes: number
   diskTotalBytes: number

@@ -8,7 +8,6 @@ export interface CgroupStats {
   memoryPeakBytes: number
   oomKills: number
   processes: number
-  processLimit: number
   cpuMs: number
 }
 
@@ -93,7 +92,7 @@ export interface Cgroups {
   children(path: string): Promise<string[]>
   /**
    * A process is about to be moved into a group. The kernel waits for a grace period of RCU (ten milliseconds and more) before
-   * it moves one, unless it has just moved another: what is called ahead takes that wait upon itself.
+   * it moves one, unless it has just moved another: what is called ahead takes that wait upon itself. Never fails.
    */
   expectMove(): Promise<void>
   /** Ends what runs in a group and below it and removes it. A group that doesn't exist is fine. */

@@ -23,7 +23,7 @@ export class CgroupsV1 implements Cgroups {
 
   /** This process is moved to where it is. */
   async expectMove(): Promise<void> {
-    const own = /^\d+:pids:(.*)$/m.exec(await readFile('/proc/self/cgroup', 'utf8'))?.[1]
+    const own = /^\d+:pids:(.*)$/m.exec(await readFile('/proc/self/cgroup', 'utf8').catch(() => ''))?.[1]
     if (own !== undefined)
       await writeFile(join(this.root, 'pids', own, 'cgroup.procs'), String(process.pid)).catch(() => undefined)
   }
@@ -90,15 +90,14 @@ class CgroupV1 implements Cgroup {
   }
 
   async stats(): Promise<CgroupStats> {
-    const [usage, peak, oom, pids, processLimit, cpu] = await Promise.all([
+    const [usage, peak, oom, pids, cpu] = await Promise.all([
       numberIn(this.file('memory', 'memory.usage_in_bytes')),
       numberIn(this.file('memory', 'memory.max_usage_in_bytes')),
       fieldIn(this.file('memory', 'memory.oom_control'), 'oom_kill'),
       numberIn(this.file('pids', 'pids.current')),
-      numberIn(this.file('pids', 'pids.max')),
       numberIn(this.file('cpuacct', 'cpuacct.usage')),
     ])
-    return { memoryBytes: usage, memoryPeakBytes: peak, oomKills: oom, processes: pids, processLimit, cpuMs: cpu / 1e6 }
+    return { memoryBytes: usage, memoryPeakBytes: peak, oomKills: oom, processes: pids, cpuMs: cpu / 1e6 }
   }
 
   meter(): Meter {

@@ -104,12 +104,11 @@ class CgroupV2 implements Cgroup {
 
   async stats(): Promise<CgroupStats> {
     const file = (name: string): string => join(this.directory, name)
-    const [current, peak, oom, pids, processLimit, cpu] = await Promise.all([
+    const [current, peak, oom, pids, cpu] = await Promise.all([
       numberIn(file('memory.current')),
       numberIn(file('memory.peak')),
       fieldIn(file('memory.events'), 'oom_kill'),
       numberIn(file('pids.current')),
-      numberIn(file('pids.max')),
       fieldIn(file('cpu.stat'), 'usage_usec'),
     ])
     return {
@@ -117,7 +116,6 @@ class CgroupV2 implements Cgroup {
       memoryPeakBytes: Math.max(peak, current),
       oomKills: oom,
       processes: pids,
-      processLimit,
       cpuMs: cpu / 1e3,
     }
   }
