@@ -12,9 +12,11 @@ const maxPoints = 60
 export class MemoryTrack {
   private points: { atMs: number; bytes: number }[] = []
   private last: { atMs: number; bytes: number } | undefined
+  private limitBytes = 0
 
   /** Gives back what is to be told, where there is enough of it. */
   add(atMs: number, bytes: number, limitBytes: number): MemoryEvent | undefined {
+    this.limitBytes = limitBytes
     const { last } = this
     const afterMs = last ? atMs - last.atMs : Infinity
     const jumps = last !== undefined && Math.abs(bytes - last.bytes) > last.bytes * jumpShare
@@ -22,11 +24,12 @@ export class MemoryTrack {
     if (afterMs >= 0 && afterMs < (jumps ? jumpSpacingMs : spacingMs)) return undefined
     this.last = { atMs, bytes }
     this.points.push(this.last)
-    return this.points.length >= maxPoints ? this.take(limitBytes) : undefined
+    return this.points.length >= maxPoints ? this.take() : undefined
   }
 
   /** What there is; undefined where it is nothing. */
-  take(limitBytes: number): MemoryEvent | undefined {
+  take(): MemoryEvent | undefined {
+    const { limitBytes } = this
     const [first] = this.points
     if (!first) return undefined
     const points = this.points.map(({ atMs, bytes }) => ({ afterMs: Math.max(0, atMs - first.atMs), bytes }))

@@ -73,7 +73,7 @@ export class RunWatch implements SandboxWatcher {
   async close(): Promise<void> {
     this.silence.close()
     await this.settle()
-    const memory = this.memory.take(this.limitBytes)
+    const memory = this.memory.take()
     if (memory) this.parts.log.append(memory)
     this.unwatch?.()
     this.unwatch = undefined
@@ -188,8 +188,8 @@ export class RunWatch implements SandboxWatcher {
     this.report('process_limit', scene, { alike, ...(process ? { process } : {}) })
   }
 
-  onMemory(atMs: number, bytes: number): void {
-    const told = this.memory.add(atMs, bytes, this.limitBytes)
+  onMemory(atMs: number, bytes: number, limitBytes: number): void {
+    const told = this.memory.add(atMs, bytes, limitBytes)
     if (told) this.parts.log.append(told)
   }
 
@@ -230,10 +230,6 @@ export class RunWatch implements SandboxWatcher {
       waiting: box.waiting(pid),
       unanswered: box.unanswered(),
     })
-  }
-
-  private get limitBytes(): number {
-    return this.box?.figures().memoryLimitBytes ?? 0
   }
 
   private get box(): BlackBox | undefined {

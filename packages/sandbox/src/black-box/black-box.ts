@@ -13,7 +13,7 @@ import { pauseMs } from './pace.js'
 import { ProcessTable, waitPlaceOf, ioOf, type ProcessEntry } from './process-table.js'
 import type { Recorded, Recorder } from './recorder.js'
 import { descendants } from './runaway.js'
-import { hostPressure, largest, shownProcess } from './scenes.js'
+import { hostPressure, isFull, largest, shownProcess } from './scenes.js'
 import { unansweredIn } from './sockets.js'
 import { toolProcess } from './tool-process.js'
 import { Starvation } from './starvation.js'
@@ -146,7 +146,7 @@ export class SandboxRecorder implements BlackBox, Recorded {
     this.cpuShare = cpuMs / passedMs
     this.last = { ...gauge, atMs: now }
     this.curve.add(now, gauge.memoryBytes)
-    this.watcher?.onMemory?.(now, gauge.memoryBytes)
+    this.watcher?.onMemory?.(now, gauge.memoryBytes, this.details.limitBytes)
     const { lookedBeforeMs } = this
     this.lookedBeforeMs = this.lookedAtMs
     const isCrowded = this.lookAtProcesses(now, gauge)
@@ -345,5 +345,3 @@ export class SandboxRecorder implements BlackBox, Recorded {
 function withoutShell(tree: readonly ProcessEntry[]): readonly ProcessEntry[] {
   return tree.length > 1 ? tree.slice(1) : tree
 }
-
-const isFull = ({ usedBytes, totalBytes }: Scene['disk']): boolean => totalBytes > 0 && usedBytes >= totalBytes * 0.99

@@ -36,3 +36,8 @@ export function hostPressure(): Scene['pressure'] {
   const of = (kind: string) => pressureIn(readOnce(`/proc/pressure/${kind}`))
   return { of: 'host', memory: of('memory'), cpu: of('cpu'), io: of('io') }
 }
+
+const fullShare = 0.99
+
+export const isFull = ({ usedBytes, totalBytes }: Scene['disk']): boolean =>
+  totalBytes > 0 && usedBytes >= totalBytes * fullShare

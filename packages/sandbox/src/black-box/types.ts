@@ -33,8 +33,8 @@ export interface SandboxWatcher {
   onKernelKill?(scene: Scene, victims: readonly SceneProcess[], oomKills: number): void
   /** A new process was refused, for the first time in this run; `alike` of the processes have the command of this one. */
   onProcessLimit?(scene: Scene, process: SceneProcess | undefined, alike: number): void
-  /** What it has in use, at every look. */
-  onMemory?(atMs: number, bytes: number): void
+  /** What it has in use, of how much, at every look. */
+  onMemory?(atMs: number, bytes: number, limitBytes: number): void
   /** How its resources stand, about once a second while it works. */
   onFigures?(figures: ResourceFigures): void
   /** How full its disk is, after it has worked. */
