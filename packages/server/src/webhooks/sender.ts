@@ -83,23 +83,32 @@ export class WebhookSender {
       clearTimeout(this.timer)
       let restMs = longestRestMs
       try {
-        const onTheWay = [...this.onTheWay.values()]
-        for (const due of choose(await outbox.due(onTheWay, defaultBounds), onTheWay, defaultBounds)) {
-          const row = this.ending.signal.aborted ? undefined : await outbox.take(due)
-          if (row) void this.track(row, () => this.deliver(row))
+        let nextMs = await outbox.nextInMs()
+        // After most runs nobody is to be told: that takes no more than this one question.
+        if (nextMs === 0) {
+          await this.takeDue()
+          nextMs = await outbox.nextInMs()
         }
         if (performance.now() - this.sweptAtMs > sweepEveryMs) {
           this.sweptAtMs = performance.now()
           await outbox.sweep()
         }
         // What waits for room is looked at when something has come to its end.
-        const nextMs = await outbox.nextInMs()
         if (nextMs !== undefined && (nextMs > 0 || this.onTheWay.size === 0)) restMs = Math.min(restMs, nextMs)
       } catch (error) {
         restMs = restAfterErrorMs
         this.failed(error)
       }
       if (!this.ending.signal.aborted) this.timer = setTimeout(this.wake, restMs).unref()
+    }
+  }
+
+  private async takeDue(): Promise<void> {
+    const { outbox } = this.options
+    const onTheWay = [...this.onTheWay.values()]
+    for (const due of choose(await outbox.due(onTheWay, defaultBounds), onTheWay, defaultBounds)) {
+      const row = this.ending.signal.aborted ? undefined : await outbox.take(due)
+      if (row) void this.track(row, () => this.deliver(row))
     }
   }
 

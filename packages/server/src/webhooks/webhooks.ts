@@ -78,6 +78,9 @@ export class Webhooks {
       throw new Vm0Error(
         'WEBHOOK_TARGET_REFUSED',
         `${hostname} leads to ${refused[0]}, where no webhook of this installation may go`,
+        targets === 'any'
+          ? { hint: 'Give an address of a host: those of clouds and networks themselves are never targets.' }
+          : {},
       )
   }
 
@@ -147,7 +150,7 @@ export class Webhooks {
   }
 
   private target({ target }: Row): Target {
-    return JSON.parse(this.options.secrets.open(Buffer.from(target))) as Target
+    return JSON.parse(this.options.secrets.open(target)) as Target
   }
 
   private find(projectId: string, id: string): Promise<Row | undefined> {
