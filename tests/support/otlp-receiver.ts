@@ -1,8 +1,7 @@
-import { once } from 'node:events'
 import { createServer, type IncomingMessage } from 'node:http'
 import { createRequire } from 'node:module'
-import type { AddressInfo } from 'node:net'
 import { gunzipSync } from 'node:zlib'
+import { listenLocally, Waiting } from './local-server.js'
 
 /** Of the official definitions, as protobufjs has made them. */
 interface Message {
@@ -41,7 +40,7 @@ export interface OtlpReceiver {
 
 /** A server of OTLP/HTTP that decodes what comes by the official definitions, in protobuf and in JSON. */
 export async function startOtlpReceiver(): Promise<OtlpReceiver> {
-  const waiting = new Set<() => void>()
+  const waiting = new Waiting()
   const receiver: Pick<OtlpReceiver, 'requests' | 'problems' | 'answer'> = {
     requests: [],
     problems: [],
@@ -60,29 +59,11 @@ export async function startOtlpReceiver(): Promise<OtlpReceiver> {
       }
       const isJson = request.headers['content-type']?.includes('json')
       response.writeHead(200, { 'content-type': request.headers['content-type'] ?? '' }).end(isJson ? '{}' : '')
-      for (const look of waiting) look()
+      waiting.look()
     })()
   })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  return Object.assign(receiver, {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    until: (fits: (request: OtlpRequest) => boolean) =>
-      new Promise<OtlpRequest>((resolve) => {
-        const look = (): void => {
-          const found = receiver.requests.find(fits)
-          if (!found) return
-          waiting.delete(look)
-          resolve(found)
-        }
-        waiting.add(look)
-        look()
-      }),
-    async close() {
-      server.closeAllConnections()
-      server.close()
-      await once(server, 'close')
-    },
+  return Object.assign(receiver, await listenLocally(server), {
+    until: (fits: (request: OtlpRequest) => boolean) => waiting.for(() => receiver.requests.find(fits)),
   })
 }
 

@@ -1,7 +1,6 @@
-import { once } from 'node:events'
 import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { verifyWebhook, type WebhookMessage } from '../../packages/vm0/src/index.js'
+import { listenLocally, Waiting } from './local-server.js'
 
 export interface Received {
   path: string
@@ -28,7 +27,7 @@ export interface WebhookReceiver {
 
 /** A server that takes webhooks as a user's would: it verifies each with the SDK. */
 export async function startWebhookReceiver(): Promise<WebhookReceiver> {
-  const waiting = new Set<() => void>()
+  const waiting = new Waiting()
   const receiver: Pick<WebhookReceiver, 'behaviour' | 'secrets' | 'received' | 'problems'> = {
     behaviour: new Map(),
     secrets: new Map(),
@@ -47,7 +46,7 @@ export async function startWebhookReceiver(): Promise<WebhookReceiver> {
       } catch (error) {
         receiver.problems.push((error as Error).message)
       }
-      for (const look of waiting) look()
+      waiting.look()
       const behaviour = receiver.behaviour.get(path) ?? 204
       if (behaviour === 'hang') return
       if (behaviour === 'redirect') return void response.writeHead(307, { location: '/elsewhere' }).end()
@@ -64,26 +63,13 @@ export async function startWebhookReceiver(): Promise<WebhookReceiver> {
       response.writeHead(status).end()
     })()
   })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
   return {
     ...receiver,
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    ...(await listenLocally(server)),
     until: (path, count) =>
-      new Promise((resolve) => {
-        const look = (): void => {
-          const found = receiver.received.filter((each) => each.path === path)
-          if (found.length < count) return
-          waiting.delete(look)
-          resolve(found)
-        }
-        waiting.add(look)
-        look()
+      waiting.for(() => {
+        const found = receiver.received.filter((each) => each.path === path)
+        return found.length < count ? undefined : found
       }),
-    async close() {
-      server.closeAllConnections()
-      server.close()
-      await once(server, 'close')
-    },
   }
 }
