@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { expect, test } from 'vitest'
 import { lastOutputOf } from './last-output.js'
 import { ProcessTable, statOf } from './process-table.js'
@@ -36,6 +37,38 @@ test('a process that ends between two looks is told as ended, and its id may com
   expect(table.processes).toEqual([])
   expect(table.since(1_000)).toMatchObject([{ pid: child.pid, ended: true, seenAtMs: 1_000 }])
   expect(table.since(1_001)).toEqual([])
+})
+
+test('a process whose arguments can not be read at first, as while it begins its program, is told with them afterwards', async () => {
+  const script = `
+stat = open('/proc/self/stat').read()
+at, end = map(int, stat[stat.rindex(')') + 2:].split()[45:47])
+with open('/proc/self/mem', 'r+b', buffering=0) as memory:
+    def put(content):
+        memory.seek(at)
+        memory.write(content)
+    memory.seek(at)
+    arguments = memory.read(end - at)
+    put(bytes(end - at))
+    print('hidden', flush=True)
+    input()
+    put(arguments)
+    print('shown', flush=True)
+    input()`
+  const table = new ProcessTable()
+  const child = spawn('python3', ['-c', script], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const said = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+  try {
+    expect((await said.next()).value).toBe('hidden')
+    table.update([child.pid!], 1_000)
+    expect(table.get(child.pid!)?.command).toBe(`[${statOf(child.pid!)?.name}]`)
+    child.stdin.write('\n')
+    expect((await said.next()).value).toBe('shown')
+    table.update([child.pid!], 2_000)
+    expect(table.get(child.pid!)?.command).toMatch(/python3\S* -c/)
+  } finally {
+    child.kill('SIGKILL')
+  }
 })
 
 test('what is kept of processes that have ended is bounded, whatever a sandbox starts', () => {

@@ -95,8 +95,9 @@ export class ProcessTable {
     const before = this.living.get(pid)
     if (before && before.startTicks !== stat.startTicks) this.end(pid, before)
     const same = before?.startTicks === stat.startTicks ? before : undefined
-    // A process that has called another program has another name.
-    const command = same && same.name === stat.name ? same.command : commandOf(pid, stat.name)
+    // A process that has called another program has another name, and for a moment no arguments yet.
+    const isKnown = same?.name === stat.name && same.command !== unnamed(stat.name)
+    const command = same && isKnown ? same.command : commandOf(pid, stat.name)
     this.living.set(pid, {
       ...stat,
       pid,
@@ -151,7 +152,7 @@ function unseen(end: ProcessEnd, nowMs: number): ProcessEntry {
     seenAtMs: Math.min(nowMs, startedAtMs + durationMs),
     ended: true,
     name,
-    command: `[${name}]`,
+    command: unnamed(name),
     cwd: '',
     state: 'X',
     threads: 1,
@@ -202,8 +203,11 @@ export function statOf(pid: number): Stat | undefined {
 function commandOf(pid: number, name: string): string {
   const text = Buffer.from(readOnce(`/proc/${pid}/cmdline`).slice(0, commandChars * 4), 'latin1').toString()
   const command = text.replaceAll('\0', ' ').trim().slice(0, commandChars)
-  return command === '' ? `[${name}]` : command
+  return command === '' ? unnamed(name) : command
 }
+
+/** What stands for the command of a process whose arguments are not known. */
+const unnamed = (name: string): string => `[${name}]`
 
 /** Its start on this host's clock, which may have been set since the boot. */
 function startMs(startTicks: number, nowMs: number): number {
