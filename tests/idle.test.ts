@@ -8,7 +8,11 @@ const script = { name: 'idle', conversations: [{ when: 'hello', steps: [{ text: 
 
 let platform: TestPlatform
 beforeAll(async () => {
-  platform = await TestPlatform.start([script], {}, { args: ['--warm', '0', '--freeze', '1'] })
+  platform = await TestPlatform.start(
+    [script],
+    { VM0_METRICS: '127.0.0.1:0' },
+    { args: ['--warm', '0', '--freeze', '1', '--reclaim-below', '100'] },
+  )
 })
 afterAll(() => platform.stop())
 
@@ -41,6 +45,24 @@ test('an idle session is frozen, and the next prompt finds its agent where it wa
   const ticks = async () => Number((await first.session.exec('wc -l < /workspace/ticks')).stdout)
   const before = await ticks()
   while ((await ticks()) <= before) await wait(20)
+  await first.session.delete()
+})
+
+test('the memory of a frozen session is given back, and its next prompt is answered as ever', async () => {
+  const first = platform.client.run({ prompt: 'hello' })
+  await first
+  await first.session.exec('head -c 50000000 /dev/zero > /workspace/large; sync; cat /workspace/large > /dev/null')
+  const status = async () => (await platform.client.runners.list())[0]!
+  const before = (await status()).reclaimedBytes
+  while ((await status()).reclaimed !== 1) await wait(20)
+  expect((await status()).reclaimedBytes - before).toBeGreaterThan(40_000_000)
+  expect(JSON.parse((await platform.cli('top', '--json')).stdout)).toMatchObject({ state: 'reclaimed' })
+  const metrics = await (await fetch(/Metrics are at (\S+)/.exec(platform.words)?.[1] ?? '')).text()
+  expect(metrics).toContain('vm0_sandboxes{state="reclaimed"} 1')
+  expect(Number(/^vm0_reclaimed_bytes_total (\S+)$/m.exec(metrics)?.[1])).toBeGreaterThan(40_000_000)
+  expect((await first.session.run('hello again')).text).toBe('hello back')
+  expect((await status()).reclaimed).toBe(0)
+  expect((await first.session.exec('wc -c < /workspace/large')).stdout).toBe('50000000\n')
   await first.session.delete()
 })
 

@@ -75,6 +75,19 @@ const watcher: SandboxWatcher = {
   onMemoryLimit: (met) => met.stop(),
 }
 
+/** Compressed memory that `use` may have the guest swap to. A loop device would charge what it holds to whoever swaps. */
+async function withSwap(use: (swapOn: () => void) => Promise<void>): Promise<void> {
+  execFileSync('modprobe', ['zram'])
+  try {
+    writeFileSync('/sys/block/zram0/disksize', '64M')
+    execFileSync('mkswap', ['-q', '/dev/zram0'])
+    await use(() => void execFileSync('swapon', ['/dev/zram0']))
+  } finally {
+    if (readFileSync('/proc/swaps', 'utf8').includes('zram0')) execFileSync('swapoff', ['/dev/zram0'])
+    execFileSync('modprobe', ['-r', 'zram'])
+  }
+}
+
 const burn = (cpuSeconds: number): string => `perl -e '1 while (times)[0] < ${cpuSeconds}'`
 const take = (bytes: number): string => `vec($x, ${bytes - 1}, 8) = 1;`
 
@@ -186,6 +199,30 @@ export const checks: Record<string, () => Promise<void>> = {
       )
       assert.equal(met, 0)
     }),
+
+  'the memory of a frozen sandbox is taken back, that of its programs where the host has swap': () =>
+    withSwap((swapOn) =>
+      using(make(), async (sandbox) => {
+        const hog = await start(sandbox, `${take(24 * MiB)} print "full\\n"; <STDIN>; print $x =~ tr/\\1//, "\\n"`)
+        await hog.nextLine()
+        await sandbox.freeze()
+        const held = async () => Math.round((await sandbox.stats()).memoryBytes / MiB)
+        await sandbox.reclaim(new AbortController().signal)
+        assert.ok((await held()) >= 24, `${await held()} MiB though there is no place for it`)
+        swapOn()
+        assert.equal(await sandbox.reclaim(AbortSignal.abort()), 0)
+        assert.ok((await sandbox.reclaim(new AbortController().signal)) > 20 * MiB)
+        assert.ok((await held()) < 12, `${await held()} MiB`)
+        const limits = ['memory.swap.max', 'memory.max'].map((name) =>
+          readFileSync(join(groupOf(sandbox), name), 'utf8'),
+        )
+        assert.deepEqual(limits, ['0\n', `${128 * MiB}\n`])
+        await sandbox.thaw()
+        await hog.write('go on')
+        assert.equal(await hog.nextLine(), '1')
+        assert.ok((await held()) >= 24, `${await held()} MiB when it was read again`)
+      }),
+    ),
 
   'it gets no more processes than its limit': () =>
     using(make(), async (sandbox) => {

@@ -19,6 +19,10 @@ export const runnerStatusSchema = z.object({
   sessions: z.int(),
   /** Those of them that are idle and frozen. */
   frozen: z.int(),
+  /** Those of the frozen ones whose memory was given back to the host. */
+  reclaimed: z.int(),
+  /** What was given back since the platform began. */
+  reclaimedBytes: z.number(),
   /** Sandboxes that wait warm for a new session. */
   warm: z.int(),
   maxSandboxes: z.int(),
@@ -31,8 +35,8 @@ export const liveSandboxSchema = z.object({
   sessionId: z.string(),
   /** Null while no run is at work in it. */
   runId: z.string().nullable(),
-  /** `waiting`: for a person; `idle`, `frozen`: for the session's next run. */
-  state: z.enum(['working', 'waiting', 'idle', 'frozen']),
+  /** `waiting`: for a person; `idle`, `frozen`, `reclaimed` (frozen, its memory given back): for the session's next run. */
+  state: z.enum(['working', 'waiting', 'idle', 'frozen', 'reclaimed']),
   /** The tool call that is at work, or `model`; null where nothing is. */
   doing: z.string().nullable(),
   /** How long it does that. */

@@ -43,6 +43,8 @@ export interface DaemonOptions {
   dataDir: string
   freezeMs: number
   idleMs: number
+  /** Percent of the host's memory: with less of it available that of frozen sandboxes is given back. */
+  reclaimBelow: number
   /** The most sandboxes that are kept warm; 0 keeps none. */
   warm: number
   /** Of them, those that are kept though nobody asks. */
@@ -62,7 +64,7 @@ export interface RunningDaemon {
  * between two of its steps; it then fails with the signal's reason and leaves nothing.
  */
 export async function startDaemon(
-  { port, host, dataDir, freezeMs, idleMs, warm, warmMin }: DaemonOptions,
+  { port, host, dataDir, freezeMs, idleMs, reclaimBelow, warm, warmMin }: DaemonOptions,
   signal: AbortSignal = new AbortController().signal,
 ): Promise<RunningDaemon> {
   const say = (text: string): void => {
@@ -172,6 +174,7 @@ export async function startDaemon(
       logger,
       freezeMs,
       idleMs,
+      reclaimBelow: reclaimBelow / 100,
       modelPatienceMs: secondsFrom('VM0_MODEL_PATIENCE_SECONDS', 600) * 1000,
       silenceMs: secondsFrom('VM0_SILENCE_SECONDS', 300) * 1000,
       maxSandboxes: maxSandboxesFrom(process.env),

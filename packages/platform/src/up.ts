@@ -13,6 +13,8 @@ export interface UpOptions {
   idleMs?: number
   /** An idle session's sandbox is frozen after this long. */
   freezeMs?: number
+  /** Memory of frozen sandboxes is given back while less than this of the host's is available: percent, 0 never, 100 always. */
+  reclaimBelow?: number
   /** The most sandboxes that are kept warm for new sessions. */
   warm?: number
   /** Of them, those that are kept though nobody asks. */
@@ -30,11 +32,20 @@ export async function up({
   dataDir = defaultDataDir,
   idleMs = 60_000,
   freezeMs = 5_000,
+  reclaimBelow = 15,
   warm = 4,
   warmMin = 1,
 }: UpOptions = {}): Promise<number> {
   if (process.getuid?.() !== 0)
     throw new Vm0Error('ROOT_REQUIRED', 'the platform needs root to make sandboxes; this process runs as another user')
+  if (!(reclaimBelow >= 0 && reclaimBelow <= 100))
+    throw new Vm0Error(
+      'INVALID_REQUEST',
+      `memory is to be given back below ${reclaimBelow} percent; expected 0 to 100`,
+      {
+        hint: 'Correct --reclaim-below or VM0_RECLAIM_BELOW.',
+      },
+    )
   const main = fileURLToPath(new URL('./daemon-main.js', import.meta.url))
   const script = 'mountpoint -q /sys/fs/cgroup/unified && umount /sys/fs/cgroup/unified; exec "$@"'
   const child = spawn(
@@ -52,7 +63,7 @@ export async function up({
       'sh',
       process.execPath,
       main,
-      JSON.stringify({ port, host, dataDir, freezeMs, idleMs, warm, warmMin }),
+      JSON.stringify({ port, host, dataDir, freezeMs, idleMs, reclaimBelow, warm, warmMin }),
     ],
     { stdio: 'inherit', detached: true },
   )

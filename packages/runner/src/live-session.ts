@@ -5,6 +5,7 @@ import type { ModelTraffic } from '@vm0/gateway'
 import type { Sandbox } from '@vm0/sandbox'
 import { Journal } from './adoption/journal.js'
 import type { RunnerOptions, TemplateAbout } from './options.js'
+import { Freezing } from './freezing.js'
 import { agentOf, bind, startAgent, type LiveAgent } from './live-agent.js'
 import { LostProcessRecord } from './lost-processes.js'
 import type { ReadyRequest, ReadySandbox } from './ready-sandbox.js'
@@ -28,9 +29,7 @@ export class LiveSession {
   /** Files were put in since the agent started. */
   private filesChanged = false
   users = 0
-  isFrozen = false
-  /** Freezing and thawing follow one another. */
-  private changing: Promise<void> = Promise.resolve()
+  readonly freezing = new Freezing(() => this.sandbox)
   lastUsedMs = Date.now()
   private opening: Promise<ReadySandbox> | undefined
   private saved: SavedState | undefined
@@ -260,39 +259,20 @@ export class LiveSession {
     }
   }
 
-  /** Stops every process of the sandbox where they are, unless somebody uses it; a run that waits for a person uses nothing. */
+  /** Unless somebody uses it; a run that waits for a person uses nothing. */
   freeze({ waiting = false } = {}): Promise<void> {
-    return this.change(async (sandbox) => {
-      if (this.isFrozen || (this.users > 0 && !waiting)) return
-      await sandbox.freeze()
-      this.isFrozen = true
-    })
+    return this.freezing.freeze(() => this.users === 0 || waiting)
   }
 
   thaw(): Promise<void> {
-    return this.change(async (sandbox) => {
-      if (!this.isFrozen) return
-      this.isFrozen = false
-      await sandbox.thaw()
-    })
+    return this.freezing.thaw()
   }
 
-  private change(act: (sandbox: Sandbox) => Promise<void>): Promise<void> {
-    const change = this.changing.then(() => (this.sandbox ? act(this.sandbox) : undefined))
-    this.changing = change.catch(() => undefined)
-    return change
-  }
-
-  private async whileFrozen(sandbox: Sandbox, capture: () => Promise<void>): Promise<void> {
-    await this.changing
-    const wasFrozen = this.isFrozen
-    if (!wasFrozen) await sandbox.freeze()
-    try {
+  private whileFrozen(sandbox: Sandbox, capture: () => Promise<void>): Promise<void> {
+    return this.freezing.during(sandbox, () => {
       this.dirty = false
-      await capture()
-    } finally {
-      if (!wasFrozen) await sandbox.thaw()
-    }
+      return capture()
+    })
   }
 
   committed(saved: SavedCheckpoint): void {

@@ -8,8 +8,8 @@ export const sessionKey = (ref: SessionRef): string => `${ref.projectId}/${ref.s
 /**
  * The sessions that hold a sandbox on this host.
  *
- *   used ──last user leaves──▶ idle ──freezeMs──▶ frozen ──idleMs──▶ saved and gone
- *     ▲                          │                  │
+ *   used ──last user leaves──▶ idle ──freezeMs──▶ frozen ──idleMs, or no memory at all──▶ saved and gone
+ *     ▲                          │                  │ └─the host is short of memory: given back, as `reclaim/` has it
  *     └──────── acquire ─────────┴──────────────────┘
  */
 export class LiveSessions {
@@ -37,8 +37,8 @@ export class LiveSessions {
     return this.sessions.size
   }
 
-  get frozen(): number {
-    return [...this.sessions.values()].filter((session) => session.isFrozen).length
+  get frozen(): LiveSession[] {
+    return [...this.sessions.values()].filter((session) => session.freezing.isFrozen)
   }
 
   of(projectId: string): LiveSession[] {
@@ -103,7 +103,7 @@ export class LiveSessions {
 
   /** Saves the session that is frozen longest and frees its sandbox; false when there is none. */
   async parkFrozen(): Promise<boolean> {
-    const frozen = this.longestIdle(({ isFrozen }) => isFrozen)
+    const frozen = this.longestIdle(({ freezing }) => freezing.isFrozen)
     if (frozen) await this.park(frozen, 'idle')
     return frozen !== undefined
   }

@@ -37,6 +37,11 @@ export interface RunnerOptions {
   freezeMs: number
   /** A session's sandbox is saved and freed after this long without use. */
   idleMs: number
+  /**
+   * Memory of frozen sandboxes is given back while less than this share of the host's is available, from 0 (never) to 1
+   * (always).
+   */
+  reclaimBelow: number
   maxSandboxes: number
   /** Which warm sandboxes are kept; null keeps none. */
   pool: { framework: string; template: string; limits: PoolLimits } | null

@@ -22,6 +22,7 @@ import type { RunnerOptions } from './options.js'
 import { kindOf } from './pool/kind.js'
 import { WarmPool } from './pool/pool.js'
 import { makeWarmSandbox } from './pool/warm-sandbox.js'
+import { reclaimLimits, Reclaimer } from './reclaim/index.js'
 import { RunLife } from './run-life.js'
 import { RunnerStore } from './store.js'
 
@@ -49,6 +50,7 @@ export class Runner extends FileCalls implements RunnerPort {
   private readonly beginning = new Set<string>()
   private readonly patience = new AbortController()
   private readonly pool: WarmPool | undefined
+  private readonly reclaimer: Reclaimer | undefined
   private stopped = false
 
   constructor(private readonly options: RunnerOptions) {
@@ -57,10 +59,20 @@ export class Runner extends FileCalls implements RunnerPort {
     this.sessions = new LiveSessions(options, this.store, {
       spares: () => this.pool?.size ?? 0,
       endSpare: async () => (await this.pool?.shrink()) ?? false,
-      onFrozen: () => this.pool?.fill(),
+      onFrozen: () => {
+        this.pool?.fill()
+        this.reclaimer?.look()
+      },
       onRoom: options.onRoom,
     })
-    const { pool, logger } = options
+    const { pool, logger, reclaimBelow } = options
+    if (reclaimBelow > 0)
+      this.reclaimer = new Reclaimer({
+        limits: reclaimLimits(reclaimBelow),
+        frozen: () => this.sessions.frozen,
+        park: (session) => this.sessions.park(session, 'idle'),
+        logger,
+      })
     if (!pool) return
     this.pool = new WarmPool({
       kind: {
@@ -87,7 +99,16 @@ export class Runner extends FileCalls implements RunnerPort {
 
   async status(): Promise<RunnerStatus> {
     const { runnerId: id, maxSandboxes } = this.options
-    return { id, sessions: this.sessions.size, frozen: this.sessions.frozen, warm: this.pool?.size ?? 0, maxSandboxes }
+    const { size: sessions, frozen } = this.sessions
+    return {
+      id,
+      sessions,
+      frozen: frozen.length,
+      reclaimed: frozen.filter(({ freezing }) => freezing.isReclaimed).length,
+      reclaimedBytes: this.reclaimer?.reclaimedBytes ?? 0,
+      warm: this.pool?.size ?? 0,
+      maxSandboxes,
+    }
   }
 
   async sandboxes(projectId: string): Promise<LiveSandbox[]> {
@@ -288,6 +309,7 @@ export class Runner extends FileCalls implements RunnerPort {
     await Promise.allSettled([...this.claiming.values()].map(({ done }) => done))
     for (const { life } of this.lives.values()) life.stop('shutdown')
     await Promise.all([...this.lives.values()].map(({ done }) => done))
+    await this.reclaimer?.close()
     await this.sessions.parkAll()
     await this.pool?.close()
     clearTimeout(timer)

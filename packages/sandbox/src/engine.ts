@@ -109,6 +109,12 @@ export interface Sandbox {
   alive(): Promise<boolean>
   freeze(): Promise<void>
   thaw(): Promise<void>
+  /**
+   * Gives the memory of a sandbox that is frozen to the host, as far as the kernel finds a place for it: page cache always, the
+   * memory of its programs where the host has swap. They have it again as they touch it. Ends early once `signal` aborts. Gives
+   * how many bytes it is charged for less.
+   */
+  reclaim(signal: AbortSignal): Promise<number>
   /** Leaves the CPU to other sandboxes that want it, until what this gives is called. */
   yieldCpu(): Promise<() => Promise<void>>
   stats(): Promise<SandboxStats>

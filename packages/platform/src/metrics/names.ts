@@ -21,6 +21,7 @@ export const counters = {
     labels: ['destination'],
   },
   vm0_egress_refused_packets_total: { help: 'Packets that sandboxes sent to where they may not', labels: [] },
+  vm0_reclaimed_bytes_total: { help: 'Memory of frozen sandboxes that was given back to the host', labels: [] },
   vm0_webhook_deliveries_total: {
     help: 'Attempts to tell a webhook, by what came of them: the message was taken, will be tried again, or was given up',
     labels: ['outcome'],
@@ -87,7 +88,7 @@ export const gauges = {
   vm0_build_info: { help: 'Always 1', labels: ['version'] },
   vm0_runs: { help: 'Runs that have not ended, by state', labels: ['state'] },
   vm0_sandboxes: {
-    help: 'Sandboxes of this host: of sessions in use, of sessions that are frozen, waiting warm',
+    help: 'Sandboxes of this host: of sessions in use, of sessions that are frozen, of those whose memory was given back, waiting warm',
     labels: ['state'],
   },
   vm0_sandboxes_limit: { help: 'The most sandboxes that sessions of this host may have', labels: [] },

@@ -70,3 +70,42 @@ test('a field of a control file is found by its whole name', () => {
     3, 2, 1, 0, 7,
   ])
 })
+
+test('memory of a frozen group is taken back as far as there is a place for it, and its limit stays', async () => {
+  const cgroups = openCgroups()
+  const group = `${path}r`
+  await cgroups.prepare(group)
+  const directory = await mkdtemp(join(tmpdir(), 'vm0-reclaim-'))
+  const file = join(directory, 'read')
+  await writeFile(file, Buffer.alloc(40 * 1024 ** 2))
+  // It enters the group before it reads anything: what it reads is charged to the group.
+  const script = 'read go; dd if="$0" of="$0.copy" bs=1M conv=fsync 2>/dev/null; echo read; exec cat'
+  const reader = spawn('sh', ['-c', script, file], { stdio: ['pipe', 'pipe', 'ignore'] })
+  const ended = once(reader, 'exit')
+  try {
+    for (const root of roots)
+      if (!existsSync(join(root, group, 'cpuset.cpus')))
+        writeFileSync(join(root, group, 'cgroup.procs'), String(reader.pid))
+    const cgroup = cgroups.at(group)
+    await cgroup.limitMemory(512 * 1024 ** 2)
+    reader.stdin.write('go\n')
+    expect(String((await once(reader.stdout, 'data'))[0])).toBe('read\n')
+    await cgroup.freeze()
+    const meter = cgroup.meter()
+    const before = meter.details()
+    expect(before.fileBytes).toBeGreaterThan(30 * 1024 ** 2)
+    await cgroup.reclaim(AbortSignal.abort())
+    expect(meter.details().fileBytes).toBe(before.fileBytes)
+    await cgroup.reclaim(new AbortController().signal)
+    expect(meter.details()).toMatchObject({ limitBytes: before.limitBytes })
+    expect(meter.details().fileBytes).toBeLessThan(5 * 1024 ** 2)
+    meter.close()
+    await cgroup.thaw()
+    reader.stdin.write('goes on\n')
+    expect(String((await once(reader.stdout, 'data'))[0])).toBe('goes on\n')
+  } finally {
+    await cgroups.remove(group)
+    await ended
+    await rm(directory, { recursive: true })
+  }
+})

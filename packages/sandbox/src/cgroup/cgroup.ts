@@ -75,6 +75,11 @@ export interface Cgroup {
   readonly holdFile: HoldFile
   /** Another limit on its memory; where it is held, it goes on with that. */
   limitMemory(bytes: number): Promise<void>
+  /**
+   * Has the kernel take back what memory of the group it finds a place for: page cache always, what is anonymous where the host
+   * has swap. For a group that is frozen: one that runs takes it again. Limits stay as they are. Ends early once `signal` aborts.
+   */
+  reclaim(signal: AbortSignal): Promise<void>
   /** The control file with its share of the CPU beside other groups', and what takes a sixteenth of the usual share. */
   readonly share: { path: string; small: string }
   /** The folder that tells the processes of the group and of those below it. */

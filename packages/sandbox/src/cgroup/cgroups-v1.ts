@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path'
 import type { Cgroup, Cgroups, CgroupStats, HoldFile, Meter } from './cgroup.js'
 import { fieldIn, foldersIn, numberIn, processesIn, until } from './control-files.js'
 import { MeterV1 } from './meter-v1.js'
+import { writeUntilRefused } from './reclaim.js'
 
 /** statfs(2): f_type of a mounted hierarchy; the second is the one without controllers of a hybrid layout. */
 const hierarchyTypes = [0x27e0eb, 0x63677270]
@@ -117,6 +118,18 @@ class CgroupV1 implements Cgroup {
     const both = ['memory.memsw.limit_in_bytes', 'memory.limit_in_bytes'].map((name) => this.file('memory', name))
     const grows = bytes > (await numberIn(both[1] as string))
     for (const file of grows ? both : both.toReversed()) if (existsSync(file)) await writeFile(file, String(bytes))
+  }
+
+  /**
+   * A limit below what is in use makes the kernel reclaim until that fits or nothing more can be had. Nothing fits into none: a
+   * group with a process in it has kernel memory too. So it is refused in the end, and the limit never was another one.
+   * (`memory.force_empty` is for groups without processes.)
+   */
+  async reclaim(signal: AbortSignal): Promise<void> {
+    const file = this.file('memory', 'memory.limit_in_bytes')
+    const limit = await readFile(file, 'utf8')
+    // Where the kernel doesn't count its own memory, the group may have come to use none.
+    if (await writeUntilRefused(file, '0', 1, signal)) await writeFile(file, limit.trim())
   }
 }
 

@@ -5,6 +5,7 @@ import { Vm0Error } from '@vm0/contract'
 import type { Cgroup, Cgroups, CgroupStats, HoldFile, Meter } from './cgroup.js'
 import { fieldIn, foldersIn, numberIn, processesIn, until } from './control-files.js'
 import { MeterV2 } from './meter-v2.js'
+import { writeUntilRefused } from './reclaim.js'
 
 const neededControllers = ['cpu', 'memory', 'pids']
 
@@ -14,6 +15,9 @@ const neededControllers = ['cpu', 'memory', 'pids']
  */
 export const heldBelow = (limitBytes: number): number =>
   limitBytes - Math.max(8 * 1024 ** 2, Math.min(256 * 1024 ** 2, Math.floor(limitBytes / 32)))
+
+/** What is taken back at once: a write that is at it ends only after that much. */
+const reclaimStepBytes = 16 * 1024 ** 2
 
 /** Version 2: one hierarchy, in which a group has the controllers that every group above it hands down. */
 export class CgroupsV2 implements Cgroups {
@@ -136,6 +140,19 @@ class CgroupV2 implements Cgroup {
   async limitMemory(bytes: number): Promise<void> {
     await writeFile(join(this.directory, 'memory.max'), String(bytes))
     await writeFile(this.holdFile.path, String(heldBelow(bytes)))
+  }
+
+  /** A group that runs may not swap, so that its limit is what it says: that is lifted for as long as this takes. */
+  async reclaim(signal: AbortSignal): Promise<void> {
+    const swap = join(this.directory, 'memory.swap.max')
+    const limit = await readFile(swap, 'utf8').catch(() => undefined)
+    const steps = Math.ceil((await numberIn(join(this.directory, 'memory.current'))) / reclaimStepBytes)
+    if (limit !== undefined) await writeFile(swap, 'max')
+    try {
+      await writeUntilRefused(join(this.directory, 'memory.reclaim'), String(reclaimStepBytes), steps, signal)
+    } finally {
+      if (limit !== undefined) await writeFile(swap, limit.trim())
+    }
   }
 }
 

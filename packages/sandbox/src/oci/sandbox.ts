@@ -216,6 +216,16 @@ export class OciSandbox implements Sandbox, Guarded {
     this.parts.recorder.resume()
   }
 
+  async reclaim(signal: AbortSignal): Promise<number> {
+    if (this.failure) throw this.failure
+    const { cgroup, recorder } = this.parts
+    const before = (await cgroup.stats()).memoryBytes
+    await cgroup.reclaim(signal)
+    // Nobody looks at one that is frozen: what was read last is told of it.
+    recorder.look()
+    return Math.max(0, before - (await cgroup.stats()).memoryBytes)
+  }
+
   get blackBox(): SandboxRecorder {
     return this.parts.recorder
   }

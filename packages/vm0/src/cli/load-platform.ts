@@ -7,6 +7,7 @@ export interface Platform {
     dataDir?: string
     freezeMs?: number
     idleMs?: number
+    reclaimBelow?: number
     warm?: number
     warmMin?: number
   }): Promise<number>

@@ -17,12 +17,13 @@ const sandbox: LiveSandbox = {
   sentBytes: 3 * MiB,
   receivedBytes: 9 * MiB,
 }
-const host = { id: 'r', sessions: 3, frozen: 1, warm: 2, maxSandboxes: 16 }
+const host = { id: 'r', sessions: 3, frozen: 1, reclaimed: 0, reclaimedBytes: 0, warm: 2, maxSandboxes: 16 }
 
 test('who waits for a person first, then those at work, the largest first; then those that rest', () => {
   const rests = { ...sandbox, runId: null, doing: null, doingMs: null, cpuShare: 0 }
   const lines = topLines(
     [
+      { ...rests, state: 'reclaimed', memoryBytes: 9 * MiB },
       { ...rests, state: 'frozen' },
       sandbox,
       { ...sandbox, memoryBytes: 900 * MiB, doing: 'model', doingMs: 400 },
@@ -32,12 +33,13 @@ test('who waits for a person first, then those at work, the largest first; then 
     120,
   )
   expect(lines).toEqual([
-    '4 sandboxes   2 at work   2.4 GiB   cpu 300%   2 warm   room for 16',
-    'RUN       SESSION   STATE                  MEMORY    CPU  PROCS       SENT  DOING',
-    '-         00005e55  waiting     512.0 MiB/2.0 GiB     0%      7    3.0 MiB',
-    '0000abcd  00005e55  working     900.0 MiB/2.0 GiB   150%      7    3.0 MiB  model 400 ms',
-    '0000abcd  00005e55  working     512.0 MiB/2.0 GiB   150%      7    3.0 MiB  Bash npm test 9.0 s',
-    '-         00005e55  frozen      512.0 MiB/2.0 GiB     0%      7    3.0 MiB',
+    '5 sandboxes   2 at work   2.4 GiB   cpu 300%   2 warm   room for 16',
+    'RUN       SESSION   STATE                   MEMORY    CPU  PROCS       SENT  DOING',
+    '-         00005e55  waiting      512.0 MiB/2.0 GiB     0%      7    3.0 MiB',
+    '0000abcd  00005e55  working      900.0 MiB/2.0 GiB   150%      7    3.0 MiB  model 400 ms',
+    '0000abcd  00005e55  working      512.0 MiB/2.0 GiB   150%      7    3.0 MiB  Bash npm test 9.0 s',
+    '-         00005e55  frozen       512.0 MiB/2.0 GiB     0%      7    3.0 MiB',
+    '-         00005e55  reclaimed      9.0 MiB/2.0 GiB     0%      7    3.0 MiB',
   ])
 })
 

@@ -9,6 +9,7 @@ interface Flags {
   data?: string
   freeze?: number
   idle?: number
+  reclaimBelow?: number
   warm?: number
   warmMin?: number
 }
@@ -45,6 +46,13 @@ export const up = buildCommand({
         optional: true,
         brief: "Seconds until an idle session's sandbox is saved and freed (VM0_IDLE; default: 60)",
       },
+      reclaimBelow: {
+        kind: 'parsed',
+        parse: numberParser,
+        optional: true,
+        brief:
+          "Percent of the host's memory: with less available, frozen sessions give theirs back (VM0_RECLAIM_BELOW; default: 15)",
+      },
       warm: {
         kind: 'parsed',
         parse: numberParser,
@@ -64,6 +72,7 @@ export const up = buildCommand({
     const port = numberSetting(flags.port, 'VM0_PORT')
     const freeze = numberSetting(flags.freeze, 'VM0_FREEZE')
     const idle = numberSetting(flags.idle, 'VM0_IDLE')
+    const reclaimBelow = numberSetting(flags.reclaimBelow, 'VM0_RECLAIM_BELOW')
     const warm = numberSetting(flags.warm, 'VM0_WARM')
     const warmMin = numberSetting(flags.warmMin, 'VM0_WARM_MIN')
     const data = setting(flags.data, 'VM0_DATA')
@@ -71,6 +80,7 @@ export const up = buildCommand({
       ...(port === undefined ? {} : { port }),
       ...(freeze === undefined ? {} : { freezeMs: freeze * 1000 }),
       ...(idle === undefined ? {} : { idleMs: idle * 1000 }),
+      ...(reclaimBelow === undefined ? {} : { reclaimBelow }),
       ...(warm === undefined ? {} : { warm }),
       ...(warmMin === undefined ? {} : { warmMin }),
       ...(data ? { dataDir: resolve(data) } : {}),

@@ -1,0 +1,3 @@
+export { hostMemory, memoryIn } from './host-memory.js'
+export { reclaimLimits, type ReclaimLimits } from './policy.js'
+export { Reclaimer } from './reclaimer.js'
