@@ -52,7 +52,7 @@ async function working(): Promise<void> {
   for await (const event of run) if (event.type === 'tool.started') break
   await wait(1_000)
   let sandbox = 0
-  const { vm0 } = await costOf(async () => (sandbox = await cpuOfSandboxes((workS - 4) * 1000)))
+  const { vm0 } = await costOf(async () => (sandbox = await cpuOfSandboxes(dataDir, (workS - 4) * 1000)))
   await run.result()
   console.log(`a command at work: VM0 ${vm0.toFixed(1)}% of a core, its sandbox ${sandbox.toFixed(0)}%`)
 }

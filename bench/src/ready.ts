@@ -5,9 +5,11 @@ import { setTimeout as wait } from 'node:timers/promises'
 import type { Vm0 } from 'vm0'
 import { BareClaude, claudeBinary } from './bare-claude.js'
 import { startPlatform } from './local-platform.js'
+import { measureFrozen } from './frozen.js'
 import { cpuOfSandboxes, memoryOfSandboxes } from './sandbox-use.js'
 import { startModelFront, type ModelFront } from './model-front.js'
 import { median, percentile, row, tableHead } from './statistics.js'
+import { waterfallOfMedian, type TimedRun } from './waterfall.js'
 
 /**
  * How long until an agent is at work: from the API call (or the prompt, for the CLI without VM0) to its first model
@@ -15,9 +17,9 @@ import { median, percentile, row, tableHead } from './statistics.js'
  */
 const samples = Number(process.argv[2] ?? 100)
 const atOnce = Number(process.argv[3] ?? 20)
+const frozenSessions = 50
 
-interface Timed {
-  ms: number
+interface Timed extends TimedRun {
   how: string
 }
 
@@ -34,6 +36,7 @@ const note = (name: string, ms: number): void => void figures.set(name, [...(fig
 const bareFolder = await makeFolder(1000)
 const bareConversation = await BareClaude.converse(binary, front.url, bareFolder, nextTag())
 
+const warmRuns: TimedRun[] = []
 const platform = await startPlatform(front.url, ['--warm', '4', '--idle', '600', '--freeze', '1'])
 try {
   for (let index = 0; index < samples; index++) {
@@ -41,7 +44,10 @@ try {
     note('bare CLI, warmed the same way: prompt', await bareWarm())
     await warmIsReady(platform.client, 1)
     const first = await timed(platform.client, {})
-    if (first.how === 'warm') note('new session, warm pool', first.ms)
+    if (first.how === 'warm') {
+      note('new session, warm pool', first.ms)
+      warmRuns.push(first)
+    }
     note('next prompt, sandbox idle', (await timed(platform.client, { session: first.session })).ms)
     if (index % 2 === 0) {
       await frozen(platform.client, 1)
@@ -91,15 +97,21 @@ try {
   )
   await frozen(many.client, atOnce)
   await warmIsReady(many.client, atOnce)
-  const use = await memoryOfSandboxes()
+  const use = await memoryOfSandboxes(many.dataDir)
   const mebibytes = median(use) / 1024 ** 2
   lines.push(
     '',
     `Memory of ${use.length} sandboxes, half of them warm and half frozen with a session: ${mebibytes.toFixed(0)} MiB each (median of what their control groups are charged for), ${(1024 / mebibytes).toFixed(1)} per GiB.`,
-    `All of them together used ${(await cpuOfSandboxes(10_000)).toFixed(2)}% of a core over ten seconds.`,
+    `All of them together used ${(await cpuOfSandboxes(many.dataDir, 10_000)).toFixed(2)}% of a core over ten seconds.`,
   )
 } finally {
   await many.close()
+}
+
+let frozenFigures: string
+try {
+  frozenFigures = await measureFrozen(front, nextTag, frozenSessions)
+} finally {
   await front.close()
   await rm(folder, { recursive: true, force: true })
   await rm(bareFolder, { recursive: true, force: true })
@@ -116,9 +128,13 @@ ${[...figures].map(([name, list]) => row(name, list)).join('\n')}
 
 VM0's own share of a warm start: ${(median(warm) - median(bareWarmed)).toFixed(0)} ms at p50, ${(percentile(warm, 0.99) - percentile(bareWarmed, 0.99)).toFixed(0)} ms at p99. A warm start takes ${(median(warm) / median(bareColds)).toFixed(2)} times the bare CLI's cold start, one that finds the pool empty ${ratio('no warm sandbox of that size: cold', 'bare CLI, cold: spawn')} times; a resume in a new sandbox ${ratio('resumed in a new sandbox, 1,000 files', 'bare CLI, --resume in a ready folder of 1,000 files')} times the bare --resume.
 
+${waterfallOfMedian(warmRuns)}
+
 | ${atOnce} starts at once | p50 | p99 |
 |---|---|---|
-${lines.join('\n')}`)
+${lines.join('\n')}
+
+${frozenFigures}`)
 
 async function timed(
   client: Vm0,
@@ -133,9 +149,9 @@ async function timed(
   const ms = (await arrival) - start
   let how = ''
   for await (const event of run) if (event.type === 'sandbox.ready') how = event.how
-  await run
+  const { timings } = await run
   if (drop) await run.session.delete()
-  return { ms, how, session: run.session.id }
+  return { ms, how, timings, session: run.session.id }
 }
 
 async function bareCold(): Promise<number> {

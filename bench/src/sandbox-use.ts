@@ -9,15 +9,13 @@ const places = {
   cpu: [join(root, 'cpuacct/vm0'), 'cpuacct.usage', 'cpu.stat'],
 } as const
 
-/** The control groups of all sandboxes of this host, below their installations. */
-async function groups(kind: keyof typeof places): Promise<string[]> {
+/** The control groups of all sandboxes of one platform. */
+async function groups(kind: keyof typeof places, dataDir: string): Promise<string[]> {
   const [v1] = places[kind]
+  const installation = (await readFile(join(dataDir, 'installation'), 'utf8')).trim()
   for (const base of [v1, join(root, 'vm0')]) {
-    const installations = await readdir(base, { withFileTypes: true }).catch(() => [])
-    const found: string[] = []
-    for (const { name } of installations.filter((each) => each.isDirectory()))
-      for (const each of await readdir(join(base, name), { withFileTypes: true }))
-        if (each.isDirectory()) found.push(join(base, name, each.name))
+    const entries = await readdir(join(base, installation), { withFileTypes: true }).catch(() => [])
+    const found = entries.filter((each) => each.isDirectory()).map(({ name }) => join(base, installation, name))
     if (found.length > 0) return found
   }
   return []
@@ -31,15 +29,15 @@ async function figure(group: string, kind: keyof typeof places): Promise<number>
   return named ? Number(named[1]) * 1000 : Number(text)
 }
 
-/** Bytes that each sandbox of this host is charged for. */
-export async function memoryOfSandboxes(): Promise<number[]> {
-  return Promise.all((await groups('memory')).map((group) => figure(group, 'memory')))
+/** Bytes that each sandbox of a platform is charged for. */
+export async function memoryOfSandboxes(dataDir: string): Promise<number[]> {
+  return Promise.all((await groups('memory', dataDir)).map((group) => figure(group, 'memory')))
 }
 
-/** CPU time that the sandboxes use together over a while, in percent of one core. */
-export async function cpuOfSandboxes(overMs: number): Promise<number> {
+/** CPU time that a platform's sandboxes use together over a while, in percent of one core. */
+export async function cpuOfSandboxes(dataDir: string, overMs: number): Promise<number> {
   const total = async (): Promise<number> => {
-    const all = await Promise.all((await groups('cpu')).map((group) => figure(group, 'cpu')))
+    const all = await Promise.all((await groups('cpu', dataDir)).map((group) => figure(group, 'cpu')))
     return all.reduce((sum, each) => sum + each, 0)
   }
   const [before, startedMs] = [await total(), performance.now()]
