@@ -178,17 +178,24 @@ test('the limit on processes, and a full disk, are told by the kernel’s counte
   expect(full).toMatchObject({ trigger: 'disk_full', toolIds: [expect.stringMatching(/^toolu_/)] })
 })
 
-/** A run whose sandbox gets 3% of a CPU, which a busy host leaves it too, its command being at work. */
-async function starve(): Promise<{ starved: Run }> {
+/** A run whose command is at work, in a sandbox with this in a file of its control group. */
+async function starve(file: string, value: string): Promise<{ starved: Run }> {
   const { session } = await platform.client.run({ prompt: 'get ready' })
   const run = session.run({ prompt: 'starve', limits: { timeoutMs: 9_000 } })
-  const cpu = (await controlOf(run)).replace('/memory/', '/cpu/').replace('memory.oom_control', 'cpu.cfs_quota_us')
-  writeFileSync(cpu, '3000')
+  writeFileSync((await controlOf(run)).replace('/memory/', '/cpu/').replace('memory.oom_control', file), value)
   return { starved: run }
 }
 
+/** One that gets 3% of a CPU, which a busy host leaves it too; one that may use all, and stands back behind others. */
+async function starveBoth(): Promise<Record<'limited' | 'crowded' | 'crowd', Run>> {
+  const crowd = platform.client.run({ prompt: 'starve', limits: { timeoutMs: 20_000 } })
+  for await (const event of crowd) if (event.type === 'tool.started') break
+  const [limited, crowded] = await Promise.all([starve('cpu.cfs_quota_us', '3000'), starve('cpu.shares', '2')])
+  return { limited: limited.starved, crowded: crowded.starved, crowd }
+}
+
 test('an agent that tells nothing: what it waits for; one whose commands get no CPU time is told apart', async () => {
-  const starving = isV1 ? await starve() : undefined
+  const starving = isV1 ? await starveBoth() : undefined
   const cases: [string, RegExp, string][] = [
     ['lock', /`flock l echo never` waited for a lock/, 'lock'],
     ['ask me', /waited for input that nobody gives/, 'CI=1'],
@@ -210,15 +217,25 @@ test('an agent that tells nothing: what it waits for; one whose commands get no 
   expect(await firstLines(runs[0]!)).toMatch(/cause .*flock.*\n(?:.*\n)*.*next/)
   for (const why of found) expect(why.findings.map(({ kind }) => kind)).not.toContain('cpu.starved')
   if (!starving) return
-  const { starved } = starving
-  expect(await whyOf(starved)).toMatchObject({
-    state: 'failed',
+  const starved = { culprit: { command: expect.stringContaining('while :') }, report: { trigger: 'cpu_starved' } }
+  const { limited, crowded, crowd } = starving
+  expect(await whyOf(limited)).toMatchObject({
     reason: 'timed_out',
-    cause: expect.stringMatching(/and its commands waited for CPU time that it had used up: \d+% of the time$/),
-    culprit: { command: expect.stringContaining('while :') },
-    report: { trigger: 'cpu_starved' },
+    cause: expect.stringMatching(/and its commands waited \d+% of the time for CPU time: .* used up its 0\.03 CPUs$/),
+    findings: [{ kind: 'cpu.starved', adjust: { where: 'resources' } }],
+    ...starved,
   })
-  expect(await firstLines(starved)).toMatch(/cause .*CPU time.*\n(?:.*\n)*.*next .*cpus/)
+  expect(await firstLines(limited)).toMatch(/cause .*CPU time.*\n(?:.*\n)*.*next .*cpus/)
+  const why = await whyOf(crowded)
+  await crowd.cancel()
+  expect(why).toMatchObject({
+    reason: 'timed_out',
+    cause: expect.stringMatching(/and its commands got only \d+% of the CPU time .*: others on the host had it$/),
+    findings: [{ kind: 'cpu.crowded', adjust: { where: 'host' } }],
+    ...starved,
+  })
+  expect(why.evidence.map(({ text }) => text).join()).toMatch(/the kernel's account: .* CPUs used .* tasks waited/)
+  expect(await firstLines(crowded)).toMatch(/cause .*others on the host.*\n(?:.*\n)*.*next .*fewer sandboxes/)
 })
 
 test('an agent that ends by a signal: which, and that memory was not the cause', async () => {

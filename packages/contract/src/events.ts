@@ -1,6 +1,13 @@
 import { z } from 'zod'
 import { lostProcessesSchema, outcomeSchema, runErrorSchema, timingsSchema, usageSchema } from './runs.js'
-import { blamedSchema, sceneProcessSchema, sceneSchema, toolProcessSchema, uncommittedSchema } from './scene.js'
+import {
+  blamedSchema,
+  cpuStarvationSchema,
+  sceneProcessSchema,
+  sceneSchema,
+  toolProcessSchema,
+  uncommittedSchema,
+} from './scene.js'
 
 const nested = { parentToolId: z.string().optional() }
 
@@ -234,6 +241,8 @@ export const eventBodySchema = z.discriminatedUnion('type', [
     alike: z.int().optional(),
     /** Of `cpu_starved`: the part of half a minute, or of the whole time of a shorter run. */
     share: z.number().optional(),
+    /** Of `cpu_starved`. Without it, as in events of earlier versions, it was its own limit that kept it waiting. */
+    cpu: cpuStarvationSchema.optional(),
     /** Of `agent_ended`, as a shell has it. */
     exitCode: z.int().optional(),
     /** Of `agent_ended`: what the kernel wrote of a fault of the agent, where it did. */

@@ -97,7 +97,7 @@ export const findingSchema = z.object({
   evidence: z.array(evidenceSchema),
   /** What to change, and the text for it, ready to use. */
   adjust: z.object({
-    where: z.enum(['CLAUDE.md', 'template', 'resources', 'limits', 'permissions', 'model', 'prompt']),
+    where: z.enum(['CLAUDE.md', 'template', 'resources', 'limits', 'permissions', 'model', 'prompt', 'host']),
     text: z.string(),
   }),
 })

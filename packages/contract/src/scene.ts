@@ -23,6 +23,22 @@ export type SceneProcess = z.infer<typeof sceneProcessSchema>
 
 const pressureSchema = z.object({ some: z.number(), full: z.number() })
 
+/** How it was known that a sandbox went without CPU time. */
+export const cpuStarvationSchema = z.object({
+  /** Who had the time that it waited for: `limit`, nobody, it had used up its own; `others`, what else runs on its host. */
+  by: z.enum(['limit', 'others']),
+  overMs: z.number(),
+  /** CPUs that it used on average, and that it may use. */
+  usedCpus: z.number(),
+  allowedCpus: z.number(),
+  /** Its tasks that were ready to run and had no CPU, on average. */
+  waitingTasks: z.number(),
+  hostCpus: z.number(),
+  /** Tasks of the whole host that ran or were ready to run, over the last minute. */
+  hostLoad: z.number(),
+})
+export type CpuStarvation = z.infer<typeof cpuStarvationSchema>
+
 /** A sandbox at the moment when something went wrong in it. Counters are the kernel's own. */
 export const sceneSchema = z.object({
   memory: z.object({

@@ -1,5 +1,6 @@
-import { byteWords, type EventOf } from '@vm0/contract'
+import type { EventOf } from '@vm0/contract'
 import { isPrivate } from '../why/waits.js'
+import { isCrowdedOut, starvedEvidence, starvedWords } from '../why/starvation-words.js'
 import { blamedWords, memoryWords } from '../why/memory-words.js'
 import type { Detector } from './finding.js'
 import { plural, quoted } from './finding.js'
@@ -51,24 +52,28 @@ export const usedUpProcesses: Detector = (record) => {
   ]
 }
 
+const longMs = 30_000
+
 export const starvedOfCpu: Detector = (record) => {
-  const [report] = of('cpu_starved')(record)
-  if (!report) return []
-  const { share = 0, scene, cursor } = report
-  return [
-    {
-      kind: 'cpu.starved',
-      severity: 'info',
-      text: `its processes waited ${Math.round(share * 100)}% of the time for CPU time that the sandbox had used up`,
-      evidence: [
-        { text: `${plural(scene.processCount, 'task')}; ${byteWords(scene.memory.usedBytes)} in use`, cursor },
-      ],
-      adjust: {
-        where: 'resources',
-        text: 'resources: { cpus: <twice of what the session has> }, or fewer workers at once',
-      },
-    },
-  ]
+  // A short run that went well had what it needed, however busy its host was.
+  const isTold = (report: EventOf<'sandbox.report'>): boolean =>
+    !isCrowdedOut(report) || record.finished?.outcome !== 'succeeded' || (report.cpu?.overMs ?? 0) >= longMs
+  const reports = of('cpu_starved')(record).filter(isTold)
+  return reports.map((report) => ({
+    kind: isCrowdedOut(report) ? 'cpu.crowded' : 'cpu.starved',
+    severity: 'info',
+    text: `its commands ${starvedWords(report)}`,
+    evidence: [starvedEvidence(report)],
+    adjust: isCrowdedOut(report)
+      ? {
+          where: 'host',
+          text: 'VM0_MAX_SANDBOXES=<fewer> in the environment of `vm0 up`, or less beside it on that host: more cpus for the session would not help',
+        }
+      : {
+          where: 'resources',
+          text: 'resources: { cpus: <twice of what the session has> }, or fewer workers at once',
+        },
+  }))
 }
 
 export const unansweredNetwork: Detector = (record) => {

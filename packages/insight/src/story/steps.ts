@@ -3,6 +3,7 @@ import { endOf, plural, quoted } from '../detect/finding.js'
 import type { Call } from '../record/call.js'
 import type { At, RunRecord } from '../record/run-record.js'
 import { memoryWords } from '../why/memory-words.js'
+import { starvedWords } from '../why/starvation-words.js'
 import { listed, sentence, someOf } from './words.js'
 
 type Step = Story['steps'][number]
@@ -112,7 +113,6 @@ export function filesOf(calls: readonly Call[]): string[] {
 const reportSteps: Record<string, string> = {
   process_limit: 'The limit on processes was reached: a new one was refused.',
   disk_full: "The sandbox's disk was full.",
-  cpu_starved: 'Its commands had to wait for CPU time for most of the time.',
 }
 
 /** What came from outside, or went wrong between calls. */
@@ -135,7 +135,10 @@ function happenings({
     ...inputs.map((at) => step('Was told something more.', at)),
     ...losses.map((at) => step(`Was lost (${at.reason.replaceAll('_', ' ')}) and taken up again.`, at)),
     ...memory.map((at) => step(sentence(memoryWords(at)), at)),
-    ...reports.flatMap((at) => (reportSteps[at.trigger] ? [step(reportSteps[at.trigger] as string, at)] : [])),
+    ...reports.flatMap((at) => {
+      const text = at.trigger === 'cpu_starved' ? `Its commands ${starvedWords(at)}.` : reportSteps[at.trigger]
+      return text === undefined ? [] : [step(text, at)]
+    }),
     ...compactions.map((at) => step('Its conversation was compacted.', at)),
     ...denials.map((at) => step(`Was denied ${at.tool}${at.title ? ` for ${quoted(at.title)}` : ''}.`, at)),
     ...(refusal

@@ -2,6 +2,7 @@ import type { LogLevel, LogSource, Vm0Event } from '@vm0/contract'
 import { byteWords } from '@vm0/contract'
 import { lasting } from '../story/words.js'
 import { memoryWords } from '../why/memory-words.js'
+import { starvedWords } from '../why/starvation-words.js'
 
 export interface Told {
   source: LogSource
@@ -64,7 +65,6 @@ function levelOf(event: Vm0Event): LogLevel {
 const triggers = {
   process_limit: 'a new process was refused: the sandbox has as many as it may',
   disk_full: "the sandbox's disk is full",
-  cpu_starved: 'its commands have waited for CPU time for most of half a minute',
   agent_ended: 'the agent ended',
   agent_silent: 'nothing has come from the agent for long',
 }
@@ -136,7 +136,7 @@ function wordsOf(event: Vm0Event): string {
     case 'sandbox.out_of_memory':
       return `out of memory: ${memoryWords(event)}`
     case 'sandbox.report':
-      return triggers[event.trigger]
+      return event.trigger === 'cpu_starved' ? `its commands ${starvedWords(event)}` : triggers[event.trigger]
     case 'sandbox.memory': {
       const most = event.points.reduce((max, { bytes }) => Math.max(max, bytes), 0)
       return `memory since ${event.since.slice(11, 19)}: at most ${byteWords(most)} of ${byteWords(event.limitBytes)}`

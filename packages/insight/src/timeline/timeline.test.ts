@@ -128,8 +128,12 @@ test.each<[object, object]>([
     { source: 'gateway', level: 'warn' },
   ],
   [
-    { type: 'sandbox.report', trigger: 'cpu_starved' },
-    { source: 'sandbox', level: 'warn' },
+    { type: 'sandbox.report', trigger: 'cpu_starved', share: 0.8 },
+    {
+      source: 'sandbox',
+      level: 'warn',
+      text: 'its commands waited 80% of the time for CPU time: the sandbox had used up its own',
+    },
   ],
   [
     { type: 'run.finished', outcome: 'died', reason: 'host_lost', error: { message: 'gone' } },

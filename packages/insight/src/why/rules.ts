@@ -5,6 +5,7 @@ import type { RunRecord } from '../record/run-record.js'
 import { lasting } from '../story/words.js'
 import { lastLines } from './culprit.js'
 import { blamedWords, memoryWords } from './memory-words.js'
+import { starvedEvidence, starvedNext, starvedWords } from './starvation-words.js'
 import { waitOf, type WaitKind } from './waits.js'
 
 export interface Case {
@@ -72,26 +73,17 @@ const timedOut: Rule = (all) => {
   const longest = calls.toSorted((a, b) => b.durationMs - a.durationMs)[0]
   const share = longest && lastMs > 0 ? Math.round((longest.durationMs / lastMs) * 100) : 0
   return {
-    cause: starved
-      ? `${message(all)}, and its commands waited for CPU time that it had used up: ${Math.round((starved.share ?? 0) * 100)}% of the time`
-      : message(all),
+    cause: starved ? `${message(all)}, and its commands ${starvedWords(starved)}` : message(all),
     certainty: 'known',
     next: [
-      ...(starved ? ['Begin the session with more CPUs: resources: { cpus: … }, or have it do less at once'] : []),
+      ...(starved ? [starvedNext(starved)] : []),
       `Give it longer: ${again(all, ' --timeout SECONDS')}; what it did until then is saved`,
       ...(all.culprit?.command
         ? [`Or give the command an end of its own: timeout 60 ${all.culprit.command.split('\n', 1)[0]?.slice(0, 120)}`]
         : []),
     ],
     evidence: [
-      ...(starved
-        ? [
-            {
-              text: `the kernel kept them from running for ${lasting(starved.scene.cpu.throttledMs)} in all`,
-              cursor: starved.cursor,
-            },
-          ]
-        : []),
+      ...(starved ? [starvedEvidence(starved)] : []),
       ...(longest && share >= 20
         ? [
             {

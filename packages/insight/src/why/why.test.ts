@@ -102,6 +102,65 @@ test('an agent that crashed: what the kernel saw, and its last words', () => {
   expect(texts).toContain('it said last: first | FATAL: out of ideas')
 })
 
+const starvedOf = { overMs: 9_000, usedCpus: 0.18, allowedCpus: 2, waitingTasks: 1.4, hostCpus: 4, hostLoad: 9.5 }
+
+test.each([
+  [
+    { share: 0.89, cpu: { by: 'others' as const, ...starvedOf } },
+    'it says why, and its commands got only 11% of the CPU time that they could have used: others on the host had it',
+    /VM0_MAX_SANDBOXES/,
+    "the kernel's account: 0.18 of 2 CPUs used over 9.0 s while 1.4 tasks waited for one, on average; the host's load was 9.5 on 4 CPUs",
+    ['cpu.crowded', 'host'],
+  ],
+  [
+    { share: 0.9, cpu: { by: 'limit' as const, ...starvedOf, allowedCpus: 1 } },
+    'it says why, and its commands waited 90% of the time for CPU time: the sandbox had used up its 1 CPU',
+    /more CPUs/,
+    'the kernel kept them from running for 6.0 s in all; 0.18 of 1 CPU used over 9.0 s while 1.4 tasks waited for one, on average',
+    ['cpu.starved', 'resources'],
+  ],
+  [
+    { share: 0.8 },
+    'it says why, and its commands waited 80% of the time for CPU time: the sandbox had used up its own',
+    /more CPUs/,
+    'the kernel kept them from running for 6.0 s in all',
+    ['cpu.starved', 'resources'],
+  ],
+])('a time limit met without CPU time: whose fault that was, %j', (starved, cause, next, evidence, [kind, where]) => {
+  const told = ended('failed', 'timed_out', 'it says why', (log) =>
+    log.add({
+      type: 'sandbox.report',
+      trigger: 'cpu_starved',
+      scene,
+      toolIds: [],
+      uncommitted: { paths: [], more: 0 },
+      ...starved,
+    }),
+  )
+  expect(told.cause).toBe(cause)
+  expect(told.next[0]).toMatch(next)
+  expect(told.evidence.map(({ text }) => text)).toContain(evidence)
+  expect(told.findings).toMatchObject([{ kind, adjust: { where } }])
+  expect(told.story.steps.map(({ text }) => text)).toContain(`Its ${cause.slice('it says why, and its '.length)}.`)
+})
+
+test('a short run that went well is told of no crowd, a long one is', () => {
+  const kinds = (overMs: number): string[] => {
+    const log = new RunLog().begin().add({
+      type: 'sandbox.report',
+      trigger: 'cpu_starved',
+      scene,
+      toolIds: [],
+      uncommitted: { paths: [], more: 0 },
+      share: 0.9,
+      cpu: { by: 'others', ...starvedOf, overMs },
+    })
+    return why(log.turnEnds().end()).findings.map(({ kind }) => kind)
+  }
+  expect(kinds(6_000)).toEqual([])
+  expect(kinds(30_000)).toEqual(['cpu.crowded'])
+})
+
 test('a model that does not answer is what was at work', () => {
   const told = ended('failed', 'model_failed', 'nothing came', (log) =>
     log.add({ type: 'model.request', method: 'POST', path: '/v1/messages', first: false }),

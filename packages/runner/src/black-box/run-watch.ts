@@ -1,6 +1,6 @@
 import { freemem, totalmem } from 'node:os'
 import { readFileSync } from 'node:fs'
-import type { Blamed, CreateRunParsed, EventBody, Scene, SceneProcess } from '@vm0/contract'
+import type { Blamed, CpuStarvation, CreateRunParsed, EventBody, Scene, SceneProcess } from '@vm0/contract'
 import type { BlackBox, MemoryLimitMet, ResourceFigures, Sandbox, SandboxWatcher } from '@vm0/sandbox'
 import type { LiveAgent } from '../live-agent.js'
 import { isPressing } from '../pressing.js'
@@ -208,8 +208,8 @@ export class RunWatch implements SandboxWatcher {
     this.report('disk_full', scene, writer ? { process: writer } : {})
   }
 
-  onStarved(scene: Scene, share: number): void {
-    this.report('cpu_starved', scene, { share })
+  onStarved(scene: Scene, share: number, cpu: CpuStarvation): void {
+    this.report('cpu_starved', scene, { share, cpu })
   }
 
   agentEnded(exitCode: number): void {

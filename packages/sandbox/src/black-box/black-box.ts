@@ -1,9 +1,9 @@
-import { statfsSync } from 'node:fs'
+import { availableParallelism, loadavg } from 'node:os'
 import { join } from 'node:path'
 import type { Scene, SceneProcess, Uncommitted } from '@vm0/contract'
 import type { Cgroup, Details, Gauge, Meter } from '../cgroup/cgroup.js'
-import { readOnce } from '../cgroup/open-files.js'
 import { blamedFor } from './blamed.js'
+import { CpuWaits } from './cpu-waits.js'
 import { Crowd } from './crowd.js'
 import { weight } from './ended-processes.js'
 import { crashOf } from './kernel-words.js'
@@ -13,7 +13,7 @@ import { pauseMs } from './pace.js'
 import { ProcessTable, waitPlaceOf, ioOf, type ProcessEntry } from './process-table.js'
 import type { Recorded, Recorder } from './recorder.js'
 import { descendants } from './runaway.js'
-import { hostPressure, isFull, largest, shownProcess } from './scenes.js'
+import { diskOf, hostPressure, isFull, largest, networkOf, shownProcess } from './scenes.js'
 import { unansweredIn } from './sockets.js'
 import { toolProcess } from './tool-process.js'
 import { Starvation } from './starvation.js'
@@ -60,7 +60,8 @@ export class SandboxRecorder implements BlackBox, Recorded {
   private readonly meter: Meter
   private readonly table = new ProcessTable()
   private readonly curve = new MemoryCurve()
-  private readonly starvation = new Starvation()
+  private readonly starvation = new Starvation(availableParallelism())
+  private readonly waits = new CpuWaits()
   private readonly crowd = new Crowd()
   private readonly kills = new KernelKills(this.table, () => this.scene(), {
     isTold: () => this.recorder.exits.listens,
@@ -90,7 +91,10 @@ export class SandboxRecorder implements BlackBox, Recorded {
     this.meter = parts.cgroup.meter()
     this.details = this.meter.details()
     recorder.add(this)
-    this.unsubscribe = recorder.exits.subscribe(parts.uidBase, (end) => this.table.ended(end, Date.now()))
+    this.unsubscribe = recorder.exits.subscribe(parts.uidBase, (end) => {
+      this.table.ended(end, Date.now())
+      this.waits.ended(end, Date.now())
+    })
   }
 
   /** Nothing can happen in a sandbox that is frozen. */
@@ -117,6 +121,7 @@ export class SandboxRecorder implements BlackBox, Recorded {
     this.told = { fork: this.details.forksRefused, disk: isFull(this.disk()) }
     this.kills.reset(oomKills ?? this.meter.gauge().oomKills)
     this.starvation.reset()
+    this.waits.reset(Date.now())
     this.crowd.reset()
     this.recorder.wake(this)
     return () => {
@@ -287,8 +292,12 @@ export class SandboxRecorder implements BlackBox, Recorded {
     const disk = this.disk()
     if (disk.totalBytes > 0) watcher?.onDisk?.(disk)
     watcher?.onFigures?.({ ...details, atMs: now, memoryBytes: this.last?.memoryBytes ?? 0 })
-    const share = this.starvation.share(now, details, isOver)
-    if (share !== undefined) watcher?.onStarved?.(this.scene(), share)
+    this.waits.look(this.table.processes, now)
+    const cpuMs = this.last?.cpuMs ?? 0
+    const starved = this.starvation.next(now, { ...details, cpuMs, waitedMs: this.waits.totalMs }, isOver)
+    if (!starved) return
+    const { share, ...rest } = starved
+    watcher?.onStarved?.(this.scene(), share, { ...rest, hostLoad: Math.round(loadavg()[0]! * 10) / 10 })
   }
 
   /** At every look: what fills a disk may take it back at once when it was refused more. */
@@ -319,19 +328,11 @@ export class SandboxRecorder implements BlackBox, Recorded {
   }
 
   private disk(): Scene['disk'] {
-    try {
-      const { blocks, bavail, bsize } = statfsSync(this.parts.disk)
-      return { usedBytes: (blocks - bavail) * bsize, totalBytes: blocks * bsize }
-    } catch {
-      return { usedBytes: 0, totalBytes: 0 }
-    }
+    return diskOf(this.parts.disk)
   }
 
-  /** From the host's end of the link, where what is sent comes in. */
   private network(): Scene['network'] {
-    const counter = (name: string): number =>
-      Number(readOnce(`/sys/class/net/${this.parts.link}/statistics/${name}`)) || 0
-    return { receivedBytes: counter('tx_bytes'), sentBytes: counter('rx_bytes') }
+    return networkOf(this.parts.link)
   }
 
   private writer(now: number): SceneProcess | undefined {

@@ -5,7 +5,16 @@ import { ProcessTable } from './process-table.js'
 
 function table(ends: readonly Partial<ProcessEnd>[]): ProcessTable {
   const made = new ProcessTable()
-  const whole = { parentPid: 1, uid: 1, startedAtS: 10, cpuMs: 0, peakRssBytes: 0, readBytes: 0, writtenBytes: 0 }
+  const whole = {
+    parentPid: 1,
+    uid: 1,
+    startedAtS: 10,
+    cpuMs: 0,
+    waitedMs: 0,
+    peakRssBytes: 0,
+    readBytes: 0,
+    writtenBytes: 0,
+  }
   for (const [index, end] of ends.entries())
     made.ended({ ...whole, pid: 100 + index, name: 'x', durationMs: 1, exitCode: 0, signal: null, ...end }, 12_000)
   return made

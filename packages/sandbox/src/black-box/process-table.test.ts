@@ -84,7 +84,7 @@ test('of ten thousand that the kernel tells of, those that used most or failed a
   const table = new ProcessTable()
   const end = { uid: 1, name: 'x', startedAtS: 10, durationMs: 1, readBytes: 0, writtenBytes: 0, signal: null }
   const tell = (pid: number, parentPid: number, cpuMs: number, exitCode = 0): void =>
-    table.ended({ ...end, pid, parentPid, cpuMs, exitCode, peakRssBytes: 4096 }, 11_000)
+    table.ended({ ...end, pid, parentPid, cpuMs, exitCode, waitedMs: 0, peakRssBytes: 4096 }, 11_000)
   for (let pid = 100; pid < 10_100; pid += 1) tell(pid, 1, 0, pid === 5_000 ? 3 : 0)
   tell(20_001, 20_000, 900)
   tell(20_000, 1, 0)

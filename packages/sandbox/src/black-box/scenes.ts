@@ -1,3 +1,4 @@
+import { statfsSync } from 'node:fs'
 import type { Scene, SceneProcess } from '@vm0/contract'
 import { pressureIn } from '../cgroup/meter-v2.js'
 import { readOnce } from '../cgroup/open-files.js'
@@ -41,3 +42,18 @@ const fullShare = 0.99
 
 export const isFull = ({ usedBytes, totalBytes }: Scene['disk']): boolean =>
   totalBytes > 0 && usedBytes >= totalBytes * fullShare
+
+export function diskOf(path: string): Scene['disk'] {
+  try {
+    const { blocks, bavail, bsize } = statfsSync(path)
+    return { usedBytes: (blocks - bavail) * bsize, totalBytes: blocks * bsize }
+  } catch {
+    return { usedBytes: 0, totalBytes: 0 }
+  }
+}
+
+/** `link`: the host's end of its link, where what it sends comes in. */
+export function networkOf(link: string): Scene['network'] {
+  const counter = (name: string): number => Number(readOnce(`/sys/class/net/${link}/statistics/${name}`)) || 0
+  return { receivedBytes: counter('tx_bytes'), sentBytes: counter('rx_bytes') }
+}

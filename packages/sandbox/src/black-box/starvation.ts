@@ -1,3 +1,4 @@
+import type { CpuStarvation } from '@vm0/contract'
 import type { Details } from '../cgroup/cgroup.js'
 
 const windowMs = 30_000
@@ -8,33 +9,99 @@ const starvedShare = 0.6
 const oftenShare = 0.9
 const leastShare = 0.3
 
-type Throttled = Pick<Details, 'throttledMs' | 'periods' | 'throttledPeriods'>
+export interface CpuFigures extends Pick<Details, 'throttledMs' | 'periods' | 'throttledPeriods' | 'cpus'> {
+  /** CPU time that its tasks had, and time in which they were ready to run and had none, each of all tasks together. */
+  cpuMs: number
+  waitedMs: number
+}
 
-/** Whether a sandbox has gone without CPU time for most of half a minute, or of a shorter run's whole time; told once. */
+interface Point extends CpuFigures {
+  atMs: number
+  /** In so much of the time, at most, one of its tasks or more waited. */
+  stalledMs: number
+}
+export type Starved = Omit<CpuStarvation, 'hostLoad'> & { share: number }
+
+/**
+ * Whether a sandbox has gone without CPU time for most of half a minute, or of a shorter run's whole time: because it had used
+ * up its own, or because others on the host had the CPUs. Each is told once.
+ */
 export class Starvation {
-  private points: (Throttled & { atMs: number })[] = []
-  private told = false
+  private points: Point[] = []
+  private readonly told = new Set<Starved['by']>()
+
+  constructor(private readonly hostCpus: number) {}
 
   reset(): void {
     this.points = []
-    this.told = false
+    this.told.clear()
   }
 
   /** The part of the time in which its processes had to wait, the first time that it is large. */
-  share(atMs: number, { throttledMs, periods, throttledPeriods }: Throttled, isOver = false): number | undefined {
-    this.points.push({ atMs, throttledMs, periods, throttledPeriods })
+  next(atMs: number, figures: CpuFigures, isOver = false): Starved | undefined {
+    const last = { atMs, ...figures, stalledMs: this.stalledMs(atMs, figures.waitedMs) }
+    this.points.push(last)
     while ((this.points[1]?.atMs ?? Infinity) <= atMs - windowMs) this.points.shift()
     const first = isOver ? this.lastHalf(atMs) : this.points[0]
-    if (this.told || !first || atMs - first.atMs < (isOver ? shortestMs : windowMs)) return undefined
-    const share = Math.min(1, (throttledMs - first.throttledMs) / (atMs - first.atMs))
-    const often = (throttledPeriods - first.throttledPeriods) / Math.max(1, periods - first.periods)
-    if (share < starvedShare && (share < leastShare || often < oftenShare)) return undefined
-    this.told = true
-    return Math.round(share * 100) / 100
+    if (!first || atMs - first.atMs < (isOver ? shortestMs : windowMs)) return undefined
+    const use = useBetween(first, last, this.hostCpus)
+    const found = (['limit', 'others'] as const)
+      .map((by) => ({
+        by,
+        share: by === 'limit' ? ownLimitShare(first, last) : crowdedOutShare(use, stalledShare(first, last)),
+      }))
+      .find(({ by, share }) => share !== undefined && !this.told.has(by))
+    if (found?.share === undefined) return undefined
+    // Who is kept back by its own limit is told that, also where others are busy.
+    for (const by of found.by === 'limit' ? (['limit', 'others'] as const) : [found.by]) this.told.add(by)
+    return { by: found.by, share: round(found.share), overMs: atMs - first.atMs, ...use }
   }
+
+  /** Many tasks may wait at the same time: between two looks that is as long as the time between them, and no longer. */
+  private stalledMs(atMs: number, waitedMs: number): number {
+    const before = this.points.at(-1)
+    return before ? before.stalledMs + Math.min(waitedMs - before.waitedMs, atMs - before.atMs) : 0
+  }
+
   /** A run that ends is judged by how it was at last: its agent may have started while there was time enough. */
-  private lastHalf(atMs: number): (Throttled & { atMs: number }) | undefined {
+  private lastHalf(atMs: number): Point | undefined {
     const fromMs = Math.min(atMs - shortestMs, (atMs + (this.points[0]?.atMs ?? atMs)) / 2)
     return this.points.findLast((point) => point.atMs <= fromMs)
   }
 }
+
+type Use = Pick<CpuStarvation, 'usedCpus' | 'allowedCpus' | 'waitingTasks' | 'hostCpus'>
+
+function useBetween(first: Point, last: Point, hostCpus: number): Use {
+  const passedMs = last.atMs - first.atMs
+  return {
+    usedCpus: round((last.cpuMs - first.cpuMs) / passedMs),
+    allowedCpus: round(Math.min(last.cpus, hostCpus)),
+    waitingTasks: round((last.waitedMs - first.waitedMs) / passedMs),
+    hostCpus,
+  }
+}
+
+function ownLimitShare(first: Point, last: Point): number | undefined {
+  const share = Math.min(1, (last.throttledMs - first.throttledMs) / (last.atMs - first.atMs))
+  const often = (last.throttledPeriods - first.throttledPeriods) / Math.max(1, last.periods - first.periods)
+  return share >= starvedShare || (share >= leastShare && often >= oftenShare) ? share : undefined
+}
+
+/**
+ * What it lacked of the CPU time that its tasks could have used at the same time within its limit. Tasks that wait for each
+ * other, or for the next period of their own limit, lack none: the sandbox then has what it may have. Undefined where that is
+ * little, or where for much of the time none waited: who sleeps is hardly slower for it.
+ */
+export function crowdedOutShare(
+  { usedCpus, waitingTasks, allowedCpus }: Pick<Use, 'usedCpus' | 'waitingTasks' | 'allowedCpus'>,
+  stalled: number,
+): number | undefined {
+  const usable = Math.min(allowedCpus, usedCpus + waitingTasks)
+  const share = usable > 0 ? (usable - usedCpus) / usable : 0
+  return share >= starvedShare && stalled >= starvedShare ? share : undefined
+}
+
+const stalledShare = (first: Point, last: Point): number =>
+  (last.stalledMs - first.stalledMs) / (last.atMs - first.atMs)
+const round = (value: number): number => Math.round(value * 100) / 100

@@ -1,4 +1,4 @@
-import type { Blamed, Scene, SceneProcess, ToolProcess, Uncommitted } from '@vm0/contract'
+import type { Blamed, CpuStarvation, Scene, SceneProcess, ToolProcess, Uncommitted } from '@vm0/contract'
 
 /** A process of the tree that used the memory up, and what can be done. */
 export interface MemoryLimitMet {
@@ -41,8 +41,8 @@ export interface SandboxWatcher {
   onDisk?(disk: Scene['disk']): void
   /** Its disk was filled up; `writer` has written most. */
   onDiskFull?(scene: Scene, writer: SceneProcess | undefined): void
-  /** It has used up its CPU time, and waited for more, for this part of the last half minute, or of a shorter run. */
-  onStarved?(scene: Scene, share: number): void
+  /** It has waited for CPU time for this part of the last half minute, or of a shorter run. */
+  onStarved?(scene: Scene, share: number, how: CpuStarvation): void
 }
 
 /** What a process waits for, as the kernel names the place. */

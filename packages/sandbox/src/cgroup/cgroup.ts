@@ -44,6 +44,8 @@ export interface Details {
   /** Periods in which it may use so much CPU time and no more, and those in which it had used it up. */
   periods: number
   throttledPeriods: number
+  /** How many CPUs' time it may use in a period; Infinity where it has no limit. */
+  cpus: number
   /** Null where the kernel doesn't tell it of a group (version 1). */
   pressure: { memory: Pressure; cpu: Pressure; io: Pressure } | null
 }

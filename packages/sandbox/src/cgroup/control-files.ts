@@ -15,6 +15,11 @@ export function field(text: string, name: string): number {
   return Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(text)?.[1] ?? 0)
 }
 
+/** CPUs that a quota of CPU time in each period makes: without one (`-1`, `max`, no file) any number. */
+export function cpusOf(quotaUs: number, periodUs: number): number {
+  return quotaUs > 0 && periodUs > 0 ? quotaUs / periodUs : Infinity
+}
+
 /** The process ids in a group's `cgroup.procs`; none where the group is gone. */
 export async function processesIn(path: string): Promise<number[]> {
   const text = await readFile(path, 'utf8').catch(() => '')

@@ -1,5 +1,5 @@
 import type { Details, Gauge, Meter } from './cgroup.js'
-import { field } from './control-files.js'
+import { cpusOf, field } from './control-files.js'
 import { OpenFiles, readOnce } from './open-files.js'
 
 /** The counters of a group of version 1, where each controller has a folder of its own. */
@@ -35,6 +35,7 @@ export class MeterV1 implements Meter {
       throttledMs: field(cpu, 'throttled_time') / 1e6,
       periods: field(cpu, 'nr_periods'),
       throttledPeriods: field(cpu, 'nr_throttled'),
+      cpus: cpusOf(number('cpu', 'cpu.cfs_quota_us'), number('cpu', 'cpu.cfs_period_us')),
       pressure: null,
     }
   }

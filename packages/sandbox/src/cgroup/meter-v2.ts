@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import type { Details, Gauge, Meter, Pressure } from './cgroup.js'
-import { field } from './control-files.js'
+import { cpusOf, field } from './control-files.js'
 import { OpenFiles, readOnce } from './open-files.js'
 
 /** Of what is in use: how much of it the kernel can't take back, from where on tasks that meet `high` gain nothing. */
@@ -43,6 +43,7 @@ export class MeterV2 implements Meter {
     const number = (name: string): number => Number(readOnce(this.file(name))) || 0
     const stat = readOnce(this.file('memory.stat'))
     const cpu = readOnce(this.file('cpu.stat'))
+    const [quota, period] = readOnce(this.file('cpu.max')).split(' ')
     return {
       limitBytes: number('memory.max'),
       peakBytes: Math.max(number('memory.peak'), number('memory.current')),
@@ -56,6 +57,7 @@ export class MeterV2 implements Meter {
       throttledMs: field(cpu, 'throttled_usec') / 1e3,
       periods: field(cpu, 'nr_periods'),
       throttledPeriods: field(cpu, 'nr_throttled'),
+      cpus: cpusOf(Number(quota), Number(period)),
       pressure: {
         memory: pressureIn(readOnce(this.file('memory.pressure'))),
         cpu: pressureIn(readOnce(this.file('cpu.pressure'))),

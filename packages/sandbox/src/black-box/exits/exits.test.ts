@@ -44,6 +44,9 @@ test('a process with threads is told once, with what all of them have used', asy
   const pid = await run('python3', ['-c', `${busy}for _ in range(4): threading.Thread(target=work).start()`])
   expect(ends.map((end) => end.pid)).toEqual([pid])
   expect(ends[0]!.cpuMs).toBeGreaterThan(200)
+  // Four threads, of which one at a time holds the interpreter: what was ready to run waited less than it lived.
+  expect(ends[0]!.waitedMs).toBeGreaterThan(0)
+  expect(ends[0]!.waitedMs).toBeLessThan(5 * ends[0]!.durationMs)
 })
 
 test('processes of others are not handed on, and none when nobody listens', async () => {
@@ -75,6 +78,7 @@ const task = (pid: number, more: Partial<TaskExit>): TaskExit => ({
   durationMs: 1,
   processDurationMs: 9,
   cpuMs: 2,
+  waitedMs: 5,
   peakRssBytes: 4,
   readBytes: 3,
   writtenBytes: 1,
@@ -89,6 +93,7 @@ test('threads are added up in any order; without the first one how it ended is n
   expect(all.add(task(11, {}))).toBeUndefined()
   expect(all.add(task(12, { status: 9, isLast: true }))).toMatchObject({
     cpuMs: 6,
+    waitedMs: 15,
     readBytes: 9,
     exitCode: 3,
     signal: null,

@@ -11,6 +11,8 @@ export interface ProcessEnd {
   durationMs: number
   /** Of all its threads. */
   cpuMs: number
+  /** How long its threads were ready to run and had no CPU, together. */
+  waitedMs: number
   peakRssBytes: number
   readBytes: number
   writtenBytes: number
@@ -19,7 +21,7 @@ export interface ProcessEnd {
   signal: string | null
 }
 
-type Sum = Pick<TaskExit, 'cpuMs' | 'readBytes' | 'writtenBytes'> & { first: TaskExit | undefined }
+type Sum = Pick<TaskExit, 'cpuMs' | 'waitedMs' | 'readBytes' | 'writtenBytes'> & { first: TaskExit | undefined }
 
 /** Processes with threads that have ended while others go on. */
 const maxOpen = 4_096
@@ -38,6 +40,7 @@ export class ProcessEnds {
     const before = this.open.get(processId)
     const sum: Sum = {
       cpuMs: exit.cpuMs + (before?.cpuMs ?? 0),
+      waitedMs: exit.waitedMs + (before?.waitedMs ?? 0),
       readBytes: exit.readBytes + (before?.readBytes ?? 0),
       writtenBytes: exit.writtenBytes + (before?.writtenBytes ?? 0),
       first: exit.pid === processId ? exit : before?.first,
@@ -49,7 +52,7 @@ export class ProcessEnds {
       if (this.open.size > maxOpen && oldest !== undefined) this.open.delete(oldest)
       return undefined
     }
-    const { first, cpuMs, readBytes, writtenBytes } = sum
+    const { first, cpuMs, waitedMs, readBytes, writtenBytes } = sum
     const { uid, parentPid, name, startedAtS, status } = first ?? exit
     const signal = first ? first.status & signalBits : 0
     return {
@@ -60,6 +63,7 @@ export class ProcessEnds {
       startedAtS,
       durationMs: exit.processDurationMs,
       cpuMs,
+      waitedMs,
       peakRssBytes: Math.max(exit.peakRssBytes, first?.peakRssBytes ?? 0),
       readBytes,
       writtenBytes,

@@ -13,6 +13,8 @@ export interface TaskExit {
   durationMs: number
   processDurationMs: number
   cpuMs: number
+  /** How long it was ready to run and had no CPU. */
+  waitedMs: number
   /** Of the process. */
   peakRssBytes: number
   /** That reached the disk, or are to. */
@@ -36,6 +38,7 @@ const at = {
   version: 0,
   status: 4,
   flags: 8,
+  waitedNs: 24,
   name: 80,
   uid: 120,
   pid: 128,
@@ -75,6 +78,7 @@ export function readTaskExit(message: Buffer): TaskExit | undefined {
     durationMs: number(at.durationUs) / 1000,
     processDurationMs: number(at.processDurationUs) / 1000,
     cpuMs: (number(at.userUs) + number(at.systemUs)) / 1000,
+    waitedMs: number(at.waitedNs) / 1e6,
     peakRssBytes: number(at.peakRssKiB) * 1024,
     readBytes: number(at.readBytes),
     writtenBytes: number(at.writtenBytes),
