@@ -186,11 +186,11 @@ async function starve(file: string, value: string): Promise<{ starved: Run }> {
   return { starved: run }
 }
 
-/** One that gets 3% of a CPU, which a busy host leaves it too; one that may use all, and stands back behind others. */
+/** One that gets 2% of a CPU, which a busy host leaves it too; one that may use all, and stands back behind others. */
 async function starveBoth(): Promise<Record<'limited' | 'crowded' | 'crowd', Run>> {
   const crowd = platform.client.run({ prompt: 'starve', limits: { timeoutMs: 20_000 } })
   for await (const event of crowd) if (event.type === 'tool.started') break
-  const [limited, crowded] = await Promise.all([starve('cpu.cfs_quota_us', '3000'), starve('cpu.shares', '2')])
+  const [limited, crowded] = await Promise.all([starve('cpu.cfs_quota_us', '2000'), starve('cpu.shares', '2')])
   return { limited: limited.starved, crowded: crowded.starved, crowd }
 }
 
@@ -221,7 +221,7 @@ test('an agent that tells nothing: what it waits for; one whose commands get no 
   const { limited, crowded, crowd } = starving
   expect(await whyOf(limited)).toMatchObject({
     reason: 'timed_out',
-    cause: expect.stringMatching(/and its commands waited \d+% of the time for CPU time: .* used up its 0\.03 CPUs$/),
+    cause: expect.stringMatching(/and its commands waited \d+% of the time for CPU time: .* used up its 0\.02 CPUs$/),
     findings: [{ kind: 'cpu.starved', adjust: { where: 'resources' } }],
     ...starved,
   })

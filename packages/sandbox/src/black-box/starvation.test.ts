@@ -38,6 +38,12 @@ test('who uses its time up in nearly every period and waits for others too is ke
   expect(told(10, often(450), true)).toMatchObject([{ by: 'limit', share: 0.45 }])
 })
 
+test('where others leave it most of the little that it may have, it is its limit that keeps it back', () => {
+  const little = { cpus: 0.03, cpuMs: 20, waitedMs: 3_000, throttledMs: 200, periods: 10, throttledPeriods: 5 }
+  expect(told(9, () => little, true)).toMatchObject([{ by: 'limit', share: 1, usedCpus: 0.02, allowedCpus: 0.03 }])
+  expect(told(9, () => ({ ...little, cpuMs: 5 }), true)).toMatchObject([{ by: 'others' }])
+})
+
 test('CPU time that others had is told with what it used, could have used and waited', () => {
   expect(told(40, () => ({ cpuMs: 200, waitedMs: 1_500 }))).toEqual([
     {

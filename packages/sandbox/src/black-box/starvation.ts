@@ -45,16 +45,11 @@ export class Starvation {
     const first = isOver ? this.lastHalf(atMs) : this.points[0]
     if (!first || atMs - first.atMs < (isOver ? shortestMs : windowMs)) return undefined
     const use = useBetween(first, last, this.hostCpus)
-    const found = (['limit', 'others'] as const)
-      .map((by) => ({
-        by,
-        share: by === 'limit' ? ownLimitShare(first, last) : crowdedOutShare(use, stalledShare(first, last)),
-      }))
-      .find(({ by, share }) => share !== undefined && !this.told.has(by))
-    if (found?.share === undefined) return undefined
+    const found = causeOf(first, last, use)
+    if (!found || this.told.has(found.by)) return undefined
     // Who is kept back by its own limit is told that, also where others are busy.
-    for (const by of found.by === 'limit' ? (['limit', 'others'] as const) : [found.by]) this.told.add(by)
-    return { by: found.by, share: round(found.share), overMs: atMs - first.atMs, ...use }
+    this.told.add('others').add(found.by)
+    return { ...found, overMs: atMs - first.atMs, ...use }
   }
 
   /** Many tasks may wait at the same time: between two looks that is as long as the time between them, and no longer. */
@@ -82,10 +77,18 @@ function useBetween(first: Point, last: Point, hostCpus: number): Use {
   }
 }
 
-function ownLimitShare(first: Point, last: Point): number | undefined {
-  const share = Math.min(1, (last.throttledMs - first.throttledMs) / (last.atMs - first.atMs))
+function causeOf(first: Point, last: Point, use: Use): Pick<Starved, 'by' | 'share'> | undefined {
+  const passedMs = last.atMs - first.atMs
+  const throttled = Math.min(1, (last.throttledMs - first.throttledMs) / passedMs)
   const often = (last.throttledPeriods - first.throttledPeriods) / Math.max(1, last.periods - first.periods)
-  return share >= starvedShare || (share >= leastShare && often >= oftenShare) ? share : undefined
+  if (throttled >= starvedShare || (throttled >= leastShare && often >= oftenShare))
+    return { by: 'limit', share: round(throttled) }
+  const stalled = (last.stalledMs - first.stalledMs) / passedMs
+  const crowdedOut = crowdedOutShare(use, stalled)
+  if (crowdedOut !== undefined) return { by: 'others', share: round(crowdedOut) }
+  // Others leave it most of the little that it may have: it is seldom stopped by its limit, and hardly faster without them.
+  const without = crowdedOutShare({ ...use, allowedCpus: use.hostCpus }, stalled)
+  return without !== undefined && often >= leastShare ? { by: 'limit', share: round(stalled) } : undefined
 }
 
 /**
