@@ -2,94 +2,32 @@ import assert from 'node:assert/strict'
 import { execFile, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
-import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { openOciEngine, reapInstallation } from '@vm0/sandbox'
-import type { MemoryLimitMet, Sandbox, SandboxEngine, SandboxWatcher } from '@vm0/sandbox'
+import { reapInstallation } from '@vm0/sandbox'
+import type { MemoryLimitMet } from '@vm0/sandbox'
+import { blackBoxChecks } from './black-box-checks.ts'
+import {
+  burn,
+  engine,
+  groupOf,
+  groups,
+  installation,
+  make,
+  MiB,
+  sh,
+  start,
+  startCounter,
+  take,
+  using,
+  watcher,
+  withSwap,
+} from './guest-sandboxes.ts'
+
+export { openEngine } from './guest-sandboxes.ts'
 
 // What must hold on cgroup v2, by name. The guest runs the functions; the test outside imports the names.
-
-const installation = 'guest'
-const groups = '/sys/fs/cgroup/vm0'
-const templateImage = '/disks/template.erofs'
-const MiB = 1024 ** 2
-
-let engine: SandboxEngine
-let serial = 0
-
-export async function openEngine(): Promise<void> {
-  const dataDir = await mkdtemp(join(tmpdir(), 'vm0-'))
-  engine = await openOciEngine({ minFreeBytes: 64 * 1024 ** 2, installation, dataDir, gatewayPort: 7301 })
-}
-
-function make(layers: string[] = [], cpus = 2): Promise<Sandbox> {
-  const resources = { memoryMiB: 128, cpus, diskMiB: 64, processes: 40 }
-  return engine.create({ id: `s${++serial}`, templateImage, layers, resources, platformMounts: [] })
-}
-
-async function using(made: Promise<Sandbox>, use: (sandbox: Sandbox) => Promise<void>): Promise<void> {
-  const sandbox = await made
-  try {
-    await use(sandbox)
-  } finally {
-    await sandbox.close()
-  }
-}
-
-const groupOf = (sandbox: Sandbox): string => join(groups, installation, sandbox.id)
-
-async function sh(sandbox: Sandbox, script: string): Promise<{ status: number; out: string }> {
-  let out = ''
-  for await (const chunk of sandbox.exec({ args: ['bash', '-c', script], cwd: '/' })) {
-    if ('exitCode' in chunk) return { status: chunk.exitCode, out: out.trim() }
-    out += Buffer.from(chunk.data).toString()
-  }
-  throw new Error('no exit code')
-}
-
-/** Perl, since under emulation Python takes seconds to start. */
-async function start(sandbox: Sandbox, perl: string) {
-  const args = ['perl', '-e', `$| = 1; ${perl}`]
-  const started = await sandbox.spawn({ id: `p${++serial}`, args, env: {}, cwd: '/', maxOutputBytes: 64 * MiB })
-  const lines = started.output()[Symbol.asyncIterator]()
-  return Object.assign(started, { nextLine: async () => (await lines.next()).value.text as string })
-}
-
-/** Something that prints 1, 2, 3… as long as it lives. */
-async function startCounter(sandbox: Sandbox): Promise<{ goesOn(): Promise<void> }> {
-  const { nextLine } = await start(sandbox, 'while (1) { print ++$i, "\\n"; select undef, undef, undef, 0.02 }')
-  await nextLine()
-  return {
-    async goesOn() {
-      const goal = Number(await nextLine()) + 50
-      while (Number(await nextLine()) < goal);
-    },
-  }
-}
-
-const watcher: SandboxWatcher = {
-  agentPid: () => undefined,
-  wantsProcesses: () => true,
-  onMemoryLimit: (met) => met.stop(),
-}
-
-/** Compressed memory that `use` may have the guest swap to. A loop device would charge what it holds to whoever swaps. */
-async function withSwap(use: (swapOn: () => void) => Promise<void>): Promise<void> {
-  execFileSync('modprobe', ['zram'])
-  try {
-    writeFileSync('/sys/block/zram0/disksize', '64M')
-    execFileSync('mkswap', ['-q', '/dev/zram0'])
-    await use(() => void execFileSync('swapon', ['/dev/zram0']))
-  } finally {
-    if (readFileSync('/proc/swaps', 'utf8').includes('zram0')) execFileSync('swapoff', ['/dev/zram0'])
-    execFileSync('modprobe', ['-r', 'zram'])
-  }
-}
-
-const burn = (cpuSeconds: number): string => `perl -e '1 while (times)[0] < ${cpuSeconds}'`
-const take = (bytes: number): string => `vec($x, ${bytes - 1}, 8) = 1;`
 
 export const checks: Record<string, () => Promise<void>> = {
   'a sandbox has a group of its own with its limits, and sees nothing above it': () =>
@@ -151,21 +89,7 @@ export const checks: Record<string, () => Promise<void>> = {
       assert.equal(after.oomKills, 0)
     }),
 
-  'where nothing holds it, at the memory limit the offender is killed and counted, and nothing else': () =>
-    using(make(), (sandbox) =>
-      using(make(), async (other) => {
-        writeFileSync(join(groupOf(sandbox), 'memory.high'), 'max')
-        const counter = await startCounter(sandbox)
-        const told = new Promise<string>((resolve) =>
-          sandbox.blackBox.watch({ ...watcher, onKernelKill: (_scene, victims) => resolve(victims[0]?.command ?? '') }),
-        )
-        assert.equal((await sh(sandbox, `perl -e '${take(300 * MiB)}'`)).status, 137)
-        assert.equal((await sandbox.stats()).oomKills, 1)
-        await told
-        await counter.goesOn()
-        assert.equal((await other.stats()).oomKills, 0)
-      }),
-    ),
+  ...blackBoxChecks,
 
   'a sandbox is held below its memory limit, and what is to blame is ended before the kernel kills': () =>
     using(make(), async (sandbox) => {

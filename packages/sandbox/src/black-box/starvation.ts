@@ -105,6 +105,4 @@ export function crowdedOutShare(
   return share >= starvedShare && stalled >= starvedShare ? share : undefined
 }
 
-const stalledShare = (first: Point, last: Point): number =>
-  (last.stalledMs - first.stalledMs) / (last.atMs - first.atMs)
 const round = (value: number): number => Math.round(value * 100) / 100
