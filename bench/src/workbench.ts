@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import type { ImageFiles } from '@vm0/checkpoints'
 
 const exec = promisify(execFile)
 
@@ -52,10 +53,13 @@ export class Workbench {
   }
 
   /** Mounts layer images, the oldest first, over the base; returns the root. */
-  async mountLayers(name: string, images: readonly string[]): Promise<string> {
+  async mountLayers(name: string, images: readonly ImageFiles[]): Promise<string> {
     const lowers = images.map((_, index) => this.path(`${name}-l${index}`))
     await Promise.all(
-      images.map((image, index) => this.mount(lowers[index] as string, '-t', 'erofs', '-o', 'ro,loop', image)),
+      images.map(({ path, devices }, index) => {
+        const options = ['ro', 'loop', ...devices.map((device) => `device=${device}`)]
+        return this.mount(lowers[index] as string, '-t', 'erofs', '-o', options.join(','), path)
+      }),
     )
     const root = this.path(name)
     const upper = this.path(`${name}-upper`)

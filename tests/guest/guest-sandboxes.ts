@@ -21,7 +21,8 @@ export async function openEngine(): Promise<void> {
   engine = await openOciEngine({ minFreeBytes: 64 * 1024 ** 2, installation, dataDir, gatewayPort: 7301 })
 }
 
-export function make(layers: string[] = [], cpus = 2): Promise<Sandbox> {
+export function make(images: string[] = [], cpus = 2): Promise<Sandbox> {
+  const layers = images.map((path) => ({ path, devices: [] }))
   const resources = { memoryMiB: 128, cpus, diskMiB: 64, processes: 40 }
   return engine.create({ id: `s${++serial}`, templateImage, layers, resources, platformMounts: [] })
 }

@@ -1,5 +1,6 @@
 export type { DiffOptions, DiffPage } from './diff/index.js'
 export { openCheckpointStore, type CheckpointStoreOptions } from './open-store.js'
+export type { ImageFiles } from './erofs/open-images.js'
 export type {
   CheckpointManifest,
   CheckpointStore,

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Vm0Error } from '@vm0/contract'
-import { captureUpper } from './capture/index.js'
+import { captureUpper, type EarlierLayer } from './capture/index.js'
 import type { LayerStore } from './layers/layer-store.js'
 import type { Manifests } from './sealing/index.js'
 import type { BackgroundSquash } from './squash/background-squash.js'
@@ -55,21 +55,24 @@ export class UpperChain implements LayerChain {
     const nextIndex = `${files}.index`
     await this.forget()
     try {
-      const capture = () => captureUpper({ upper, index: this.basis.index, image, nextIndex, ignored }, whileFrozen)
+      let before = (await this.options.squash?.shorten(this.basis.layers)) ?? this.basis.layers
+      const earlier = await this.layersAtHand(manifest.projectId, before)
+      const capture = () =>
+        captureUpper({ upper, index: this.basis.index, earlier, image, nextIndex, ignored }, whileFrozen)
       const layer = await capture().catch(async (error: unknown) => {
         if ((error as { code?: string }).code !== 'INDEX_UNREADABLE') throw error
         // It saves work, it isn't state: without it the next layer holds the whole upper.
         await this.restart()
+        before = this.basis.layers
         return capture()
       })
       if (!layer && ignored.length > 0) return undefined
-      const before = (await this.options.squash?.shorten(this.basis.layers)) ?? this.basis.layers
       const basis: Basis = layer
-        ? { layers: [...before, layer.reference], index: nextIndex }
+        ? { layers: onTop(before, layer.reference), index: nextIndex }
         : { layers: before, index: this.basis.index }
       if (layer) await this.options.layers.put(manifest.projectId, layer.reference, image)
       const complete: CheckpointManifest = {
-        v: 1,
+        v: basis.layers.some(({ bases }) => bases) ? 2 : 1,
         ...manifest,
         layers: [...basis.layers],
         createdAt: new Date().toISOString(),
@@ -106,6 +109,21 @@ export class UpperChain implements LayerChain {
     await this.restart()
   }
 
+  /** Layers with all that they have blocks in, the topmost first. What would have to be fetched isn't worth it. */
+  private async layersAtHand(projectId: string, layers: readonly LayerReference[]): Promise<EarlierLayer[]> {
+    const found = await Promise.all(
+      layers.map(async ({ bases = [], digest, sizeBytes }): Promise<EarlierLayer | undefined> => {
+        const devices = [{ digest, sizeBytes }, ...bases]
+        const files = await Promise.all(devices.map((each) => this.options.layers.fileAtHand(projectId, each)))
+        const [path, ...others] = files.filter((each) => each !== undefined)
+        return path !== undefined && others.length === bases.length
+          ? { files: { path, devices: others }, devices }
+          : undefined
+      }),
+    )
+    return found.filter((each) => each !== undefined).toReversed()
+  }
+
   /** Drops a checkpoint that was saved and never committed. */
   private async forget(): Promise<void> {
     const index = this.saved?.index
@@ -119,3 +137,12 @@ export class UpperChain implements LayerChain {
     if (index) await rm(index, { force: true })
   }
 }
+
+/**
+ * A chain with one more layer. Where it has the same one already, that is only moved: the topmost one hides all that it has, and
+ * an overlay takes no layer twice.
+ */
+const onTop = (layers: readonly LayerReference[], layer: LayerReference): LayerReference[] => [
+  ...layers.filter(({ digest }) => digest !== layer.digest),
+  layer,
+]

@@ -5,8 +5,9 @@ import pLimit from 'p-limit'
 import { openArchives } from './archive/archives.js'
 import type { ImportLimits } from './from-tar/index.js'
 import { diffStacks, type Stack } from './diff/index.js'
+import { wholeImage, type ImageFiles } from './erofs/open-images.js'
 import { UpperChain } from './layer-chain.js'
-import { PackedLayers, PlainLayers } from './layers/layer-store.js'
+import { imageFiles, PackedLayers, PlainLayers } from './layers/layer-store.js'
 import { Manifests, resealObjects, sealedObjects } from './sealing/index.js'
 import { BackgroundSquash } from './squash/background-squash.js'
 import type { CheckpointManifest, CheckpointStore, LayerReference } from './store.js'
@@ -64,8 +65,8 @@ export async function openCheckpointStore({
   })
   const templateImage = hostImage && ((digest: string, projectId: string) => templates.image(digest, projectId))
 
-  const layerImages = (manifest: CheckpointManifest): Promise<string[]> =>
-    Promise.all(manifest.layers.map((layer) => layers.image(manifest.projectId, layer)))
+  const layerImages = ({ projectId, layers: chain }: CheckpointManifest): Promise<ImageFiles[]> =>
+    Promise.all(chain.map((layer) => imageFiles(layers, projectId, layer)))
 
   const maxComparisons = pLimit(2)
   async function stackOf(manifest: CheckpointManifest): Promise<Stack> {
@@ -74,7 +75,7 @@ export async function openCheckpointStore({
       layerImages(manifest),
       templateImage(manifest.template, manifest.projectId),
     ])
-    return { template: manifest.template, layers: manifest.layers, images, templateImage: image }
+    return { template: manifest.template, layers: manifest.layers, images, templateImage: wholeImage(image) }
   }
 
   return {

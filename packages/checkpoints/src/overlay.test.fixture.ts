@@ -23,6 +23,7 @@ import {
   type CheckpointManifest,
   type CheckpointStore,
   type CheckpointStoreOptions,
+  type ImageFiles,
   type LayerChain,
   type LayerReference,
   type SavedCheckpoint,
@@ -30,11 +31,13 @@ import {
 
 const exec = promisify(execFile)
 const c = koffi.load('libc.so.6')
+const readOnly = 1
 const libc = {
   mmap: c.func('void *mmap(void *address, size_t length, int protection, int flags, int fd, int64_t offset)'),
   munmap: c.func('int munmap(void *address, size_t length)'),
   memset: c.func('void *memset(void *address, int value, size_t length)'),
   setxattr: c.func('int lsetxattr(void *path, str name, void *value, size_t size, int flags)'),
+  mount: c.func('int mount(str source, str target, str type, ulong flags, str data)'),
   mknod: c.func('int mknod(void *path, uint mode, ulong device)'),
 }
 
@@ -182,9 +185,27 @@ export class OverlayFixture {
     return Promise.all(
       images.map((image) => {
         const at = join(this.directory, `l${this.serial++}`)
-        return this.mount(at, '-t', 'erofs', '-o', 'ro,nodev,loop', image).then(() => at)
+        return this.mountImage(at, image).then(() => at)
       }),
     )
+  }
+
+  /** From the files where the kernel can, else by loop devices of its own: one that two mounts share would be taken by the first. */
+  private async mountImage(at: string, { path, devices }: ImageFiles): Promise<void> {
+    await mkdir(at, { recursive: true })
+    const files = devices.map((device) => `device=${device}`).join(',')
+    if (libc.mount(path, at, 'erofs', readOnly, files) === 0) return void this.mounts.push(at)
+    const loops: string[] = []
+    try {
+      for (const file of [path, ...devices])
+        loops.push((await exec('losetup', ['--find', '--show', '--read-only', file])).stdout.trim())
+      const [source = '', ...others] = loops
+      const options = ['ro', 'nodev', ...others.map((loop) => `device=${loop}`)].join(',')
+      await this.mount(at, '-t', 'erofs', '-o', options, source)
+    } finally {
+      // Each goes with the mount that uses it.
+      if (loops.length > 0) await exec('losetup', ['-d', ...loops])
+    }
   }
 
   async mount(at: string, ...args: string[]): Promise<void> {

@@ -1,4 +1,6 @@
 import type { ArchivePort, CheckpointCause } from '@vm0/contract'
+import type { Device } from './erofs/format.js'
+import type { ImageFiles } from './erofs/open-images.js'
 import type { DiffPage, DiffOptions } from './diff/index.js'
 import type { Resealed } from './sealing/index.js'
 import type { Templates } from './templates/index.js'
@@ -6,7 +8,8 @@ import type { Collected, FsckReport, References } from './upkeep/index.js'
 
 /** What a checkpoint says of itself; stored as canonical JSON whose sha256 is the checkpoint's id. */
 export interface CheckpointManifest {
-  v: 1
+  /** 2: a layer has blocks in others, which earlier versions of VM0 can't read. */
+  v: 1 | 2
   projectId: string
   sessionId: string
   runId: string | null
@@ -29,9 +32,9 @@ export interface CheckpointManifest {
 }
 
 /** An erofs image with canonical owners: the sha256 and size of its plain bytes. */
-export interface LayerReference {
-  digest: string
-  sizeBytes: number
+export interface LayerReference extends Device {
+  /** Layers that have blocks of this one's files, in the order of its table. They need be in no chain themselves. */
+  bases?: readonly Device[]
 }
 
 export interface SaveRequest {
@@ -74,8 +77,8 @@ export interface CheckpointStore {
   load(id: string): Promise<CheckpointManifest>
   /** Ids of all that are in the store, whether or not anything refers to them. */
   list(): AsyncIterable<string>
-  /** Local paths of the layers' images, verified against their digests (once per process and file identity). */
-  layerImages(manifest: CheckpointManifest): Promise<string[]>
+  /** Local files of the layers' images, verified against their digests (once per process and file identity). */
+  layerImages(manifest: CheckpointManifest): Promise<ImageFiles[]>
   /** What the second has that the first has not, or has otherwise; the first may be `null`: what its template has. */
   diff(
     before: CheckpointManifest | null,

@@ -2,6 +2,12 @@ import type { Resources, Vm0Error } from '@vm0/contract'
 import type { BlackBox } from './black-box/types.js'
 import type { Egress } from './oci/egress.js'
 
+/** An erofs image, and those that have blocks of its files, in the order of its table. */
+export interface ImageFiles {
+  path: string
+  devices: readonly string[]
+}
+
 /** What a sandbox is made of. Paths are the host's. */
 export interface SandboxSpec {
   /** Unique on the host while the sandbox lives: lower-case letters and digits, at most 20. */
@@ -9,7 +15,7 @@ export interface SandboxSpec {
   /** The erofs image of the template. */
   templateImage: string
   /** erofs images of the session's layers, the oldest first. */
-  layers: readonly string[]
+  layers: readonly ImageFiles[]
   resources: Required<Resources>
   /** Read-only binds of the platform: agent release, CA certificates. Never part of the session's state. */
   platformMounts: readonly { source: string; target: string }[]

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdir, rm, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Vm0Error, type ArchivePort, type IncomingSession, type StoredImport } from '@vm0/contract'
+import type { ImageFiles } from '../erofs/open-images.js'
 import { layerFromTar, type ImportLimits, type Spent } from '../from-tar/index.js'
 import type { LayerStore } from '../layers/layer-store.js'
 import type { Manifests } from '../sealing/index.js'
@@ -14,7 +15,7 @@ export interface ArchiveOptions {
   manifests: Manifests
   layers: LayerStore
   scratch: string
-  layerImages(manifest: CheckpointManifest): Promise<string[]>
+  layerImages(manifest: CheckpointManifest): Promise<ImageFiles[]>
   /** Local path of a template's image; rejects where it isn't there. */
   templateImage(digest: string, projectId: string): Promise<string>
   /** Makes an image, which may be taken over, one of this machine's templates. */

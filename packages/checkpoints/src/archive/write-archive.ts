@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { archiveAnnotation, type ArchivedSession, type ArchivedSessionInput, type ImageDescriptor } from '@vm0/contract'
 import { createTarPacker } from 'modern-tar'
 import { digestOf } from '../digest.js'
+import { wholeImage, type ImageFiles } from '../erofs/open-images.js'
 import type { CheckpointManifest } from '../store.js'
 import { layerToTar } from '../to-tar/index.js'
 import { architecture, blobName, layoutVersion, mediaTypes } from './oci.js'
@@ -20,7 +21,7 @@ export interface WriteOptions {
   /** The template's image, unless it is to be left out. */
   templateImage: string | undefined
   /** Those of the layers over it. */
-  images: readonly string[]
+  images: readonly ImageFiles[]
   /** Folder for a layer's blob while it is made. */
   scratch: string
 }
@@ -46,7 +47,7 @@ async function writeAll(options: WriteOptions, archive: Archive, signal: AbortSi
   await archive.file('oci-layout', json({ imageLayoutVersion: layoutVersion }))
   const layers: ImageDescriptor[] = []
   const diffIds: string[] = []
-  for (const image of templateImage === undefined ? images : [templateImage, ...images]) {
+  for (const image of templateImage === undefined ? images : [wholeImage(templateImage), ...images]) {
     const target = join(scratch, `${randomBytes(8).toString('hex')}.blob`)
     try {
       const { digest, sizeBytes, diffId } = await layerToTar({ image, target }, signal)

@@ -2,6 +2,7 @@ import type { ErofsImage } from '../erofs/image.js'
 import { AttributeSpool } from './attribute-spool.js'
 import { compareTrees, includeLinks, type Plan } from './compare.js'
 import { attributesOf, copyEntry, Moved } from './image-copy.js'
+import type { EarlierFiles } from './earlier-files.js'
 import { InodeTable } from './inode-table.js'
 import { OpenDirectory } from './open-directory.js'
 import { refreshTree } from './refresh.js'
@@ -32,6 +33,7 @@ export class Capture {
     private readonly root: number,
     private readonly saved: Tree,
     private readonly image: ErofsImage,
+    private readonly earlier: EarlierFiles,
   ) {
     this.tree = saved
   }
@@ -126,7 +128,7 @@ export class Capture {
       tree.handle[index] = linked.number
       return
     }
-    const copied = copyEntry(this.image, tree, index, directory)
+    const copied = copyEntry(this.image, tree, index, directory, this.earlier)
     tree.handle[index] = copied.number
     if (copied.links > 1)
       links.set(ino, { number: copied.number, seconds: tree.seconds(index), nanoseconds: tree.nanoseconds(index) })

@@ -1,6 +1,7 @@
 import { readSync } from 'node:fs'
 import { encodeXattrs, fileTypeMask, fileTypes, type Attributes } from '../erofs/format.js'
 import type { ErofsImage } from '../erofs/image.js'
+import type { EarlierFiles } from './earlier-files.js'
 import type { OpenDirectory } from './open-directory.js'
 import {
   closeFd,
@@ -24,9 +25,10 @@ export function copyEntry(
   tree: Tree,
   index: number,
   directory: OpenDirectory,
+  earlier: EarlierFiles,
 ): { number: number; links: number } {
   const name = tree.name(index)
-  if (tree.kind(index) === kinds.regular) return copyFile(image, tree, index, directory, name)
+  if (tree.kind(index) === kinds.regular) return copyFile(image, tree, index, directory, earlier)
   const status = statAt(directory.fd, name)
   mustBe(tree, index, status)
   const attributes = attributesOf(status, xattrsAt(directory.fd, name))
@@ -37,16 +39,27 @@ export function copyEntry(
   return { number, links: status.nlink }
 }
 
-function copyFile(image: ErofsImage, tree: Tree, index: number, directory: OpenDirectory, name: string) {
+function copyFile(
+  image: ErofsImage,
+  tree: Tree,
+  index: number,
+  directory: OpenDirectory,
+  earlier: EarlierFiles,
+): { number: number; links: number } {
+  const name = tree.name(index)
   const fd = openFileAt(directory.fd, name)
   try {
     const status = statAt(fd, '')
     mustBe(tree, index, status)
     const attributes = attributesOf(status, xattrsOf(fd))
     const sparse = status.blocks * 512 < status.size
+    const read = (buffer: Buffer, offset: number, length: number, position: number): number =>
+      readSync(fd, buffer, offset, length, position)
+    const elsewhere = earlier.blocksOf(directory.path + name, status.size, read)
     const number = image.regular(attributes, {
       size: status.size,
-      read: (buffer, offset, length, position) => readSync(fd, buffer, offset, length, position),
+      read,
+      ...(elsewhere ? { elsewhere } : {}),
       ...(sparse ? { extents: dataExtents(fd, status.size) } : {}),
     })
     return { number, links: status.nlink }

@@ -5,6 +5,7 @@ import pLimit from 'p-limit'
 import { workerFile } from '../worker-file.js'
 import type { CaptureMessage, CapturedLayer, CaptureTask } from './messages.js'
 
+export type { EarlierLayer } from './earlier-files.js'
 export type { CapturedLayer } from './messages.js'
 
 /** Many sessions may be saved at once, as when the platform stops: more threads than processors would only make each freeze longer. */

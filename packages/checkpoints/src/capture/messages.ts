@@ -1,3 +1,4 @@
+import type { EarlierLayer } from './earlier-files.js'
 import type { LayerReference } from '../store.js'
 
 export interface CaptureTask {
@@ -5,6 +6,8 @@ export interface CaptureTask {
   upper: string
   /** File of what the last checkpoint saved; null when there was none. */
   index: string | null
+  /** What there is of the layers below, the topmost first: blocks of theirs are not stored once more. */
+  earlier: readonly EarlierLayer[]
   /** Files that the capture makes: the layer, and the index for the next one. */
   image: string
   nextIndex: string

@@ -24,6 +24,11 @@ export class OpenDirectory {
     return this.opened
   }
 
+  /** From the root, with a slash at its end; the root's is empty. */
+  get path(): string {
+    return this.parent ? `${this.parent.path}${this.name}/` : ''
+  }
+
   close(): void {
     if (this.opened !== undefined) closeFd(this.opened)
     this.opened = undefined

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads'
 import { digestOfFd } from '../digest.js'
 import { ErofsImage } from '../erofs/image.js'
+import { EarlierFiles } from './earlier-files.js'
 import { Capture, clockTickMs } from './capture.js'
 import type { CaptureMessage, CaptureTask } from './messages.js'
 import { Tree } from './tree.js'
@@ -10,11 +11,13 @@ import { Tree } from './tree.js'
 /** A thread that makes one layer: system calls, hashing and copying here block nobody else. */
 const port = parentPort as MessagePort
 const say = (message: CaptureMessage): void => port.postMessage(message)
-const { upper, index, image, nextIndex, ignored } = workerData as CaptureTask
+const { upper, index, image, nextIndex, ignored, earlier } = workerData as CaptureTask
 
 const root = openSync(upper, constants.O_RDONLY | constants.O_DIRECTORY)
 const file = openSync(image, 'w+', 0o600)
-const capture = new Capture(root, readIndex(), new ErofsImage(file))
+const made = new ErofsImage(file)
+const files = new EarlierFiles(earlier)
+const capture = new Capture(root, readIndex(), made, files)
 
 capture.copyWhileLive()
 say({ type: 'ready' })
@@ -31,12 +34,14 @@ Atomics.wait(
 )
 say({ type: 'captured' })
 closeSync(root)
+files.close()
 
 if (capture.isEmpty || (ignored.length > 0 && !capture.changesBeside(ignored))) say({ type: 'done', layer: null })
 else {
   const sizeBytes = capture.writeDirectories()
   writeIndex(capture.index)
-  const reference = { digest: digestOfFd(file), sizeBytes }
+  const bases = made.devices
+  const reference = { digest: digestOfFd(file), sizeBytes, ...(bases.length > 0 ? { bases } : {}) }
   say({ type: 'done', layer: { reference, changedEntries: capture.changedEntries } })
 }
 closeSync(file)

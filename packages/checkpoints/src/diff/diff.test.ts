@@ -19,7 +19,8 @@ import type { DiffEntry } from '@vm0/contract'
 import fc from 'fast-check'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { listDirectory, xattrsAt } from '../capture/syscalls.js'
-import { ErofsReader } from '../erofs/reader.js'
+import { OpenImages } from '../erofs/open-images.js'
+import type { ErofsReader } from '../erofs/reader.js'
 import { applyStep, fileStep } from '../file-program.test.fixture.js'
 import type { CheckpointManifest, DiffOptions } from '../index.js'
 import { makeNode, OverlayFixture } from '../overlay.test.fixture.js'
@@ -238,13 +239,13 @@ test('what both checkpoints have in common is not read: a name of it costs a loo
   const second = await overlay.save()
   const images = await overlay.store.layerImages(second.manifest)
   expect(images.length).toBe(first.manifest.layers.length + 1)
-  const opened = images.map((image) => openSync(image, 'r'))
-  const [shared, own] = opened.map((fd) => new ErofsReader(fd)) as [ErofsReader, ErofsReader]
+  const opened = new OpenImages()
+  const [shared, own] = images.map((image) => opened.open(image)) as [ErofsReader, ErofsReader]
   const inodes = vi.spyOn(shared, 'inode')
   const listings = vi.spyOn(shared, 'entries')
   const { items } = diffPage({ before: [], after: [own], shared: [shared] }, all)
   expect(told(items)).toEqual(['added /one', 'changed /many/7'])
   expect(inodes.mock.calls.length).toBeLessThan(10)
   expect(listings).not.toHaveBeenCalled()
-  for (const fd of opened) closeSync(fd)
+  opened.close()
 })

@@ -1,3 +1,4 @@
+import type { ImageFiles } from '../erofs/open-images.js'
 import type { LayerReference } from '../store.js'
 import { runWorker } from '../run-worker.js'
 import type { DiffPage, DiffOptions } from './page.js'
@@ -10,8 +11,8 @@ export interface Stack {
   template: string
   layers: readonly LayerReference[]
   /** Of the layers, in their order. */
-  images: readonly string[]
-  templateImage: string
+  images: readonly ImageFiles[]
+  templateImage: ImageFiles
 }
 
 /** What `after` has that `before` has not, or has otherwise. Nothing is mounted, and what both have at the bottom isn't read. */
@@ -19,7 +20,7 @@ export function diffStacks(before: Stack, after: Stack, query: DiffOptions, sign
   const sameTemplate = before.template === after.template
   let common = 0
   while (sameTemplate && common < before.layers.length && isSame(before, after, common)) common += 1
-  const own = ({ images, templateImage }: Stack): string[] => [
+  const own = ({ images, templateImage }: Stack): ImageFiles[] => [
     ...images.slice(common).toReversed(),
     ...(sameTemplate ? [] : [templateImage]),
   ]

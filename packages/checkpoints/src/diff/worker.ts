@@ -1,29 +1,23 @@
-import { closeSync, openSync } from 'node:fs'
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads'
-import { ErofsReader } from '../erofs/reader.js'
+import { OpenImages, type ImageFiles } from '../erofs/open-images.js'
 import { diffPage, type DiffOptions } from './page.js'
 
 export interface DiffTask {
   /** Files of layers, each list with the topmost first. */
-  before: string[]
-  after: string[]
-  shared: string[]
+  before: ImageFiles[]
+  after: ImageFiles[]
+  shared: ImageFiles[]
   query: DiffOptions
 }
 
 /** A thread that compares two checkpoints: it reads images, and that blocks. */
 const { query, ...files } = workerData as DiffTask
-const opened: number[] = []
-const open = (path: string): ErofsReader => {
-  const fd = openSync(path, 'r')
-  opened.push(fd)
-  return new ErofsReader(fd)
-}
+const images = new OpenImages()
 const stacks = {
-  before: files.before.map(open),
-  after: files.after.map(open),
-  shared: files.shared.map(open),
+  before: files.before.map((each) => images.open(each)),
+  after: files.after.map((each) => images.open(each)),
+  shared: files.shared.map((each) => images.open(each)),
 }
 const page = diffPage(stacks, query)
-for (const fd of opened) closeSync(fd)
+images.close()
 ;(parentPort as MessagePort).postMessage(page)

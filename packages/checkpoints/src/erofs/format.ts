@@ -1,4 +1,4 @@
-/** The on-disk format of erofs, as far as layers use it: extended inodes, plain, inline and chunk-based data, inline xattrs. */
+/** The on-disk format of erofs, as far as layers use it: extended inodes, plain, inline and chunk-based data, also in other images, inline xattrs. */
 
 export const blockSize = 4096
 /** Inodes lie on multiples of this; an inode's number is its place divided by it. */
@@ -19,6 +19,20 @@ export const fileTypes = {
 } as const
 
 export const layouts = { plain: 0, inline: 2, chunks: 4 } as const
+/** In a chunk format: each chunk says in which image it is, in 8 bytes instead of 4. */
+export const chunkIndexes = 0x20
+
+/** An image that others have blocks in. */
+export interface Device {
+  /** `sha256:…` of the image. */
+  digest: string
+  sizeBytes: number
+}
+
+const deviceSlotSize = 128
+/** The table of devices lies in the first block, behind the superblock: its place has 16 bits only. */
+const deviceTableOffset = 2048
+export const maxDevices = (blockSize - deviceTableOffset) / deviceSlotSize
 
 /** What an inode says of itself, apart from where its data lies. */
 export interface Attributes {
@@ -58,15 +72,33 @@ export function encodeInode(inode: Inode): Buffer {
   return bytes
 }
 
-export function encodeSuperblock({ inodes, blocks, root }: { inodes: number; blocks: number; root: number }): Buffer {
-  const bytes = Buffer.alloc(128)
+export function encodeSuperblock({
+  inodes,
+  blocks,
+  root,
+  devices,
+}: {
+  inodes: number
+  blocks: number
+  root: number
+  devices: readonly Device[]
+}): Buffer {
+  const bytes = Buffer.alloc(blockSize - superblockOffset)
   bytes.writeUInt32LE(0xe0f5e1e2, 0)
   bytes.writeUInt32LE(0x2, 8) // times are those of modification
   bytes.writeUInt8(Math.log2(blockSize), 12)
   bytes.writeUInt16LE(root, 14)
   bytes.writeBigUInt64LE(BigInt(inodes), 16)
   bytes.writeUInt32LE(blocks, 36)
-  bytes.writeUInt32LE(0x4, 80) // chunk-based files
+  bytes.writeUInt32LE(devices.length > 0 ? 0x4 | 0x8 : 0x4, 80) // chunk-based files; a table of devices
+  if (devices.length === 0) return bytes.subarray(0, 128)
+  bytes.writeUInt16LE(devices.length, 86)
+  bytes.writeUInt16LE(deviceTableOffset / deviceSlotSize, 88)
+  for (const [index, { digest, sizeBytes }] of devices.entries()) {
+    const at = deviceTableOffset - superblockOffset + index * deviceSlotSize
+    bytes.write(digest.slice('sha256:'.length), at, 'latin1')
+    bytes.writeUInt32LE(sizeBytes / blockSize, at + 64)
+  }
   return bytes
 }
 

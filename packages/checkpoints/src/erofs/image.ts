@@ -7,10 +7,13 @@ import {
   holeAddress,
   inodeSize,
   layouts,
+  maxDevices,
   slotSize,
   superblockOffset,
   type Attributes,
+  type Device,
 } from './format.js'
+import { ChunkMap } from './chunk-map.js'
 import { encodeDirectory, type DirectoryEntry } from './directory.js'
 
 const windowBlocks = 256
@@ -28,7 +31,20 @@ export interface DataSource {
   /** Fills as much of the buffer as it can from a position in the file; 0 at its end. */
   read(buffer: Buffer, offset: number, length: number, position: number): number
   /** Ranges that hold data, in order, where the file has holes. */
-  extents?: readonly { start: number; end: number }[]
+  extents?: readonly Range[]
+  /** Ranges of whole blocks whose bytes another image has, in order. */
+  elsewhere?: readonly Elsewhere[]
+}
+
+export interface Range {
+  start: number
+  end: number
+}
+
+export interface Elsewhere extends Range {
+  device: Device
+  /** The block of that image that the range begins with. */
+  block: number
 }
 
 /** Where a directory lies: its number, and the first of the blocks that its inode has no room for. */
@@ -49,10 +65,17 @@ export class ErofsImage {
   private serial = 0
   private readonly open: { block: number; used: number }[] = []
 
+  private readonly table: Device[] = []
+
   constructor(private readonly fd: number) {}
 
+  /** The images that have blocks of this one's files: whoever reads it needs them, in this order. */
+  get devices(): readonly Device[] {
+    return this.table
+  }
+
   regular(attributes: Attributes, source: DataSource): number {
-    if (source.extents) return this.chunked(attributes, source.size, source.extents, source)
+    if (source.extents || source.elsewhere) return this.chunked(attributes, source)
     const tail = Buffer.alloc(inlineBytes(attributes.xattrs.length, source.size))
     const dataBlock = this.copy(source, 0, source.size - tail.length)
     fill(source, tail, 0, tail.length, source.size - tail.length)
@@ -105,7 +128,13 @@ export class ErofsImage {
 
   /** Completes the image; returns its size in bytes. */
   finish(): number {
-    this.write(superblockOffset, encodeSuperblock({ inodes: this.serial, blocks: this.nextBlock, root: rootNumber }))
+    const superblock = encodeSuperblock({
+      inodes: this.serial,
+      blocks: this.nextBlock,
+      root: rootNumber,
+      devices: this.table,
+    })
+    this.write(superblockOffset, superblock)
     this.flush()
     ftruncateSync(this.fd, this.nextBlock * blockSize)
     return this.nextBlock * blockSize
@@ -161,28 +190,69 @@ export class ErofsImage {
     return first
   }
 
-  private chunked(
-    attributes: Attributes,
-    size: number,
-    extents: readonly { start: number; end: number }[],
-    source: DataSource,
-  ): number {
+  private chunked(attributes: Attributes, source: DataSource): number {
+    const { size, extents = [{ start: 0, end: size }], elsewhere = [] } = source
     let chunkBits = 0
     while (Math.ceil(size / (blockSize * 2 ** chunkBits)) > maxChunks) chunkBits += 1
-    const chunkSize = blockSize * 2 ** chunkBits
+    const chunkBlocks = 2 ** chunkBits
+    const chunkSize = blockSize * chunkBlocks
     const chunks = Math.ceil(size / chunkSize)
-    const map = Buffer.alloc(chunks * 4, 0xff)
+    const others = this.chunksElsewhere(elsewhere, chunkBlocks)
+    const map = new ChunkMap(chunks, attributes.xattrs.length, others.size > 0)
     let next = 0
     for (const { start, end } of extents) {
-      const from = Math.max(next, Math.floor(start / chunkSize))
-      const to = Math.min(chunks, Math.ceil(end / chunkSize))
-      if (to <= from) continue
-      const block = this.copy(source, from * chunkSize, Math.min(size, to * chunkSize))
-      for (let chunk = from; chunk < to; chunk++)
-        map.writeUInt32LE(block + (chunk - from) * (chunkSize / blockSize), chunk * 4)
-      next = to
+      const last = Math.min(chunks, Math.ceil(end / chunkSize))
+      next = Math.max(next, Math.floor(start / chunkSize))
+      while (next < last) {
+        const other = others.get(next)
+        if (other) {
+          map.set(next, other.block, other.device)
+          next += 1
+          continue
+        }
+        const from = next
+        while (next < last && !others.has(next)) next += 1
+        const block = this.copy(source, from * chunkSize, Math.min(size, next * chunkSize))
+        for (let chunk = from; chunk < next; chunk++) map.set(chunk, block + (chunk - from) * chunkBlocks)
+      }
     }
-    return this.place(attributes, layouts.chunks, size, chunkBits, map)
+    return this.place(attributes, layouts.chunks, size, chunkBits | map.format, map.bytes)
+  }
+
+  /** The chunks that lie whole in another image, as far as that is in the table. */
+  private chunksElsewhere(
+    elsewhere: readonly Elsewhere[],
+    chunkBlocks: number,
+  ): Map<number, { device: number; block: number }> {
+    const found = new Map<number, { device: number; block: number }>()
+    const chunkSize = chunkBlocks * blockSize
+    this.admit(elsewhere)
+    for (const { start, end, device: image, block } of elsewhere) {
+      const first = Math.ceil(start / chunkSize)
+      const last = Math.floor(end / chunkSize)
+      const device = this.table.findIndex(({ digest }) => digest === image.digest) + 1
+      if (device === 0) continue
+      for (let chunk = first; chunk < last; chunk++)
+        found.set(chunk, { device, block: block + chunk * chunkBlocks - start / blockSize })
+    }
+    return found
+  }
+
+  /**
+   * Puts images into the table, those with most of the file first. Where not all have room half of it stays free: what the
+   * smaller ones have is copied into this image, which then stands for them all, so that a file that grows by a little each
+   * time is copied a few times only.
+   */
+  private admit(elsewhere: readonly Elsewhere[]): void {
+    const bytes = new Map<string, { device: Device; bytes: number }>()
+    for (const { device, start, end } of elsewhere) {
+      if (this.table.some(({ digest }) => digest === device.digest)) continue
+      const known = bytes.get(device.digest)
+      bytes.set(device.digest, { device, bytes: (known?.bytes ?? 0) + end - start })
+    }
+    const room = this.table.length + bytes.size <= maxDevices ? maxDevices : maxDevices / 2
+    const largestFirst = [...bytes.values()].toSorted((a, b) => b.bytes - a.bytes)
+    for (const { device } of largestFirst.slice(0, Math.max(0, room - this.table.length))) this.table.push(device)
   }
 
   private write(position: number, bytes: Uint8Array): void {

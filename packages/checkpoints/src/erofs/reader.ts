@@ -1,6 +1,7 @@
 import { readSync } from 'node:fs'
 import {
   blockSize,
+  chunkIndexes,
   fileTypeMask,
   fileTypes,
   holeAddress,
@@ -38,13 +39,18 @@ export class ErofsReader {
   private readonly metaAt: number
   private readonly sharedXattrsAt: number
   private readonly buildSeconds: number
+  private readonly devices: number
   private window = Buffer.alloc(0)
   private windowAt = 0
 
-  constructor(private readonly fd: number) {
+  /** `fds`: of the image, and of those that have blocks of its files, in the order of its table. */
+  constructor(private readonly fds: readonly number[]) {
     const superblock = this.bytes(superblockOffset, 128)
     if (superblock.readUInt32LE(0) !== 0xe0f5e1e2 || 2 ** superblock.readUInt8(12) !== blockSize)
       throw new Error('it is not an erofs image with blocks of 4096 bytes')
+    this.devices = superblock.readUInt16LE(86)
+    if (this.devices !== fds.length - 1)
+      throw new Error(`its files have blocks in ${this.devices} other images; expected ${fds.length - 1}`)
     this.root = superblock.readUInt16LE(14)
     this.buildSeconds = Number(superblock.readBigUInt64LE(24))
     this.metaAt = superblock.readUInt32LE(40) * blockSize
@@ -139,11 +145,11 @@ export class ErofsReader {
   read(inode: ImageInode, buffer: Buffer, offset: number, length: number, position: number): number {
     const end = Math.min(inode.size, position + length)
     for (let at = position; at < end;) {
-      const { from, bytes } = this.locate(inode, at)
+      const { from, device, bytes } = this.locate(inode, at)
       const part = Math.min(bytes, end - at)
       const target = buffer.subarray(offset + at - position, offset + at - position + part)
       if (from === undefined) target.fill(0)
-      else this.readInto(target, from)
+      else this.readInto(device, target, from)
       at += part
     }
     return Math.max(0, end - position)
@@ -164,20 +170,31 @@ export class ErofsReader {
     return extents
   }
 
-  /** Where in the image a byte of a file lies (undefined: in a hole), and how many follow it there. */
-  private locate(inode: ImageInode, position: number): { from: number | undefined; bytes: number } {
-    if (inode.layout === layouts.chunks) {
-      const chunkSize = blockSize * 2 ** (inode.union & 31)
-      if (inode.union & 0x20) throw new Error('it has chunks on other devices')
-      const inside = position % chunkSize
-      const address = this.bytes(inode.followingAt + Math.floor(position / chunkSize) * 4, 4).readUInt32LE(0)
-      return { from: address === holeAddress ? undefined : address * blockSize + inside, bytes: chunkSize - inside }
-    }
+  /** Where a byte of a file lies (`from` undefined: in a hole), in which of the images (0: this one), and how many follow it there. */
+  locate(inode: ImageInode, position: number): { from: number | undefined; device: number; bytes: number } {
+    if (inode.layout === layouts.chunks) return this.locateChunk(inode, position)
     if (inode.layout !== layouts.plain && inode.layout !== layouts.inline)
       throw new Error('it is compressed; expected an image that is not')
     const outside = inode.layout === layouts.inline ? inode.size - (inode.size % blockSize) : inode.size
-    if (position < outside) return { from: inode.union * blockSize + position, bytes: outside - position }
-    return { from: inode.followingAt + position - outside, bytes: inode.size - position }
+    if (position < outside) return { from: inode.union * blockSize + position, device: 0, bytes: outside - position }
+    return { from: inode.followingAt + position - outside, device: 0, bytes: inode.size - position }
+  }
+
+  private locateChunk({ union, followingAt }: ImageInode, position: number) {
+    const chunkSize = blockSize * 2 ** (union & 31)
+    const inside = position % chunkSize
+    const chunk = Math.floor(position / chunkSize)
+    const isWide = (union & chunkIndexes) !== 0
+    const at = isWide ? Math.ceil(followingAt / 8) * 8 + chunk * 8 : followingAt + chunk * 4
+    const entry = this.bytes(at, isWide ? 8 : 4)
+    const address = entry.readUInt32LE(isWide ? 4 : 0)
+    const device = isWide ? entry.readUInt16LE(2) : 0
+    if (device > this.devices) throw new Error(`a file has blocks in image ${device} of ${this.devices}`)
+    return {
+      from: address === holeAddress ? undefined : address * blockSize + inside,
+      device,
+      bytes: chunkSize - inside,
+    }
   }
 
   /** A short piece of the image, valid until the next call. */
@@ -185,15 +202,15 @@ export class ErofsReader {
     if (position < this.windowAt || position + length > this.windowAt + this.window.length) {
       this.windowAt = position - (position % blockSize)
       const window = Buffer.alloc(Math.max(16, Math.ceil((position - this.windowAt + length) / blockSize)) * blockSize)
-      this.window = window.subarray(0, readSync(this.fd, window, 0, window.length, this.windowAt))
+      this.window = window.subarray(0, readSync(this.fds[0] as number, window, 0, window.length, this.windowAt))
       if (position + length > this.windowAt + this.window.length) throw new Error('the image ends early')
     }
     return this.window.subarray(position - this.windowAt, position - this.windowAt + length)
   }
 
-  private readInto(target: Buffer, position: number): void {
+  private readInto(device: number, target: Buffer, position: number): void {
     for (let done = 0; done < target.length;) {
-      const count = readSync(this.fd, target, done, target.length - done, position + done)
+      const count = readSync(this.fds[device] as number, target, done, target.length - done, position + done)
       if (count === 0) throw new Error('the image ends early')
       done += count
     }

@@ -49,7 +49,7 @@ test.each([true, false])(
     const stored = await readFile(path(`objects/${packName('project', layer.digest)}`))
     expect(stored.length).toBeLessThan(plain.length / 10)
     expect(stored.includes('"key"')).toBe(sealed)
-    const restored = await (await openLayers('two', { sealed })).image('project', layer)
+    const restored = await (await openLayers('two', { sealed })).file('project', layer)
     expect((await readFile(restored)).equals(plain)).toBe(true)
   },
 )
@@ -59,7 +59,7 @@ test('where it was made, it is in the cache already', async () => {
   const layers = await openLayers('one')
   await layers.put('project', layer, image)
   await blobs.remove(packName('project', layer.digest))
-  expect(await digestOfFile(await layers.image('project', layer))).toBe(layer.digest)
+  expect(await digestOfFile(await layers.file('project', layer))).toBe(layer.digest)
 })
 
 test('a flipped bit, a truncation and a missing object are found and named, and nothing of them is kept', async () => {
@@ -68,7 +68,7 @@ test('a flipped bit, a truncation and a missing object are found and named, and 
   const object = path(`objects/${packName('project', layer.digest)}`)
   const whole = await readFile(object)
   const fails = async (): Promise<void> => {
-    await expect((await openLayers('two')).image('project', layer)).rejects.toMatchObject({
+    await expect((await openLayers('two')).file('project', layer)).rejects.toMatchObject({
       code: 'CHECKPOINT_CORRUPT',
       message: expect.stringContaining(layer.digest) as string,
     })
@@ -93,16 +93,16 @@ test("another project's key does not open a layer; one that was rotated still do
   const { layer, image } = await makeLayer('secret ')
   await (await openLayers('one')).put('mine', layer, image)
   await blobs.put(packName('yours', layer.digest), await blobs.get(packName('mine', layer.digest)))
-  await expect((await openLayers('two')).image('yours', layer)).rejects.toMatchObject({ code: 'CHECKPOINT_CORRUPT' })
+  await expect((await openLayers('two')).file('yours', layer)).rejects.toMatchObject({ code: 'CHECKPOINT_CORRUPT' })
   const keyFile = path('keys/master.json')
   const keys = JSON.parse(await readFile(keyFile, 'utf8')) as object[]
   const added = { id: '00112233445566ff', key: Buffer.alloc(32, 7).toString('base64') }
   await writeFile(keyFile, JSON.stringify([added, ...keys]))
   secrets = await openSecrets(keyFile)
-  expect(await digestOfFile(await (await openLayers('three')).image('mine', layer))).toBe(layer.digest)
+  expect(await digestOfFile(await (await openLayers('three')).file('mine', layer))).toBe(layer.digest)
   await writeFile(keyFile, JSON.stringify([added]))
   secrets = await openSecrets(keyFile)
-  await expect((await openLayers('four')).image('mine', layer)).rejects.toMatchObject({
+  await expect((await openLayers('four')).file('mine', layer)).rejects.toMatchObject({
     code: 'ENCRYPTION_KEY_MISSING',
     message: expect.stringContaining(layer.digest) as string,
   })
@@ -117,23 +117,23 @@ test('the cache stays within its bound, and forgets first what was not used for 
     made.push(each.layer)
   }
   const [a, b] = made as [LayerReference, LayerReference]
-  await layers.image('project', a)
+  await layers.file('project', a)
   const c = await makeLayer('c', 100_000)
   await layers.put('project', c.layer, c.image)
   const held = (await readdir(path('one'))).toSorted()
   expect(held).toEqual([a, c.layer].map(({ digest }) => digest.replace(':', '-')).toSorted())
-  expect(await digestOfFile(await layers.image('project', b))).toBe(b.digest)
+  expect(await digestOfFile(await layers.file('project', b))).toBe(b.digest)
 })
 
 test('a damaged file of the cache is fetched anew', async () => {
   const { layer, image } = await makeLayer('words ')
   const layers = await openLayers('one')
   await layers.put('project', layer, image)
-  const cached = await layers.image('project', layer)
+  const cached = await layers.file('project', layer)
   const file = await open(cached, 'r+')
   await file.write('X', 100)
   await file.close()
-  expect(await digestOfFile(await layers.image('project', layer))).toBe(layer.digest)
+  expect(await digestOfFile(await layers.file('project', layer))).toBe(layer.digest)
 })
 
 test('sealed frames give back every length of content, and no frame can be dropped, moved or added', async () => {

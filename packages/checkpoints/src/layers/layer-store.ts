@@ -4,24 +4,38 @@ import { join } from 'node:path'
 import type { BlobPort, DerivedKeys, FileCache } from '@vm0/backends'
 import { Vm0Error } from '@vm0/contract'
 import { digestOfFile, objectName, packName } from '../digest.js'
+import type { Device } from '../erofs/format.js'
+import type { ImageFiles } from '../erofs/open-images.js'
 import type { LayerReference } from '../store.js'
 import { packLayer, unpackLayer } from './pack.js'
 
 /** Where layers are kept, and how one becomes a file that can be mounted. */
 export interface LayerStore {
   /** Durable on return. Takes the file over. */
-  put(projectId: string, layer: LayerReference, image: string): Promise<void>
+  put(projectId: string, layer: Device, image: string): Promise<void>
   /** A local file with the plain image, verified; CHECKPOINT_CORRUPT names what is damaged or missing. */
-  image(projectId: string, layer: LayerReference): Promise<string>
+  file(projectId: string, layer: Device): Promise<string>
+  /** The same where it is at hand, as it is: nothing is fetched, and nothing compared. */
+  fileAtHand(projectId: string, layer: Device): Promise<string | undefined>
   /** Whether the store has it; then it is kept for a while though no checkpoint names it yet. */
-  renew(projectId: string, layer: LayerReference): Promise<boolean>
+  renew(projectId: string, layer: Device): Promise<boolean>
   /** Rejects with CHECKPOINT_CORRUPT when the stored object is missing, or (deep) isn't what it should be. */
-  check(projectId: string, layer: LayerReference, deep: boolean): Promise<void>
+  check(projectId: string, layer: Device, deep: boolean): Promise<void>
   /** Resolves when what is being written now is written: under the key that was the newest when that began. */
   settled(): Promise<void>
 }
 
-const corrupt = (layer: LayerReference, what: string, cause?: unknown): Vm0Error =>
+/** The files of a layer: of its image, and of those that have blocks of it. */
+export async function imageFiles(
+  layers: Pick<LayerStore, 'file'>,
+  projectId: string,
+  { bases = [], ...layer }: LayerReference,
+): Promise<ImageFiles> {
+  const [path, ...devices] = await Promise.all([layer, ...bases].map((each) => layers.file(projectId, each)))
+  return { path: path as string, devices }
+}
+
+const corrupt = (layer: Device, what: string, cause?: unknown): Vm0Error =>
   new Vm0Error('CHECKPOINT_CORRUPT', `the layer ${layer.digest} ${what}`, cause === undefined ? {} : { cause })
 
 /** Verifies a file once per process, as long as it is the same one. */
@@ -52,7 +66,7 @@ export class PlainLayers implements LayerStore {
 
   constructor(private readonly blobs: BlobPort) {}
 
-  async put(_projectId: string, { digest }: LayerReference, image: string): Promise<void> {
+  async put(_projectId: string, { digest }: Device, image: string): Promise<void> {
     const name = objectName('layers', digest)
     const { ino } = await stat(image)
     await this.blobs.putFile(name, image)
@@ -61,7 +75,7 @@ export class PlainLayers implements LayerStore {
     if (path) await this.verifier.trust(path, ino)
   }
 
-  async image(_projectId: string, layer: LayerReference): Promise<string> {
+  async file(_projectId: string, layer: Device): Promise<string> {
     const path = await this.blobs.localPath(objectName('layers', layer.digest))
     if (!path) throw corrupt(layer, 'is missing from the store')
     const found = await this.verifier.mismatch(path, layer.digest)
@@ -69,11 +83,15 @@ export class PlainLayers implements LayerStore {
     return path
   }
 
-  renew(_projectId: string, { digest }: LayerReference): Promise<boolean> {
+  fileAtHand(_projectId: string, { digest }: Device): Promise<string | undefined> {
+    return this.blobs.localPath(objectName('layers', digest))
+  }
+
+  renew(_projectId: string, { digest }: Device): Promise<boolean> {
     return this.blobs.renew(objectName('layers', digest))
   }
 
-  async check(_projectId: string, layer: LayerReference, deep: boolean): Promise<void> {
+  async check(_projectId: string, layer: Device, deep: boolean): Promise<void> {
     const path = await this.blobs.localPath(objectName('layers', layer.digest))
     if (!path) throw corrupt(layer, 'is missing from the store')
     const { size } = await stat(path)
@@ -100,7 +118,7 @@ export class PackedLayers implements LayerStore {
     private readonly keysOf?: (projectId: string) => DerivedKeys,
   ) {}
 
-  async put(projectId: string, layer: LayerReference, image: string): Promise<void> {
+  async put(projectId: string, layer: Device, image: string): Promise<void> {
     const work = this.store(projectId, layer, image)
     this.writing.add(work)
     await work.finally(() => this.writing.delete(work))
@@ -110,7 +128,7 @@ export class PackedLayers implements LayerStore {
     await Promise.allSettled(this.writing)
   }
 
-  private async store(projectId: string, layer: LayerReference, image: string): Promise<void> {
+  private async store(projectId: string, layer: Device, image: string): Promise<void> {
     const packed = join(this.scratch, `${randomBytes(8).toString('hex')}.pack`)
     try {
       await packLayer(image, packed, layer, this.keysOf?.(projectId))
@@ -121,7 +139,11 @@ export class PackedLayers implements LayerStore {
     await this.cache.add(cacheName(layer), image)
   }
 
-  async image(projectId: string, layer: LayerReference): Promise<string> {
+  fileAtHand(_projectId: string, layer: Device): Promise<string | undefined> {
+    return this.cache.get(cacheName(layer))
+  }
+
+  async file(projectId: string, layer: Device): Promise<string> {
     const cached = await this.cache.get(cacheName(layer))
     if (cached) {
       if (!(await this.verifier.mismatch(cached, layer.digest))) return cached
@@ -130,16 +152,16 @@ export class PackedLayers implements LayerStore {
     return this.cache.fill(cacheName(layer), (path) => this.fetch(projectId, layer, path))
   }
 
-  renew(projectId: string, { digest }: LayerReference): Promise<boolean> {
+  renew(projectId: string, { digest }: Device): Promise<boolean> {
     return this.blobs.renew(packName(projectId, digest))
   }
 
-  async check(projectId: string, layer: LayerReference, deep: boolean): Promise<void> {
+  async check(projectId: string, layer: Device, deep: boolean): Promise<void> {
     if (deep) return this.fetch(projectId, layer, '/dev/null')
     if (!(await this.blobs.has(packName(projectId, layer.digest)))) throw corrupt(layer, 'is missing from the store')
   }
 
-  private async fetch(projectId: string, layer: LayerReference, path: string): Promise<void> {
+  private async fetch(projectId: string, layer: Device, path: string): Promise<void> {
     const name = packName(projectId, layer.digest)
     if (!(await this.blobs.has(name))) throw corrupt(layer, 'is missing from the store')
     const packed = await this.blobs.read(name)
@@ -151,4 +173,4 @@ export class PackedLayers implements LayerStore {
   }
 }
 
-const cacheName = ({ digest }: LayerReference): string => digest.replace(':', '-')
+const cacheName = ({ digest }: Device): string => digest.replace(':', '-')

@@ -5,13 +5,13 @@ import { pipeline } from 'node:stream/promises'
 import type { DerivedKeys } from '@vm0/backends'
 import { spawn } from '@vm0/process'
 import { readContainer, sealContainer } from '../sealing/container.js'
-import type { LayerReference } from '../store.js'
+import type { Device } from '../erofs/format.js'
 
 /** Writes the packed form of an image to a file: compressed by zstd, and sealed when there is a key. */
 export async function packLayer(
   image: string,
   target: string,
-  { digest, sizeBytes }: LayerReference,
+  { digest, sizeBytes }: Device,
   keys?: DerivedKeys,
 ): Promise<void> {
   const zstd = spawn('zstd', ['-q', '-1', '-T2', '-c', image], { stdio: ['ignore', 'pipe', 'pipe'] })
@@ -24,7 +24,7 @@ export async function packLayer(
 export async function unpackLayer(
   packed: AsyncIterable<Uint8Array>,
   target: string,
-  { digest, sizeBytes }: LayerReference,
+  { digest, sizeBytes }: Device,
   keys?: DerivedKeys,
 ): Promise<void> {
   const source = packed[Symbol.asyncIterator]()

@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSyn
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { wholeImage } from '../erofs/open-images.js'
 import type { CheckpointManifest } from '../index.js'
 import { OverlayFixture } from '../overlay.test.fixture.js'
 import { maxListBytes } from './find.js'
@@ -43,7 +44,7 @@ test('a list is merged where session and template both have changed it; what is 
     const saved = await overlay.save()
     overlay.chain!.committed(saved)
     const images = await overlay.store.layerImages({ ...saved.manifest, projectId: 'default' } as CheckpointManifest)
-    return mergePackageLists({ layers: images.toReversed(), before, after: to }, folder)
+    return mergePackageLists({ layers: images.toReversed(), before: wholeImage(before), after: wholeImage(to) }, folder)
   }
   const live = join(overlay.live, status)
   writeFileSync(join(overlay.live, 'other'), 'x')

@@ -5,6 +5,8 @@ import type { CheckpointManifest } from '../store.js'
 import { isContainer, readContainer, sealContainer } from './container.js'
 
 /** The manifests of a store: canonical JSON, named by its sha256, and sealed with its project's key where there are keys. */
+const readableVersions: readonly number[] = [1, 2]
+
 export class Manifests {
   constructor(
     private readonly blobs: BlobPort,
@@ -41,8 +43,8 @@ export class Manifests {
     const found = digestOf(text)
     if (found !== id) throw corrupt(`has the digest ${found}`)
     const manifest = JSON.parse(text.toString('utf8')) as CheckpointManifest
-    if ((manifest.v as number) !== 1)
-      throw new Vm0Error('VERSION_UNSUPPORTED', `checkpoint ${id} has the version ${manifest.v}; expected 1`)
+    if (!readableVersions.includes(manifest.v))
+      throw new Vm0Error('VERSION_UNSUPPORTED', `checkpoint ${id} has the version ${manifest.v}; expected 1 or 2`)
     return manifest
   }
 

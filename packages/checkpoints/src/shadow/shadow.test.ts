@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import fc from 'fast-check'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { wholeImage } from '../erofs/open-images.js'
 import { applyStep, fileStep } from '../file-program.test.fixture.js'
 import type { CheckpointManifest, LayerReference } from '../index.js'
 import { describeTree, OverlayFixture } from '../overlay.test.fixture.js'
@@ -31,7 +32,7 @@ function imageOf(tree: string): string {
 
 async function shadowed(layers: readonly LayerReference[], before: string, after: string, limit = 1000) {
   const images = await overlay.store.layerImages({ projectId: 'default', layers } as CheckpointManifest)
-  return shadowedChanges({ layers: images.toReversed(), before, after, limit })
+  return shadowedChanges({ layers: images.toReversed(), before: wholeImage(before), after: wholeImage(after), limit })
 }
 
 function put(root: string, files: Record<string, string>): void {

@@ -1,25 +1,22 @@
-import { closeSync, openSync } from 'node:fs'
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads'
-import { ErofsReader } from '../erofs/reader.js'
+import { OpenImages, type ImageFiles } from '../erofs/open-images.js'
 import { findShadowed } from './shadow.js'
 
 export interface ShadowTask {
   /** Files of the session's layers, the topmost first. */
-  layers: string[]
+  layers: ImageFiles[]
   /** Files of the template that they lie over, and of the one that they are to lie over. */
-  before: string
-  after: string
+  before: ImageFiles
+  after: ImageFiles
   limit: number
 }
 
 /** A thread that compares two templates under a session's layers: it reads images, and that blocks. */
 const { layers, before, after, limit } = workerData as ShadowTask
-const opened: number[] = []
-const open = (path: string): ErofsReader => {
-  const fd = openSync(path, 'r')
-  opened.push(fd)
-  return new ErofsReader(fd)
-}
-const found = findShadowed({ layers: layers.map(open), before: open(before), after: open(after) }, limit)
-for (const fd of opened) closeSync(fd)
+const images = new OpenImages()
+const found = findShadowed(
+  { layers: layers.map((each) => images.open(each)), before: images.open(before), after: images.open(after) },
+  limit,
+)
+images.close()
 ;(parentPort as MessagePort).postMessage(found)

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { LayerStore } from '../layers/layer-store.js'
+import { wholeImage } from '../erofs/open-images.js'
+import { imageFiles, type LayerStore } from '../layers/layer-store.js'
 import type { CheckpointManifest, LayerReference } from '../store.js'
 import { chooseSquash, squashLayers } from './index.js'
 
@@ -61,8 +62,8 @@ export class BackgroundSquash {
     const { layers, scratch, templateImage } = this.options
     const image = join(scratch, `${randomBytes(8).toString('hex')}.erofs`)
     try {
-      const images = await Promise.all(chain.map((layer) => layers.image(projectId, layer)))
-      const below = [...images.slice(0, from).toReversed(), await templateImage(template, projectId)]
+      const images = await Promise.all(chain.map((layer) => imageFiles(layers, projectId, layer)))
+      const below = [...images.slice(0, from).toReversed(), wholeImage(await templateImage(template, projectId))]
       const task = { layers: images.slice(from).toReversed(), below, image }
       const reference = await squashLayers(task, this.stop.signal)
       await layers.put(projectId, reference, image)

@@ -6,6 +6,7 @@ import { openBlobDirectory } from '@vm0/backends'
 import fc from 'fast-check'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { digestOfFile, objectName } from '../digest.js'
+import { wholeImage } from '../erofs/open-images.js'
 import { applyStep, fileStep } from '../file-program.test.fixture.js'
 import type { CheckpointManifest, LayerReference } from '../index.js'
 import { describeTree, OverlayFixture, setXattr } from '../overlay.test.fixture.js'
@@ -28,7 +29,7 @@ function makeBase(): void {
 async function squash(layers: readonly LayerReference[], from: number, to: number): Promise<LayerReference> {
   const images = await overlay.store.layerImages({ layers } as CheckpointManifest)
   const image = join(overlay.directory, `squashed-${Math.random()}`)
-  const below = [...images.slice(0, from).toReversed(), await overlay.baseImage()]
+  const below = [...images.slice(0, from).toReversed(), wholeImage(await overlay.baseImage())]
   const reference = await squashLayers({ layers: images.slice(from, to).toReversed(), below, image })
   expect((await stat(image)).size).toBe(reference.sizeBytes)
   const blobs = await openBlobDirectory(join(overlay.directory, 'objects'))

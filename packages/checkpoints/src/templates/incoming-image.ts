@@ -5,6 +5,7 @@ import { Vm0Error, type IncomingImage, type StoredTemplate, type TemplateFacts }
 import { limitsOn } from '../archive/archives.js'
 import { readImage, type ReadImage } from '../archive/read-image.js'
 import { receiveFiles } from '../archive/receive-archive.js'
+import { wholeImage } from '../erofs/open-images.js'
 import { layerFromTar, type ImportLimits, type Spent } from '../from-tar/index.js'
 import type { LayerStore } from '../layers/layer-store.js'
 import { squashLayers } from '../squash/index.js'
@@ -59,7 +60,7 @@ class Incoming implements IncomingImage {
     const image = join(this.folder, 'template.erofs')
     // Sessions work in /workspace, which an image from elsewhere may not have.
     const all = [await factsLayer(this.folder, facts, ['workspace/']), ...made.toReversed()]
-    const reference = await squashLayers({ layers: all, below: [], image }, signal)
+    const reference = await squashLayers({ layers: all.map(wholeImage), below: [], image }, signal)
     await layers.put(projectId, reference, image)
     return reference
   }

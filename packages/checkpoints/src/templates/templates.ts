@@ -14,8 +14,9 @@ import {
   type TemplateFacts,
 } from '@vm0/contract'
 import { digestOfFile, documentName } from '../digest.js'
+import { wholeImage, type ImageFiles } from '../erofs/open-images.js'
 import type { ImportLimits } from '../from-tar/index.js'
-import type { LayerStore } from '../layers/layer-store.js'
+import { imageFiles, type LayerStore } from '../layers/layer-store.js'
 import type { Manifests } from '../sealing/index.js'
 import { mergePackageLists } from '../package-lists/index.js'
 import { squashLayers } from '../squash/index.js'
@@ -61,7 +62,11 @@ export class Templates {
   async image(digest: string, projectId: string): Promise<string> {
     const { layers, layerOf, hostImage } = this.options
     const layer = await layerOf(projectId, digest)
-    return layer ? layers.image(projectId, layer) : hostImage(digest)
+    return layer ? layers.file(projectId, layer) : hostImage(digest)
+  }
+
+  private async whole(digest: string, projectId: string): Promise<ImageFiles> {
+    return wholeImage(await this.image(digest, projectId))
   }
 
   /** Rejects with CHECKPOINT_CORRUPT or UNKNOWN_TEMPLATE when the image is missing, or (deep) isn't what it should be. */
@@ -83,11 +88,16 @@ export class Templates {
     return this.inFolder(async (folder) => {
       const [own, over, below] = await Promise.all([
         factsLayer(folder, facts),
-        Promise.all((manifest?.layers ?? []).map((layer) => layers.image(projectId, layer))),
-        this.image(template, projectId),
+        Promise.all((manifest?.layers ?? []).map((layer) => imageFiles(layers, projectId, layer))),
+        this.whole(template, projectId),
       ])
       const image = join(folder, 'template.erofs')
-      const task = { layers: [own, ...over.toReversed(), below], below: [], image, without: [...passing, ...without] }
+      const task = {
+        layers: [wholeImage(own), ...over.toReversed(), below],
+        below: [],
+        image,
+        without: [...passing, ...without],
+      }
       const reference = await squashLayers(task, signal)
       await layers.put(projectId, reference, image)
       return reference
@@ -103,9 +113,9 @@ export class Templates {
   async shadowed(manifest: CheckpointManifest, template: string, signal?: AbortSignal): Promise<Shadowed> {
     const { projectId } = manifest
     const [layers, before, after] = await Promise.all([
-      Promise.all(manifest.layers.map((layer) => this.options.layers.image(projectId, layer))),
-      this.image(manifest.template, projectId),
-      this.image(template, projectId),
+      Promise.all(manifest.layers.map((layer) => imageFiles(this.options.layers, projectId, layer))),
+      this.whole(manifest.template, projectId),
+      this.whole(template, projectId),
     ])
     return shadowedChanges({ layers: layers.toReversed(), before, after, limit: maxShadowed }, signal)
   }
@@ -122,9 +132,9 @@ export class Templates {
     const { projectId } = manifest
     const { layers } = this.options
     const [own, before, after] = await Promise.all([
-      Promise.all(manifest.layers.map((layer) => layers.image(projectId, layer))),
-      this.image(manifest.template, projectId),
-      this.image(template, projectId),
+      Promise.all(manifest.layers.map((layer) => imageFiles(layers, projectId, layer))),
+      this.whole(manifest.template, projectId),
+      this.whole(template, projectId),
     ])
     return this.inFolder(async (folder) => {
       const found = await mergePackageLists({ layers: own.toReversed(), before, after }, folder, signal)

@@ -50,7 +50,8 @@ export async function checkStore(options: FsckOptions): Promise<FsckReport> {
       report[kind] += 1
       outcomes.set(key, await problemOf(check))
     }
-    if (id !== undefined) outcomes.get(key)?.checkpoints.push(id)
+    const hit = outcomes.get(key)?.checkpoints
+    if (id !== undefined && hit?.at(-1) !== id) hit?.push(id)
   }
   for await (const id of references.checkpoints()) {
     signal?.throwIfAborted()
@@ -61,7 +62,7 @@ export async function checkStore(options: FsckOptions): Promise<FsckReport> {
       const { projectId, template } = manifest
       if (checkTemplate)
         await checkOnce(`${projectId} ${template}`, id, 'templates', () => checkTemplate(template, projectId, deep))
-      for (const layer of manifest.layers)
+      for (const layer of manifest.layers.flatMap(({ bases = [], ...own }) => [own, ...bases]))
         await checkOnce(`${projectId} ${layer.digest}`, id, 'layers', () => layers.check(projectId, layer, deep))
     }
     report.checkpoints += 1

@@ -60,7 +60,8 @@ export async function collectGarbage({
     signal?.throwIfAborted()
     const { projectId, template, layers } = await load(id)
     keepImage(projectId, template)
-    for (const { digest } of layers) keepImage(projectId, digest)
+    for (const { digest, bases = [] } of layers)
+      for (const each of [digest, ...bases.map((base) => base.digest)]) keepImage(projectId, each)
   }
   for (const [name, sizeBytes] of old) {
     signal?.throwIfAborted()

@@ -6,7 +6,7 @@ import { canonicalJson } from '@vm0/contract'
 import fc from 'fast-check'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { digestOf, objectName } from '../digest.js'
-import { openCheckpointStore, type CheckpointManifest, type References } from '../index.js'
+import { openCheckpointStore, type CheckpointManifest, type LayerReference, type References } from '../index.js'
 import { collectGarbage } from './gc.js'
 
 const graceMs = 1000
@@ -35,9 +35,9 @@ class StoreModel {
     return model
   }
 
-  /** With `overTemplate` the first is the image of the template that the others lie over. */
+  /** The last of several has blocks of the one before it. With `overTemplate` the first is the image of the template that the others lie over. */
   async upload(layers: readonly number[], overTemplate = false): Promise<Saved> {
-    const references = []
+    const references: LayerReference[] = []
     const objects = []
     for (const layer of layers) {
       const content = Buffer.from(`layer ${layer}`)
@@ -48,6 +48,8 @@ class StoreModel {
       this.written.set(objectName('layers', digest), this.nowMs)
     }
     const [template] = overTemplate ? references.splice(0, 1) : []
+    const [base] = references.length > 1 ? references.splice(-1) : []
+    if (base) references.push({ ...(references.pop() as LayerReference), bases: [base] })
     const manifest = {
       v: 1,
       projectId: 'p',
@@ -205,13 +207,19 @@ test('fsck names each damaged or missing object, and the checkpoints that need i
   const [first, second, third, fourth] = saved as [Saved, Saved, Saved, Saved]
   const shared = first.objects[1] as string
   await writeFile(join(path, shared), 'layer ?')
+  await model.blobs.remove(second.objects[2] as string)
   await model.blobs.remove(third.objects[1] as string)
   await truncate(join(path, fourth.objects[0] as string), 10)
   const shallow = await store.fsck(references, { deep: false })
-  expect(shallow.problems.map(({ checkpoints }) => checkpoints)).toEqual([[third.id], [fourth.id]])
+  expect(shallow.problems.map(({ checkpoints }) => checkpoints)).toEqual([[second.id], [third.id], [fourth.id]])
   const deep = await store.fsck(references, { deep: true })
-  expect(deep.problems.map(({ checkpoints }) => checkpoints)).toEqual([[first.id, second.id], [third.id], [fourth.id]])
+  expect(deep.problems.map(({ checkpoints }) => checkpoints)).toEqual([
+    [first.id, second.id],
+    [second.id],
+    [third.id],
+    [fourth.id],
+  ])
   expect(deep.problems[0]?.message).toContain(shared.split('/')[1]?.replace('-', ':'))
-  expect(deep.problems[1]?.message).toContain('missing')
-  expect(deep.problems[2]?.message).toContain(fourth.id)
+  for (const missing of [1, 2]) expect(deep.problems[missing]?.message).toContain('missing')
+  expect(deep.problems[3]?.message).toContain(fourth.id)
 })

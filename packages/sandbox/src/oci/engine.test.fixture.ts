@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:http'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Resources } from '@vm0/contract'
-import type { Sandbox, SandboxEngine } from '../engine.js'
+import type { Sandbox, SandboxEngine, SandboxSpec } from '../engine.js'
 import { ensureTemplate, openOciEngine } from '../index.js'
 
 export const gatewayPort = 7301
@@ -39,7 +39,7 @@ export class TestEngine {
 
   async withSandbox<T>(
     use: (sandbox: Sandbox) => Promise<T>,
-    { layers = [], resources = {} }: { layers?: string[]; resources?: Resources } = {},
+    { layers = [], resources = {} }: { layers?: SandboxSpec['layers']; resources?: Resources } = {},
   ): Promise<T> {
     this.serial += 1
     const sandbox = await this.engine.create({

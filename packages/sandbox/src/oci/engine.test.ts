@@ -232,7 +232,7 @@ test('the upper of one sandbox, packed, is the same tree under another uid range
         ).toMatch(/No such file[^]*data\nchanged/)
         return out
       },
-      { layers: [image] },
+      { layers: [{ path: image, devices: [] }] },
     )
   })
   expect(before).toContain('4751 0:0')

@@ -5,7 +5,14 @@ import { run } from '@vm0/process'
 import { Recorder, SandboxRecorder, Watchdog } from '../black-box/index.js'
 import { openCgroups } from '../cgroup/cgroup.js'
 import { requirePrograms } from '../host-programs.js'
-import { shownDirectory, type EngineOptions, type Sandbox, type SandboxEngine, type SandboxSpec } from '../engine.js'
+import {
+  shownDirectory,
+  type EngineOptions,
+  type ImageFiles,
+  type Sandbox,
+  type SandboxEngine,
+  type SandboxSpec,
+} from '../engine.js'
 import { endOrphanedCommands, recordFile, survivors, takeOverMounts } from './attach.js'
 import { defaultPath, initInside, ociConfig } from './bundle.js'
 import { extraCertificatesFile, trustedCertificates } from './certificates.js'
@@ -172,7 +179,9 @@ class OciEngine implements SandboxEngine {
         () => rm(records, { recursive: true, force: true }),
         () => rm(directory, { recursive: true, force: true }),
       )
-      const images = [...spec.layers.toReversed(), spec.templateImage]
+      // An overlay takes no layer twice; of two that are one file the topmost hides all that the other has.
+      const layers = new Map(spec.layers.toReversed().map((image) => [image.path, image]))
+      const images = [...layers.values(), { path: spec.templateImage, devices: [] }]
       const lowers = images.map((_, index) => join(directory, `l${index}`))
       undo.push(() => removeUpper(upperFile, upper))
       const [mounted] = await Promise.all([
@@ -312,7 +321,7 @@ class OciEngine implements SandboxEngine {
     )
   }
 
-  private async bindImages(images: string[], lowers: string[], slot: Slot, undo: Step[]): Promise<void> {
+  private async bindImages(images: ImageFiles[], lowers: string[], slot: Slot, undo: Step[]): Promise<void> {
     await Promise.all(
       images.map(async (image, index) => {
         const { directory, release } = await this.images.acquire(image)

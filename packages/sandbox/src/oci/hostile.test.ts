@@ -219,7 +219,7 @@ import os
 print(len(os.listdir('/workspace/many')), sorted(os.listdir(b'/workspace'))[:3])`
     const seen = (await python(sandbox, count)).out
     await host.withSandbox(async (restored) => expect((await python(restored, count)).out).toBe(seen), {
-      layers: [image],
+      layers: [{ path: image, devices: [] }],
     })
   }))
 

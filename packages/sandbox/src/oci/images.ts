@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { mkdir, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { ImageFiles } from '../engine.js'
 import { mountImage, unmount } from './mounts.js'
 
 /** Mounted erofs images, each once per installation, as long as somebody uses it. */
@@ -9,10 +10,11 @@ export class ImageMounts {
 
   constructor(private readonly directory: string) {}
 
-  async acquire(image: string): Promise<{ directory: string; release: () => Promise<void> }> {
+  async acquire(files: ImageFiles): Promise<{ directory: string; release: () => Promise<void> }> {
+    const image = files.path
     let mount = this.mounts.get(image)
     if (!mount) {
-      mount = { users: 0, ready: this.mount(image) }
+      mount = { users: 0, ready: this.mount(files) }
       this.mounts.set(image, mount)
     }
     mount.users += 1
@@ -34,14 +36,14 @@ export class ImageMounts {
   }
 
   private serial = 0
-  private async mount(image: string): Promise<string> {
+  private async mount(files: ImageFiles): Promise<string> {
     this.serial += 1
     const directory = join(
       this.directory,
-      `${createHash('sha256').update(image).digest('hex').slice(0, 8)}-${this.serial}`,
+      `${createHash('sha256').update(files.path).digest('hex').slice(0, 8)}-${this.serial}`,
     )
     await mkdir(directory, { recursive: true })
-    await mountImage(image, directory)
+    await mountImage(files, directory)
     return directory
   }
 }

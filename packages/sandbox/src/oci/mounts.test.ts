@@ -6,13 +6,17 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { mount, mountImage, unmount } from './mounts.js'
 
 let directory: string
+/** An image, and another one that the contents of its files are in. */
 let image: string
+let blocks: string
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'vm0-mounts-'))
   await mkdir(join(directory, 'tree'))
   await writeFile(join(directory, 'tree/file'), 'of the image\n')
   image = join(directory, 'image')
-  execFileSync('mkfs.erofs', ['--quiet', image, join(directory, 'tree')])
+  blocks = join(directory, 'blocks')
+  const args = ['--quiet', '--chunksize=4096', `--blobdev=${blocks}`, image, join(directory, 'tree')]
+  execFileSync('mkfs.erofs', args)
 })
 afterAll(() => rm(directory, { recursive: true, force: true }))
 
@@ -45,7 +49,10 @@ test.each([
   try {
     const file = join(merged, 'image')
     await writeFile(file, await readFile(image))
-    await mountImage(file, target)
+    // What separates the options of a mount may stand in a path.
+    const device = join(merged, 'blocks,ro')
+    await writeFile(device, await readFile(blocks))
+    await mountImage({ path: file, devices: [device] }, target)
     const { source, type, options } = await mountedAt(target)
     expect([type, source === file]).toEqual(['erofs', straight])
     if (!straight) expect(source).toMatch(/^\/dev\/loop\d+$/)
@@ -67,5 +74,7 @@ test.each([
 test('a file that is no image is told with the number of its error', async () => {
   const target = join(directory, 'none')
   await mkdir(target)
-  await expect(mountImage(join(directory, 'tree/file'), target)).rejects.toThrow(/mount of erofs .*: errno 22/)
+  await expect(mountImage({ path: join(directory, 'tree/file'), devices: [] }, target)).rejects.toThrow(
+    /mount of erofs .*: errno 22/,
+  )
 })

@@ -1,5 +1,6 @@
-import { open, statfs } from 'node:fs/promises'
+import { open, statfs, type FileHandle } from 'node:fs/promises'
 import koffi from 'koffi'
+import type { ImageFiles } from '../engine.js'
 
 // Numbers of the kernel's uapi: linux/mount.h and linux/loop.h.
 const flags = { readOnly: 1, noSuid: 2, noDev: 4, noAtime: 1024 }
@@ -50,14 +51,29 @@ async function tryMount({ source, target, type, flags: names = [], data = '' }: 
  * what the page cache has of the file, where a loop device takes ten and reads all of it again through a thread of its own.
  * A file on overlayfs needs the device: the overlay of a sandbox would be one file system too many on top of each other.
  */
-export async function mountImage(image: string, target: string): Promise<void> {
+export async function mountImage({ path, devices }: ImageFiles, target: string): Promise<void> {
   const mounted = { target, type: 'erofs', flags: ['readOnly', 'noDev'] } as const
-  if ((await statfs(image)).type !== overlayType) {
-    const errno = await tryMount({ ...mounted, source: image })
+  if ((await statfs(path)).type !== overlayType) {
+    const errno = await withFiles(devices, (data) => tryMount({ ...mounted, source: path, data }))
     if (errno === 0) return
-    if (errno !== needsBlockDevice) throw new Error(`mount of erofs ${image} at ${target}: errno ${errno}`)
+    if (errno !== needsBlockDevice) throw new Error(`mount of erofs ${path} at ${target}: errno ${errno}`)
   }
-  await mountFile(image, mounted)
+  await withLoopDevices([path, ...devices], true, ([source, ...others]) =>
+    mount({ ...mounted, source: source as string, data: asOptions(others) }),
+  )
+}
+
+const asOptions = (devices: readonly string[]): string => devices.map((device) => `device=${device}`).join(',')
+
+/** Names files by descriptors while they are mounted: a path may have what separates options in it. */
+async function withFiles<T>(paths: readonly string[], use: (options: string) => Promise<T>): Promise<T> {
+  const files: FileHandle[] = []
+  try {
+    for (const path of paths) files.push(await open(path, 'r'))
+    return await use(asOptions(files.map(({ fd }) => `/proc/self/fd/${fd}`)))
+  } finally {
+    await Promise.all(files.map((file) => file.close()))
+  }
 }
 
 /** Takes the mount away; whoever still uses it keeps it until then. Nothing is said where there is none. */
@@ -72,29 +88,53 @@ export function makeFifo(path: string): void {
 /** Mounts the file system in a file. Its loop device goes with the last mount of it. */
 export async function mountFile(image: string, mounted: Omit<Mount, 'source'>): Promise<void> {
   const isReadOnly = mounted.flags?.includes('readOnly') ?? false
-  const file = await open(image, isReadOnly ? 'r' : 'r+')
+  await withLoopDevices([image], isReadOnly, ([source]) => mount({ ...mounted, source: source as string }))
+}
+
+/** Loop devices of files, in their order; each goes when nobody uses it any more. */
+async function withLoopDevices(
+  files: readonly string[],
+  isReadOnly: boolean,
+  use: (devices: string[]) => Promise<void>,
+): Promise<void> {
   const control = await open('/dev/loop-control', 'r+')
+  const devices: FileHandle[] = []
+  try {
+    const names: string[] = []
+    for (const file of files) {
+      const { name, device } = await attachLoopDevice(control.fd, file, isReadOnly)
+      devices.push(device)
+      names.push(name)
+    }
+    await use(names)
+  } finally {
+    await Promise.all([control, ...devices].map((each) => each.close()))
+  }
+}
+
+async function attachLoopDevice(
+  control: number,
+  path: string,
+  isReadOnly: boolean,
+): Promise<{ name: string; device: FileHandle }> {
+  const file = await open(path, isReadOnly ? 'r' : 'r+')
   try {
     for (;;) {
-      const number = ioctl(control.fd, loopGetFree)
-      if (number < 0) throw new Error(`a loop device for ${image}: errno ${koffi.errno()}`)
-      const device = await open(`/dev/loop${number}`, 'r+')
-      try {
-        const config = Buffer.alloc(loopConfigBytes)
-        config.writeUInt32LE(file.fd, 0)
-        config.writeUInt32LE(loopAutoclear | (isReadOnly ? loopReadOnly : 0), loopFlagsOffset)
-        if (ioctl(device.fd, loopConfigure, 'void *', config) === 0) {
-          await mount({ ...mounted, source: `/dev/loop${number}` })
-          return
-        }
-        // Somebody else has taken it between the two calls.
-        if (koffi.errno() !== busy) throw new Error(`loop device ${number} for ${image}: errno ${koffi.errno()}`)
-      } finally {
-        await device.close()
-      }
+      const number = ioctl(control, loopGetFree)
+      if (number < 0) throw new Error(`a loop device for ${path}: errno ${koffi.errno()}`)
+      const name = `/dev/loop${number}`
+      const device = await open(name, 'r+')
+      const config = Buffer.alloc(loopConfigBytes)
+      config.writeUInt32LE(file.fd, 0)
+      config.writeUInt32LE(loopAutoclear | (isReadOnly ? loopReadOnly : 0), loopFlagsOffset)
+      if (ioctl(device.fd, loopConfigure, 'void *', config) === 0) return { name, device }
+      const errno = koffi.errno()
+      await device.close()
+      // Somebody else has taken it between the two calls.
+      if (errno !== busy) throw new Error(`loop device ${number} for ${path}: errno ${errno}`)
     }
   } finally {
-    await Promise.all([file.close(), control.close()])
+    await file.close()
   }
 }
 
