@@ -160,6 +160,11 @@ test('a run that is to end for it: cause, culprit and next step in the first fiv
   expect(why.culprit).toMatchObject({ toolId: expect.stringMatching(/^toolu_/), lastOutput: ['growing'] })
   const [event] = await eventsOf(run, 'sandbox.out_of_memory')
   expect(event!.action).toBe('stopped_run')
+  // Its call never ended, and has what it had started below it all the same.
+  const { spans } = await run.trace()
+  const python = spans.find(({ kind, name }) => kind === 'process' && name === 'python3')
+  expect(python?.attributes['vm0.process.rss.peak']).toBeGreaterThan(400 * MiB)
+  expect(spans.find(({ id }) => id === python?.parentId)).toMatchObject({ kind: 'tool', durationMs: null })
   const lines = await firstLines(run)
   expect(lines).toMatch(/^✗ died \(out_of_memory\) /)
   expect(lines).toMatch(/cause +the sandbox ran out of memory of 768 MiB: `python3 grow.py` in \/workspace had \d+ MiB/)
@@ -179,17 +184,16 @@ test('the limit on processes, and a full disk, are told by the kernel’s counte
 })
 
 /** A run whose command is at work, in a sandbox with this in a file of its control group. */
-async function starve(file: string, value: string): Promise<{ starved: Run }> {
+async function starve(file: string, value: string, timeoutMs = 9_000): Promise<{ starved: Run }> {
   const { session } = await platform.client.run({ prompt: 'get ready' })
-  const run = session.run({ prompt: 'starve', limits: { timeoutMs: 9_000 } })
+  const run = session.run({ prompt: 'starve', limits: { timeoutMs } })
   writeFileSync((await controlOf(run)).replace('/memory/', '/cpu/').replace('memory.oom_control', file), value)
   return { starved: run }
 }
 
-/** One that gets 2% of a CPU, which a busy host leaves it too; one that may use all, and stands back behind others. */
+/** One that gets 2% of a CPU, which a busy host leaves it too; one that may use all, and stands back behind others, which stand back behind all else. */
 async function starveBoth(): Promise<Record<'limited' | 'crowded' | 'crowd', Run>> {
-  const crowd = platform.client.run({ prompt: 'starve', limits: { timeoutMs: 20_000 } })
-  for await (const event of crowd) if (event.type === 'tool.started') break
+  const { starved: crowd } = await starve('cpu.shares', '64', 60_000)
   const [limited, crowded] = await Promise.all([starve('cpu.cfs_quota_us', '2000'), starve('cpu.shares', '2')])
   return { limited: limited.starved, crowded: crowded.starved, crowd }
 }
@@ -199,7 +203,7 @@ test('an agent that tells nothing: what it waits for; one whose commands get no 
   const cases: [string, RegExp, string][] = [
     ['lock', /`flock l echo never` waited for a lock/, 'lock'],
     ['ask me', /waited for input that nobody gives/, 'CI=1'],
-    ['connect', /waited for 10\.1\.2\.3:5432, where nobody answers, a private address/, 'time-out'],
+    ['connect', /waited for 10\.1\.2\.3:5432, where nobody answers: it is a private address/, 'time-out'],
     ['sleeps', /`sleep 300` slept/, 'timeout 60'],
     ['stop yourself', /the agent itself was stopped/, 'kill -STOP'],
     ['model hangs', /the model had not answered/, 'provider'],
@@ -221,7 +225,7 @@ test('an agent that tells nothing: what it waits for; one whose commands get no 
   const { limited, crowded, crowd } = starving
   expect(await whyOf(limited)).toMatchObject({
     reason: 'timed_out',
-    cause: expect.stringMatching(/and its commands waited \d+% of the time for CPU time: .* used up its 0\.02 CPUs$/),
+    cause: expect.stringMatching(/and its processes waited \d+% of the time for CPU time: .* used up its 0\.02 CPUs$/),
     findings: [{ kind: 'cpu.starved', adjust: { where: 'resources' } }],
     ...starved,
   })
@@ -230,7 +234,7 @@ test('an agent that tells nothing: what it waits for; one whose commands get no 
   await crowd.cancel()
   expect(why).toMatchObject({
     reason: 'timed_out',
-    cause: expect.stringMatching(/and its commands got only \d+% of the CPU time .*: others on the host had it$/),
+    cause: expect.stringMatching(/and its processes waited \d+% of the time for a CPU: others on the host had them$/),
     findings: [{ kind: 'cpu.crowded', adjust: { where: 'host' } }],
     ...starved,
   })

@@ -8,6 +8,11 @@ export type Detector = (record: RunRecord, limits: Thresholds) => Finding[]
 const maxEvidence = 6
 const maxNameChars = 120
 
+/** What to change, and where; a text that is for an option of that name says it itself. */
+export function adjustWords({ where, text }: Finding['adjust']): string {
+  return text.startsWith(`${where}: `) ? text : `${where}: ${text}`
+}
+
 /** The calls that a finding is about: the first ones, and the last. */
 export function evidenceOf(calls: readonly Call[]): Evidence[] {
   const told = calls.length > maxEvidence ? [...calls.slice(0, maxEvidence - 1), calls.at(-1) as Call] : calls

@@ -62,7 +62,7 @@ export const starvedOfCpu: Detector = (record) => {
   return reports.map((report) => ({
     kind: isCrowdedOut(report) ? 'cpu.crowded' : 'cpu.starved',
     severity: 'info',
-    text: `its commands ${starvedWords(report)}`,
+    text: `its processes ${starvedWords(report)}`,
     evidence: [starvedEvidence(report)],
     adjust: isCrowdedOut(report)
       ? {

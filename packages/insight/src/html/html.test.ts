@@ -88,3 +88,10 @@ test('a long output keeps its ends and says what is left out; a page does not gr
   expect(big.length).toBeLessThan(12 * 1024 ** 2)
   expect(big).toContain('Inputs and outputs of later calls are left out')
 })
+
+test('a change is told once, below its finding, and an option is not named twice', () => {
+  const log = new RunLog().begin().bash('make', 'No space left on device', 1).turnEnds()
+  const page = pageOf(log.end('failed', 'agent_failed', { code: 'AGENT_FAILED', message: 'x', hint: 'y' }))
+  expect(page.match(/resources: \{ diskMiB: &lt;twice/g)).toHaveLength(1)
+  expect(page).not.toContain('resources: resources')
+})

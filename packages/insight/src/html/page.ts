@@ -1,4 +1,5 @@
 import { byteWords, type RunView, type Span, type Trace, type Why } from '@vm0/contract'
+import { adjustWords } from '../detect/finding.js'
 import { dollars, lasting, tokenCount } from '../story/words.js'
 import { names } from '../trace/names.js'
 import type { CallTexts } from './call-texts.js'
@@ -30,7 +31,7 @@ export function htmlOf({ run, trace, why, texts }: RunPage): string {
 ${verdict(run, why)}
 ${numbers(run, trace)}
 <p class="story">${escaped(why.story.paragraph)}</p>
-${listed('What to do', why.next)}
+${listed('What to do', ownSteps(why))}
 ${whyEvidence(why)}
 ${findings(why)}
 ${steps(why)}
@@ -72,16 +73,21 @@ function whyEvidence({ evidence }: Why): string {
 function findings({ findings: all }: Why): string {
   if (all.length === 0) return ''
   const items = all.map(
-    ({ text, adjust }) =>
-      `<li>${escaped(text)}<br><span class="dim">${adjust.where}: ${escaped(adjust.text)}</span></li>`,
+    ({ text, adjust }) => `<li>${escaped(text)}<br><span class="dim">${escaped(adjustWords(adjust))}</span></li>`,
   )
   return `<h2>Worth changing</h2><ul>${items.join('')}</ul>`
+}
+
+/** Without what stands below the findings. */
+function ownSteps({ next, findings }: Why): string[] {
+  return next.filter((text) => !findings.some(({ adjust }) => text === adjustWords(adjust)))
 }
 
 function steps({ story }: Why): string {
   if (story.steps.length === 0) return ''
   const items = story.steps.map(
-    ({ text, durationMs }) => `<li>${escaped(text)} <span class="dim">${lasting(durationMs)}</span></li>`,
+    ({ text, durationMs }) =>
+      `<li>${escaped(text)} <span class="dim">${durationMs > 0 ? lasting(durationMs) : ''}</span></li>`,
   )
   return `<h2>Story</h2><ol>${items.join('')}</ol>`
 }

@@ -7,7 +7,7 @@ header{border-left:6px solid;padding:.6rem 1rem;background:#8881}
 header.good{border-color:#2a9d5c}header.bad{border-color:#d1495b}header p{margin:.3rem 0 0}
 dl{display:flex;flex-wrap:wrap;gap:.5rem 2rem;margin:1rem 0}dt{color:var(--dim);font-size:.8rem}dd{margin:0;font-weight:600}
 ul,ol{margin:.3rem 0;padding-left:1.4rem}.dim{color:var(--dim)}
-.row{display:grid;grid-template-columns:minmax(0,5fr) minmax(0,5fr) 9rem;gap:.6rem;border-bottom:1px solid var(--line);align-items:center}
+.row{display:grid;grid-template-columns:minmax(0,5fr) minmax(0,5fr) 12rem;gap:.6rem;border-bottom:1px solid var(--line);align-items:center}
 summary.row{cursor:pointer;list-style:none}summary.row .name::before{content:'▸ ';color:var(--dim)}details[open] summary .name::before{content:'▾ '}
 .name{overflow:hidden;text-overflow:ellipsis;white-space:nowrap;font-family:ui-monospace,monospace;font-size:.85rem}
 .took{font-size:.8rem;color:var(--dim);white-space:nowrap}.took b{color:#d1495b}

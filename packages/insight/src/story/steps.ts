@@ -136,7 +136,7 @@ function happenings({
     ...losses.map((at) => step(`Was lost (${at.reason.replaceAll('_', ' ')}) and taken up again.`, at)),
     ...memory.map((at) => step(sentence(memoryWords(at)), at)),
     ...reports.flatMap((at) => {
-      const text = at.trigger === 'cpu_starved' ? `Its commands ${starvedWords(at)}.` : reportSteps[at.trigger]
+      const text = at.trigger === 'cpu_starved' ? `Its processes ${starvedWords(at)}.` : reportSteps[at.trigger]
       return text === undefined ? [] : [step(text, at)]
     }),
     ...compactions.map((at) => step('Its conversation was compacted.', at)),

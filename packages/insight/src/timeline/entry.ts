@@ -136,7 +136,7 @@ function wordsOf(event: Vm0Event): string {
     case 'sandbox.out_of_memory':
       return `out of memory: ${memoryWords(event)}`
     case 'sandbox.report':
-      return event.trigger === 'cpu_starved' ? `its commands ${starvedWords(event)}` : triggers[event.trigger]
+      return event.trigger === 'cpu_starved' ? `its processes ${starvedWords(event)}` : triggers[event.trigger]
     case 'sandbox.memory': {
       const most = event.points.reduce((max, { bytes }) => Math.max(max, bytes), 0)
       return `memory since ${event.since.slice(11, 19)}: at most ${byteWords(most)} of ${byteWords(event.limitBytes)}`

@@ -132,7 +132,7 @@ test.each<[object, object]>([
     {
       source: 'sandbox',
       level: 'warn',
-      text: 'its commands waited 80% of the time for CPU time: the sandbox had used up its own',
+      text: 'its processes waited 80% of the time for CPU time: the sandbox had used up its own',
     },
   ],
   [

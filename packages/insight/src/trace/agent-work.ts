@@ -137,7 +137,7 @@ export class AgentWork {
       })
       drafts.set(pid, draft)
       draft.failed = signal !== undefined || (exitCode ?? 0) !== 0
-      const endMs = endedAt === null ? (tool.endMs ?? startMs) : this.book.timeAt(endedAt)
+      const endMs = endedAt === null ? (tool.endMs ?? this.book.timeAt(event.time)) : this.book.timeAt(endedAt)
       this.book.close(draft, event, endMs)
     }
   }

@@ -5,14 +5,19 @@ type OutOfMemory = Pick<EventOf<'sandbox.out_of_memory'>, 'action' | 'blamed' | 
 
 const shownChars = 100
 
-/** Who had the memory: `python3 train.py` in /workspace, with how much. */
-export function blamedWords({ blamed, limitBytes }: Pick<OutOfMemory, 'blamed' | 'limitBytes'>): string {
+/** Who had the memory: `python3 train.py` in /workspace, with how much of what there was. */
+export function blamedWords(event: Pick<OutOfMemory, 'blamed' | 'limitBytes'>): string {
+  return event.blamed ? `${hadWords(event)} of ${byteWords(event.limitBytes)}` : hadWords(event)
+}
+
+/** The same behind a word of the limit. */
+export function hadWords({ blamed, limitBytes }: Pick<OutOfMemory, 'blamed' | 'limitBytes'>): string {
   if (!blamed) return `the memory of ${byteWords(limitBytes)} was used up`
   const { process, processes, rssBytes, isAgent } = blamed
   const who = isAgent ? 'the agent itself' : quoted(process.command.slice(0, shownChars))
   const where = isAgent || process.cwd === null ? '' : ` in ${process.cwd}`
   const alike = processes > 1 ? ` and ${processes - 1} more that belong to it` : ''
-  return `${who}${where}${alike} had ${byteWords(rssBytes)} of ${byteWords(limitBytes)}`
+  return `${who}${where}${alike} had ${byteWords(rssBytes)}`
 }
 
 /** What happened to the sandbox's memory, and what was done. */

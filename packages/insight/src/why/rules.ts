@@ -4,7 +4,7 @@ import { evidenceOf, nameOf, plural, quoted } from '../detect/finding.js'
 import type { RunRecord } from '../record/run-record.js'
 import { lasting } from '../story/words.js'
 import { lastLines } from './culprit.js'
-import { blamedWords, memoryWords } from './memory-words.js'
+import { hadWords, memoryWords } from './memory-words.js'
 import { starvedEvidence, starvedNext, starvedWords } from './starvation-words.js'
 import { waitOf, type WaitKind } from './waits.js'
 
@@ -54,7 +54,7 @@ const outOfMemory: Rule = (all) => {
   const held = met?.detected === 'held'
   return {
     cause: held
-      ? `the sandbox ran out of memory${had}: ${blamedWords(met)}`
+      ? `the sandbox ran out of memory${had}: ${hadWords(met)}`
       : `the sandbox ran out of memory${had}, and the kernel killed the agent`,
     certainty: 'known',
     next: [
@@ -73,14 +73,12 @@ const timedOut: Rule = (all) => {
   const longest = calls.toSorted((a, b) => b.durationMs - a.durationMs)[0]
   const share = longest && lastMs > 0 ? Math.round((longest.durationMs / lastMs) * 100) : 0
   return {
-    cause: starved ? `${message(all)}, and its commands ${starvedWords(starved)}` : message(all),
+    cause: starved ? `${message(all)}, and its processes ${starvedWords(starved)}` : message(all),
     certainty: 'known',
     next: [
       ...(starved ? [starvedNext(starved)] : []),
       `Give it longer: ${again(all, ' --timeout SECONDS')}; what it did until then is saved`,
-      ...(all.culprit?.command
-        ? [`Or give the command an end of its own: timeout 60 ${all.culprit.command.split('\n', 1)[0]?.slice(0, 120)}`]
-        : []),
+      ...(all.culprit?.command ? [`Or give the command an end of its own: ${withEnd(all.culprit.command)}`] : []),
     ],
     evidence: [
       ...(starved ? [starvedEvidence(starved)] : []),
@@ -94,6 +92,13 @@ const timedOut: Rule = (all) => {
         : []),
     ],
   }
+}
+
+/** `timeout` starts a program: what only a shell can do can't be put behind it. */
+function withEnd(command: string): string {
+  const isProgram =
+    /^[\w./-]+( [^;&|<>()`$\n]*)?$/.test(command) && !/^(?:cd|export|source|\.|for|while|if|eval|set) /.test(command)
+  return isProgram ? `timeout 60 ${command.slice(0, 120)}` : 'timeout 60 before what takes long in it'
 }
 
 const maxTurns: Rule = (all) => ({
@@ -252,7 +257,9 @@ const hung: Rule = (all) => {
 
 const hungNext: Record<WaitKind, string[]> = {
   model: ["Check the provider's status, or allow a longer silence: limits: { idleTimeoutMs: … }"],
-  network: ['Allow that host or use one that sandboxes reach; give the command a time-out of its own (curl -m 20)'],
+  network: [
+    'Use an address that sandboxes reach, on the internet; give the command a time-out of its own (curl -m 20)',
+  ],
   lock: ['Look for a second process that holds it: vm0 exec ps -ef; a left-over lock file can be removed'],
   input: ['Run the command so that it asks nothing: CI=1, --yes, </dev/null'],
   sleep: ['Give the command an end of its own: timeout 60 …'],

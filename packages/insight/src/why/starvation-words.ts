@@ -9,11 +9,11 @@ export const isCrowdedOut = ({ cpu }: { cpu?: CpuStarvation | undefined }): bool
 const cpusWords = (cpus: number): string => `${cpus} ${cpus === 1 ? 'CPU' : 'CPUs'}`
 const percent = (share: number): string => `${Math.round(share * 100)}%`
 
-/** Behind `its commands …`. */
+/** Behind `its processes …`. */
 export function starvedWords(report: Pick<Report, 'share' | 'cpu'>): string {
   const { share = 0, cpu } = report
   return isCrowdedOut(report)
-    ? `got only ${percent(1 - share)} of the CPU time that they could have used: others on the host had it`
+    ? `waited ${percent(share)} of the time for a CPU: others on the host had them`
     : `waited ${percent(share)} of the time for CPU time: the sandbox had used up its ${cpu ? cpusWords(cpu.allowedCpus) : 'own'}`
 }
 

@@ -46,7 +46,7 @@ test('a connection that nobody answers goes before the place', () => {
   const waits = { waiting: [agent, process(12, 10, 'S', 'wait_woken')], unanswered: ['10.0.0.5:5432'] }
   expect(waitOf(waits, false)).toEqual({
     on: 'network',
-    text: '`c12` waited for 10.0.0.5:5432, where nobody answers, a private address: sandboxes reach none',
+    text: '`c12` waited for 10.0.0.5:5432, where nobody answers: it is a private address, and sandboxes reach none',
   })
   expect(waitOf({ ...waits, unanswered: ['8.8.8.8:53'] }, false).text).toBe(
     '`c12` waited for 8.8.8.8:53, where nobody answers',

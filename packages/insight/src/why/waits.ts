@@ -33,7 +33,7 @@ export function waitOf({ waiting = [], unanswered = [] }: Silent, modelIsAsked: 
   if (inner.process.state === 'T') return { on: 'stopped', text: `${who} was stopped (state T)` }
   const [address] = unanswered
   if (address !== undefined) {
-    const why = isPrivate(address) ? ', a private address: sandboxes reach none' : ''
+    const why = isPrivate(address) ? ': it is a private address, and sandboxes reach none' : ''
     return { on: 'network', text: `${who} waited for ${address}, where nobody answers${why}` }
   }
   const on =

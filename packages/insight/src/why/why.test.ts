@@ -31,6 +31,16 @@ test('out of memory: what was at work, and how to give it more', () => {
   expect(told.evidence[0]).toMatchObject({ text: 'OUT_OF_MEMORY: it says why', cursor: expect.any(String) })
 })
 
+test.each([
+  ['npm test -- --watch', 'timeout 60 npm test -- --watch'],
+  ['cd /workspace; make', 'timeout 60 before what takes long in it'],
+  ['make | tail', 'timeout 60 before what takes long in it'],
+  ['cd /workspace', 'timeout 60 before what takes long in it'],
+])('a time limit met by %j: an end that can be given to it', (command, end) => {
+  const told = ended('failed', 'timed_out', 'x', (log) => log.started('Bash', { command }))
+  expect(told.next).toContain(`Or give the command an end of its own: ${end}`)
+})
+
 test('a time limit: what took the time, also of a call that the agent ended when it was asked to', () => {
   const told = ended('failed', 'timed_out', 'the run took longer than its limit of 5000 ms', (log) => {
     const call = log.started('Bash', { command: 'sleep 300' })
@@ -107,21 +117,21 @@ const starvedOf = { overMs: 9_000, usedCpus: 0.18, allowedCpus: 2, waitingTasks:
 test.each([
   [
     { share: 0.89, cpu: { by: 'others' as const, ...starvedOf } },
-    'it says why, and its commands got only 11% of the CPU time that they could have used: others on the host had it',
+    'it says why, and its processes waited 89% of the time for a CPU: others on the host had them',
     /VM0_MAX_SANDBOXES/,
     "the kernel's account: 0.18 of 2 CPUs used over 9.0 s while 1.4 tasks waited for one, on average; the host's load was 9.5 on 4 CPUs",
     ['cpu.crowded', 'host'],
   ],
   [
     { share: 0.9, cpu: { by: 'limit' as const, ...starvedOf, allowedCpus: 1 } },
-    'it says why, and its commands waited 90% of the time for CPU time: the sandbox had used up its 1 CPU',
+    'it says why, and its processes waited 90% of the time for CPU time: the sandbox had used up its 1 CPU',
     /more CPUs/,
     'the kernel kept them from running for 6.0 s in all; 0.18 of 1 CPU used over 9.0 s while 1.4 tasks waited for one, on average',
     ['cpu.starved', 'resources'],
   ],
   [
     { share: 0.8 },
-    'it says why, and its commands waited 80% of the time for CPU time: the sandbox had used up its own',
+    'it says why, and its processes waited 80% of the time for CPU time: the sandbox had used up its own',
     /more CPUs/,
     'the kernel kept them from running for 6.0 s in all',
     ['cpu.starved', 'resources'],

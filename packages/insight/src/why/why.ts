@@ -1,6 +1,6 @@
 import { isEnded, type Resources, type RunView, type Thresholds, type Why } from '@vm0/contract'
 import { findingsOf } from '../detect/detect.js'
-import { nameOf } from '../detect/finding.js'
+import { adjustWords, nameOf } from '../detect/finding.js'
 import type { RunRecord } from '../record/run-record.js'
 import { storyOf } from '../story/story.js'
 import { lasting } from '../story/words.js'
@@ -38,7 +38,7 @@ export function whyOf(record: RunRecord, run: RunView, { prompt, resources, thre
     cause: verdict.cause,
     certainty: verdict.certainty,
     culprit,
-    next: [...verdict.next, ...findings.slice(0, 3).map(({ adjust }) => `${adjust.where}: ${adjust.text}`)],
+    next: [...verdict.next, ...findings.slice(0, 3).map(({ adjust }) => adjustWords(adjust))],
     evidence: [...told, ...(verdict.evidence ?? []), ...lostAttempts(record)],
     report: reportOf(record, run),
     findings,

@@ -24,9 +24,15 @@ const keptCalls = 100
 const titleChars = 200
 const unseenShell = /^\[(?:ba|z|da)?sh\]$/
 
+interface WatchedCall extends OpenCall {
+  title: string
+  /** The agent's process then: once it has ended it can't be asked for. */
+  agentPid: number | undefined
+}
+
 /** What a run's sandbox goes through while its agent is at work, as events of the run; and what is done about its memory. */
 export class RunWatch implements SandboxWatcher {
-  private readonly calls = new Map<string, OpenCall & { title: string }>()
+  private readonly calls = new Map<string, WatchedCall>()
   private readonly silence: Silence
   private readonly memory = new MemoryTrack()
   private readonly resources = new ResourceLines()
@@ -73,6 +79,8 @@ export class RunWatch implements SandboxWatcher {
   async close(): Promise<void> {
     this.silence.close()
     await this.settle()
+    // Calls that its agent left open as it ended: the others tell their processes as they end.
+    if (!this.parts.agent()?.process.isRunning()) for (const call of this.openCalls) this.tellProcesses(call)
     const memory = this.memory.take()
     if (memory) this.parts.log.append(memory)
     this.unwatch?.()
@@ -87,7 +95,13 @@ export class RunWatch implements SandboxWatcher {
       const input = event.input as { command?: unknown } | null
       const command = typeof input?.command === 'string' ? input.command : undefined
       const title = `${event.name} ${event.title}`.trim().slice(0, titleChars)
-      this.calls.set(event.toolId, { toolId: event.toolId, command, title, startedAtMs: timeMs })
+      this.calls.set(event.toolId, {
+        toolId: event.toolId,
+        command,
+        title,
+        startedAtMs: timeMs,
+        agentPid: this.agentPid(),
+      })
       this.box?.wake()
     }
     if (event.type !== 'tool.finished') return
@@ -251,8 +265,8 @@ export class RunWatch implements SandboxWatcher {
     return { ...rest, ...(call ? { toolId: call.toolId } : {}) }
   }
 
-  private tellProcesses(call: OpenCall): void {
-    const pid = this.agentPid()
+  private tellProcesses(call: WatchedCall): void {
+    const pid = call.agentPid ?? this.agentPid()
     if (pid === undefined || !this.box) return
     // An agent starts shells of its own beside them.
     const owned = ({ command, startedAtMs }: { command: string; startedAtMs: number }): boolean =>

@@ -10,12 +10,12 @@ import { crashOf } from './kernel-words.js'
 import { KernelKills } from './kernel-kills.js'
 import { MemoryCurve } from './memory-curve.js'
 import { pauseMs } from './pace.js'
-import { ProcessTable, waitPlaceOf, ioOf, type ProcessEntry } from './process-table.js'
+import { ProcessTable, waitPlaceOf, ioOf } from './process-table.js'
 import type { Recorded, Recorder } from './recorder.js'
 import { descendants } from './runaway.js'
 import { diskOf, hostPressure, isFull, largest, networkOf, shownProcess } from './scenes.js'
 import { unansweredIn } from './sockets.js'
-import { toolProcess } from './tool-process.js'
+import { ofCommand, toolProcess } from './tool-process.js'
 import { Starvation } from './starvation.js'
 import type {
   BlackBox,
@@ -226,7 +226,7 @@ export class SandboxRecorder implements BlackBox, Recorded {
     const children = all.filter(
       ({ parentPid, startedAtMs }) => parentPid === ancestor && startedAtMs >= ms - clockSlackMs,
     )
-    const below = children.filter(owned).flatMap((child) => withoutShell(descendants(child, all)))
+    const below = children.filter(owned).flatMap((child) => ofCommand(descendants(child, all)))
     const processes = below
       .toSorted((a, b) => weight(b) - weight(a))
       .slice(0, shownToolProcesses)
@@ -294,7 +294,11 @@ export class SandboxRecorder implements BlackBox, Recorded {
     watcher?.onFigures?.({ ...details, atMs: now, memoryBytes: this.last?.memoryBytes ?? 0 })
     this.waits.look(this.table.processes, now)
     const cpuMs = this.last?.cpuMs ?? 0
-    const starved = this.starvation.next(now, { ...details, cpuMs, waitedMs: this.waits.totalMs }, isOver)
+    const starved = this.starvation.next(
+      now,
+      { ...details, cpuMs, waitedMs: this.waits.totalMs, longestWaitMs: this.waits.longestMs },
+      isOver,
+    )
     if (!starved) return
     const { share, ...rest } = starved
     watcher?.onStarved?.(this.scene(), share, { ...rest, hostLoad: Math.round(loadavg()[0]! * 10) / 10 })
@@ -340,9 +344,4 @@ export class SandboxRecorder implements BlackBox, Recorded {
     const [most] = written.toSorted((a, b) => b.bytes - a.bytes)
     return most && most.bytes > 0 ? shownProcess(most.entry, now) : undefined
   }
-}
-
-/** The shell that an agent puts around a command tells nothing where the command has processes of its own. */
-function withoutShell(tree: readonly ProcessEntry[]): readonly ProcessEntry[] {
-  return tree.length > 1 ? tree.slice(1) : tree
 }

@@ -48,6 +48,15 @@ test('processes that share a CPU: how long each waited for it adds up, by the ke
   expect(waits.totalMs).toBeLessThan(3 * (performance.now() - fromMs))
 })
 
+test('of threads that share a CPU the one that waited longest stands for its process', async () => {
+  const waits = new CpuWaits()
+  waits.reset(0)
+  const pid = await crowd(3)
+  await lookUntil(waits, [pid, await crowd(1)], () => waits.totalMs > 200)
+  expect(waits.longestMs).toBeGreaterThan(0)
+  expect(waits.longestMs).toBeLessThanOrEqual(waits.totalMs)
+})
+
 test('of those that ran before only what they wait from then on', async () => {
   const pids = await Promise.all([crowd(1), crowd(1)])
   const before = new CpuWaits()
@@ -85,7 +94,7 @@ test('what came and went between two looks is counted as the kernel tells it, an
   waits.ended(end({}), 101_000)
   expect(waits.totalMs).toBe(300)
   waits.ended(end({ waitedMs: 1e9 }), 101_000)
-  expect(waits.totalMs).toBe(700)
+  expect([waits.totalMs, waits.longestMs]).toEqual([700, 700])
   waits.ended(end({ startedAtS: 50 }), 101_000)
   expect(waits.totalMs).toBe(700)
 })

@@ -29,12 +29,15 @@ export class CpuWaits {
   private sinceMs = 0
   /** Milliseconds that tasks have waited, together, since the last reset. */
   totalMs = 0
+  /** The same, of each process only the thread that waited longest between two looks. */
+  longestMs = 0
 
   /** From now on: what those that run already had waited before doesn't count. */
   reset(nowMs: number): void {
     this.counted.clear()
     this.sinceMs = nowMs
     this.totalMs = 0
+    this.longestMs = 0
   }
 
   look(processes: readonly Known[], nowMs: number): void {
@@ -52,9 +55,9 @@ export class CpuWaits {
       left -= Math.max(1, tasks.size)
       // Of one that was there before and is seen for the first time it isn't known since when it has waited.
       const isOld = !same && entry.startedAtMs < this.sinceMs
-      let grown = 0
-      for (const [id, waitedMs] of tasks) grown += Math.max(0, waitedMs - (same?.tasks.get(id) ?? 0))
-      if (!isOld) this.totalMs += grown
+      const grew = [...tasks].map(([id, waitedMs]) => Math.max(0, waitedMs - (same?.tasks.get(id) ?? 0)))
+      const grown = grew.reduce((sum, ms) => sum + ms, 0)
+      if (!isOld) this.add(grown, Math.max(0, ...grew))
       const { startTicks, cpuMs, threads } = entry
       const waitedMs = (same?.waitedMs ?? 0) + grown
       this.counted.set(entry.pid, { startTicks, readAtMs: nowMs, cpuMs, threads, waitedMs, tasks })
@@ -67,8 +70,14 @@ export class CpuWaits {
     this.counted.delete(pid)
     if (!known && (startedAtS + 1) * 1000 < this.sinceMs) return
     // What threads had waited that ended long before it is told only now: no more than can have been waited since.
-    const most = known ? (nowMs - known.readAtMs) * known.threads : durationMs
-    this.totalMs += Math.max(0, Math.min(waitedMs - (known?.waitedMs ?? 0), most))
+    const passedMs = known ? Math.max(0, nowMs - known.readAtMs) : durationMs
+    const grown = Math.max(0, Math.min(waitedMs - (known?.waitedMs ?? 0), passedMs * (known?.threads ?? 1)))
+    this.add(grown, Math.min(grown, passedMs))
+  }
+
+  private add(totalMs: number, longestMs: number): void {
+    this.totalMs += totalMs
+    this.longestMs += longestMs
   }
 }
 

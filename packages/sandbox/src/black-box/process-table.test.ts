@@ -6,7 +6,8 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { expect, test } from 'vitest'
 import { lastOutputOf } from './last-output.js'
-import { ProcessTable, statOf } from './process-table.js'
+import { ProcessTable, statOf, type ProcessEntry } from './process-table.js'
+import { ofCommand } from './tool-process.js'
 import { changedFiles } from './uncommitted.js'
 
 test('a name with brackets, spaces and newlines is a name and nothing else', async () => {
@@ -125,4 +126,14 @@ test('changed files are looked for below the folder only: a link that leads out 
   } finally {
     await rm(directory, { recursive: true })
   }
+})
+
+test('of a command’s tree the shell around it is left out, and its parts don’t pass for the shell', () => {
+  const entry = (pid: number, command: string) => ({ pid, name: 'bash', command }) as ProcessEntry
+  const shell = entry(1, '/bin/bash -c long preamble')
+  const shown = (tree: ProcessEntry[]): string[] => ofCommand(tree).map(({ command }) => command)
+  expect(shown([])).toEqual([])
+  expect(shown([shell])).toEqual([shell.command])
+  expect(shown([shell, entry(2, shell.command), entry(3, 'make')])).toEqual(['bash (subshell)', 'make'])
+  expect(shown([entry(1, '[bash]'), entry(2, '[bash]')])).toEqual(['[bash]'])
 })

@@ -1,8 +1,16 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { crowdedOutShare, Starvation, type CpuFigures } from './starvation.js'
+import { lackedShare, Starvation, type CpuFigures } from './starvation.js'
 
-const none: CpuFigures = { throttledMs: 0, periods: 0, throttledPeriods: 0, cpus: 2, cpuMs: 0, waitedMs: 0 }
+const none: CpuFigures = {
+  throttledMs: 0,
+  periods: 0,
+  throttledPeriods: 0,
+  cpus: 2,
+  cpuMs: 0,
+  waitedMs: 0,
+  longestWaitMs: 0,
+}
 type PerSecond = Partial<CpuFigures>
 
 /** What is told of a sandbox whose counters rise by so much a second, and each time in which second. */
@@ -14,6 +22,7 @@ function told(seconds: number, perSecond: (second: number) => PerSecond, isOver 
     const found = starvation.next(second * 1000, sum, isOver && second === seconds)
     if (found) all.push({ second, ...found })
     const { cpus, ...rises } = perSecond(second)
+    rises.longestWaitMs ??= rises.waitedMs ?? 0
     sum.cpus = cpus ?? sum.cpus
     for (const [name, by] of Object.entries(rises)) sum[name as keyof CpuFigures] += by
   }
@@ -49,7 +58,7 @@ test('CPU time that others had is told with what it used, could have used and wa
     {
       second: 30,
       by: 'others',
-      share: 0.88,
+      share: 1,
       overMs: 30_000,
       usedCpus: 0.2,
       allowedCpus: 2,
@@ -77,20 +86,25 @@ test('many tasks that waited for a part of the time only are no half minute of w
   expect(told(12, (second) => (second < 6 ? { cpuMs: 50, waitedMs: 12_000 } : { cpuMs: 1 }), true)).toEqual([])
 })
 
+test('threads of a process that wait at the same time are no longer waiting', () => {
+  expect(told(60, () => ({ cpuMs: 50, waitedMs: 3_000, longestWaitMs: 300 }))).toEqual([])
+  expect(told(60, () => ({ cpuMs: 50, waitedMs: 3_000, longestWaitMs: 700 }))).toMatchObject([{ share: 0.7 }])
+})
+
 test('a limit that is told is the whole account: that others are busy too is not told on top', () => {
   const both = told(90, (second) => (second < 40 ? { throttledMs: 900 } : { cpuMs: 100, waitedMs: 4_000 }))
   expect(both.map(({ by }) => by)).toEqual(['limit'])
 })
 
-test('whatever the counters say, a share is between 0.6 and 1, and none where nothing waited', () => {
+test('whatever the counters say, what is lacked is a share, and none where nothing waited or all that it may have is used', () => {
   const cpus = fc.double({ min: 0.01, max: 512, noNaN: true })
   const tasks = fc.double({ min: 0, max: 1e5, noNaN: true })
   fc.assert(
     fc.property(cpus, tasks, tasks, (allowedCpus, usedCpus, waitingTasks) => {
-      const share = crowdedOutShare({ usedCpus, waitingTasks, allowedCpus }, 1)
-      if (share !== undefined) expect(share).toBeGreaterThanOrEqual(0.6)
-      if (share !== undefined) expect(share).toBeLessThanOrEqual(1)
-      if (usedCpus >= allowedCpus || waitingTasks === 0) expect(share).toBeUndefined()
+      const share = lackedShare({ usedCpus, waitingTasks, allowedCpus })
+      expect(share).toBeGreaterThanOrEqual(0)
+      expect(share).toBeLessThanOrEqual(1)
+      if (usedCpus >= allowedCpus || waitingTasks === 0) expect(share).toBe(0)
     }),
   )
 })

@@ -13,6 +13,8 @@ export interface CpuFigures extends Pick<Details, 'throttledMs' | 'periods' | 't
   /** CPU time that its tasks had, and time in which they were ready to run and had none, each of all tasks together. */
   cpuMs: number
   waitedMs: number
+  /** The same, of each process only the thread that waited longest: threads of one process often wait at the same time. */
+  longestWaitMs: number
 }
 
 interface Point extends CpuFigures {
@@ -39,7 +41,7 @@ export class Starvation {
 
   /** The part of the time in which its processes had to wait, the first time that it is large. */
   next(atMs: number, figures: CpuFigures, isOver = false): Starved | undefined {
-    const last = { atMs, ...figures, stalledMs: this.stalledMs(atMs, figures.waitedMs) }
+    const last = { atMs, ...figures, stalledMs: this.stalledMs(atMs, figures.longestWaitMs) }
     this.points.push(last)
     while ((this.points[1]?.atMs ?? Infinity) <= atMs - windowMs) this.points.shift()
     const first = isOver ? this.lastHalf(atMs) : this.points[0]
@@ -52,10 +54,10 @@ export class Starvation {
     return { ...found, overMs: atMs - first.atMs, ...use }
   }
 
-  /** Many tasks may wait at the same time: between two looks that is as long as the time between them, and no longer. */
-  private stalledMs(atMs: number, waitedMs: number): number {
+  /** Processes that wait at the same time wait no longer than the time between two looks. */
+  private stalledMs(atMs: number, longestWaitMs: number): number {
     const before = this.points.at(-1)
-    return before ? before.stalledMs + Math.min(waitedMs - before.waitedMs, atMs - before.atMs) : 0
+    return before ? before.stalledMs + Math.min(longestWaitMs - before.longestWaitMs, atMs - before.atMs) : 0
   }
 
   /** A run that ends is judged by how it was at last: its agent may have started while there was time enough. */
@@ -84,25 +86,24 @@ function causeOf(first: Point, last: Point, use: Use): Pick<Starved, 'by' | 'sha
   if (throttled >= starvedShare || (throttled >= leastShare && often >= oftenShare))
     return { by: 'limit', share: round(throttled) }
   const stalled = (last.stalledMs - first.stalledMs) / passedMs
-  const crowdedOut = crowdedOutShare(use, stalled)
-  if (crowdedOut !== undefined) return { by: 'others', share: round(crowdedOut) }
+  if (stalled < starvedShare) return undefined
+  if (lackedShare(use) >= starvedShare) return { by: 'others', share: round(stalled) }
   // Others leave it most of the little that it may have: it is seldom stopped by its limit, and hardly faster without them.
-  const without = crowdedOutShare({ ...use, allowedCpus: use.hostCpus }, stalled)
-  return without !== undefined && often >= leastShare ? { by: 'limit', share: round(stalled) } : undefined
+  const isLimited = often >= leastShare && lackedShare({ ...use, allowedCpus: use.hostCpus }) >= starvedShare
+  return isLimited ? { by: 'limit', share: round(stalled) } : undefined
 }
 
 /**
  * What it lacked of the CPU time that its tasks could have used at the same time within its limit. Tasks that wait for each
- * other, or for the next period of their own limit, lack none: the sandbox then has what it may have. Undefined where that is
- * little, or where for much of the time none waited: who sleeps is hardly slower for it.
+ * other, or for the next period of their own limit, lack none: the sandbox then has what it may have.
  */
-export function crowdedOutShare(
-  { usedCpus, waitingTasks, allowedCpus }: Pick<Use, 'usedCpus' | 'waitingTasks' | 'allowedCpus'>,
-  stalled: number,
-): number | undefined {
+export function lackedShare({
+  usedCpus,
+  waitingTasks,
+  allowedCpus,
+}: Pick<Use, 'usedCpus' | 'waitingTasks' | 'allowedCpus'>): number {
   const usable = Math.min(allowedCpus, usedCpus + waitingTasks)
-  const share = usable > 0 ? (usable - usedCpus) / usable : 0
-  return share >= starvedShare && stalled >= starvedShare ? share : undefined
+  return usable > usedCpus ? (usable - usedCpus) / usable : 0
 }
 
 const round = (value: number): number => Math.round(value * 100) / 100

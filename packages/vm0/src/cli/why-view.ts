@@ -62,7 +62,7 @@ function findingLines({ kind, severity, text, evidence, adjust }: Why['findings'
   const cursors = evidence.flatMap(({ cursor }) => (cursor === undefined ? [] : [cursor])).join(', ')
   return [
     `${mark} ${printableLine(text)} ${dim(`${printableLine(kind)}, events ${printableLine(cursors)}`)}`,
-    `  ${dim(`${printableLine(adjust.where)}:`)} ${printableLine(adjust.text)}`,
+    `  ${adjust.text.startsWith(`${adjust.where}: `) ? '' : `${dim(`${printableLine(adjust.where)}:`)} `}${printableLine(adjust.text)}`,
   ]
 }
 
