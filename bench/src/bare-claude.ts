@@ -101,6 +101,10 @@ export class BareClaude {
     await wait(300)
   }
 
+  get pid(): number {
+    return this.child.pid ?? 0
+  }
+
   private send(message: object): void {
     this.child.stdin.write(`${JSON.stringify(message)}\n`)
   }

@@ -14,7 +14,16 @@ async function cpuOf(process: string, dataDir: string): Promise<number> {
   if (!/^Uid:\t0\t/m.test(status)) return 0
   const [command, cwd] = await Promise.all([readFile(`${process}/cmdline`, 'utf8'), readlink(`${process}/cwd`)])
   if (!command.includes(dataDir) && !cwd.startsWith(dataDir)) return 0
-  const stat = await readFile(`${process}/stat`, 'utf8')
+  return cpuIn(await readFile(`${process}/stat`, 'utf8'))
+}
+
+/** Milliseconds of CPU that a process has used; not of its children. */
+export async function cpuOfProcess(pid: number): Promise<number> {
+  return cpuIn(await readFile(`/proc/${pid}/stat`, 'utf8'))
+}
+
+/** Of /proc/PID/stat. */
+function cpuIn(stat: string): number {
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   return (Number(fields[11]) + Number(fields[12])) * tickMs
 }

@@ -8,6 +8,8 @@ import { fileURLToPath } from 'node:url'
 import { BareClaude, claudeBinary } from './bare-claude.js'
 import { startPlatform, type LocalPlatform } from './local-platform.js'
 import { startModelFront } from './model-front.js'
+import { cpuOfProcess } from './platform-cpu.js'
+import { cpuUsedInSandboxes } from './sandbox-use.js'
 import { median, row, tableHead } from './statistics.js'
 import { timed } from './workbench.js'
 import { stagesOf, type TimedRun } from './waterfall.js'
@@ -50,8 +52,8 @@ try {
   }
   const local = await open({})
   const session = await filled(local)
-  const bare: number[] = []
-  const cached: TimedRun[] = []
+  const bare: Resumed[] = []
+  const cached: (TimedRun & Resumed)[] = []
   for (let index = 0; index < samples; index++) {
     bare.push(await bareResume(conversation))
     cached.push(await resumed(local, session))
@@ -67,22 +69,24 @@ try {
   }
   const remote = await open(s3Env)
   const there = await filled(remote)
-  const fetched: TimedRun[] = []
+  const fetched: (TimedRun & Resumed)[] = []
   for (let index = 0; index < Math.ceil(samples / 2); index++) {
     await remote.restart(() => rm(join(remote.dataDir, 'cache'), { recursive: true, force: true }))
     fetched.push(await resumed(remote, there))
   }
 
-  const msOf = (runs: readonly TimedRun[]): number[] => runs.map(({ ms }) => ms)
+  const msOf = (runs: readonly Resumed[]): number[] => runs.map(({ ms }) => ms)
+  const cpuOf = (runs: readonly Resumed[]): string => median(runs.map(({ cpuMs }) => cpuMs)).toFixed(0)
   console.log(`
 To the agent's first model request in a session of ${files} files whose sandbox is gone. ${availableParallelism()} cores
 
 ${tableHead}
-${row('bare CLI, --resume in a ready folder of the same files', bare)}
+${row('bare CLI, --resume in a ready folder of the same files', msOf(bare))}
 ${row('resumed in a new sandbox, layers in the local cache', msOf(cached))}
 ${row('resumed in a new sandbox, nothing cached, from an S3 server', msOf(fetched))}
 
-From the local cache ${(median(msOf(cached)) / median(bare)).toFixed(2)} times the bare --resume, from S3 ${(median(msOf(fetched)) / median(bare)).toFixed(2)} times.
+From the local cache ${(median(msOf(cached)) / median(msOf(bare))).toFixed(2)} times the bare --resume, from S3 ${(median(msOf(fetched)) / median(msOf(bare))).toFixed(2)} times.
+CPU of the agent until then, p50: bare ${cpuOf(bare)} ms, from the local cache ${cpuOf(cached)}, from S3 ${cpuOf(fetched)} (with its sandbox's first process; what a loaded machine changes least).
 
 Local cache:
 
@@ -106,24 +110,33 @@ async function filled({ client }: LocalPlatform): Promise<string> {
   return run.session.id
 }
 
-async function resumed({ client }: LocalPlatform, session: string): Promise<TimedRun> {
+interface Resumed {
+  /** From the call, or the start of the program, to the request at the endpoint. */
+  ms: number
+  /** What the agent has used of a CPU until then. */
+  cpuMs: number
+}
+
+async function resumed({ client, dataDir }: LocalPlatform, session: string): Promise<TimedRun & Resumed> {
   const tag = nextTag()
   const arrival = front.arrival(tag)
   const startedMs = performance.now()
   const run = client.run({ prompt: tag, session })
   const ms = (await arrival) - startedMs
+  const cpuMs = await cpuUsedInSandboxes(dataDir)
   const { timings } = await run
   await client.sessions.get(session).close()
-  return { ms, timings }
+  return { ms, cpuMs, timings }
 }
 
-async function bareResume(conversation: string): Promise<number> {
+async function bareResume(conversation: string): Promise<Resumed> {
   const tag = nextTag()
   const arrival = front.arrival(tag)
   const startedMs = performance.now()
   const claude = BareClaude.start(binary, front.url, folder, ['--resume', conversation])
   claude.prompt(tag)
   const ms = (await arrival) - startedMs
+  const cpuMs = await cpuOfProcess(claude.pid)
   await claude.kill()
-  return ms
+  return { ms, cpuMs }
 }

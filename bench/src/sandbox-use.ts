@@ -34,13 +34,15 @@ export async function memoryOfSandboxes(dataDir: string): Promise<number[]> {
   return Promise.all((await groups('memory', dataDir)).map((group) => figure(group, 'memory')))
 }
 
+/** CPU time that a platform's sandboxes have used since each was made, in milliseconds. */
+export async function cpuUsedInSandboxes(dataDir: string): Promise<number> {
+  const all = await Promise.all((await groups('cpu', dataDir)).map((group) => figure(group, 'cpu')))
+  return all.reduce((sum, each) => sum + each, 0) / 1e6
+}
+
 /** CPU time that a platform's sandboxes use together over a while, in percent of one core. */
 export async function cpuOfSandboxes(dataDir: string, overMs: number): Promise<number> {
-  const total = async (): Promise<number> => {
-    const all = await Promise.all((await groups('cpu', dataDir)).map((group) => figure(group, 'cpu')))
-    return all.reduce((sum, each) => sum + each, 0)
-  }
-  const [before, startedMs] = [await total(), performance.now()]
+  const [before, startedMs] = [await cpuUsedInSandboxes(dataDir), performance.now()]
   await wait(overMs)
-  return ((await total()) - before) / 1e4 / (performance.now() - startedMs)
+  return (100 * ((await cpuUsedInSandboxes(dataDir)) - before)) / (performance.now() - startedMs)
 }
