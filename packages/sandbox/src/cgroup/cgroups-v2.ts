@@ -128,7 +128,10 @@ class CgroupV2 implements Cgroup {
     return new MeterV2(this.directory)
   }
 
+  /** What may swap would do that instead of being held: a reclaim that this process did not see the end of has left it so. */
   async hold(): Promise<void> {
+    const swap = join(this.directory, 'memory.swap.max')
+    if (existsSync(swap)) await writeFile(swap, '0')
     const limit = await numberIn(join(this.directory, 'memory.max'))
     await writeFile(this.holdFile.path, String(heldBelow(limit)))
   }
