@@ -1,6 +1,6 @@
 import type { Resources, Vm0Error } from '@vm0/contract'
 import type { BlackBox } from './black-box/types.js'
-import type { Egress } from './oci/egress.js'
+import type { Egress } from './egress/index.js'
 
 /** An erofs image, and those that have blocks of its files, in the order of its table. */
 export interface ImageFiles {

@@ -3,11 +3,14 @@ import type { Egress } from '@vm0/sandbox'
 import { boundedLabel } from './bounded-label.js'
 import type { Metrics } from './registry.js'
 
-/** The host's own proxies and registries, and the model endpoint: a handful, by configuration. */
-const maxDestinations = 30
+/** Model endpoints: a handful, by configuration. */
+const maxEndpoints = 30
+/** The host's own proxies and registries, and names that sandboxes have asked for: of these the sandbox package keeps 256 apart. */
+const maxDestinations = 300
 
-/** Where what leaves sandboxes goes. Its names are the operator's settings: nothing that a sandbox asks for becomes a label. */
+/** Where what leaves sandboxes goes. */
 export class EgressMetrics {
+  private readonly endpoint = boundedLabel(maxEndpoints)
   private readonly name = boundedLabel(maxDestinations)
   /** What was read last, by series: the kernel counts from its own zero. */
   private readonly read = new Map<string, number>()
@@ -17,7 +20,7 @@ export class EgressMetrics {
   }
 
   exchanged({ destination: host, sentBytes, receivedBytes }: Exchange): void {
-    const destination = this.name(host)
+    const destination = this.endpoint(host)
     this.metrics.add('vm0_egress_requests_total', { destination })
     this.bytes('gateway', destination, 'sent', sentBytes)
     this.bytes('gateway', destination, 'received', receivedBytes)

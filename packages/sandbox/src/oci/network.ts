@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises'
 import { run } from '@vm0/process'
-import { countingRules, egressOf, type Egress } from './egress.js'
+import { countingRules, countPair, EgressMeter, type Egress } from '../egress/index.js'
 import type { HostAccess } from './host-access.js'
 import type { Slot } from './slots.js'
 
@@ -17,7 +17,7 @@ export class Network {
   private readonly linkPrefix: string
   private readonly gatewayLink: string
   private mtu = 1500
-  private access: HostAccess | undefined
+  private meter: EgressMeter | undefined
 
   constructor(
     private readonly installation: string,
@@ -41,7 +41,6 @@ export class Network {
       `link add ${this.gatewayLink} type veth peer name h${this.installation}\naddr add ${this.gatewayAddress}/32 dev ${this.gatewayLink}\nlink set ${this.gatewayLink} up\n`,
     )
     this.mtu = await uplinkMtu()
-    this.access = access
     const links = `"${this.linkPrefix}*"`
     const rules = [
       `table inet ${this.table} {}`,
@@ -83,11 +82,13 @@ export class Network {
       `iifname ${links} ip daddr @resolvers udp dport 53 counter name sent_name_servers accept`,
       `iifname ${links} ip daddr @resolvers tcp dport 53 counter name sent_name_servers accept`,
       `iifname ${links} ip daddr { ${notPublic} } counter name refused drop`,
+      `iifname ${links} ${countPair}`,
       `iifname ${links} counter name sent_internet`,
       '}',
       '}',
     ]
     await run('nft', ['-f', '-'], `${rules.join('\n')}\n`)
+    this.meter = await EgressMeter.open(this.table, access)
   }
 
   linkOf(slot: Slot): string {
@@ -125,6 +126,7 @@ export class Network {
 
   async detach(slot: Slot): Promise<void> {
     const link = this.linkOf(slot)
+    this.meter?.forget(slot.sandboxAddress)
     await run('nft', [
       'delete',
       'element',
@@ -138,11 +140,11 @@ export class Network {
 
   /** What sandboxes have exchanged with the world since `open`. */
   async egress(): Promise<Egress> {
-    if (!this.access) return { destinations: [], refusedPackets: 0 }
-    return egressOf(await run('nft', ['-j', 'list', 'table', 'inet', this.table]), this.access)
+    return (await this.meter?.read()) ?? { destinations: [], refusedPackets: 0 }
   }
 
   async close(): Promise<void> {
+    this.meter?.close()
     await removeNetworkOf(this.installation)
     await this.gatewaySlot.release()
   }

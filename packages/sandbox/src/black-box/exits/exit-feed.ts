@@ -1,5 +1,5 @@
 import { readOnce } from '../../cgroup/open-files.js'
-import { Netlink } from './netlink.js'
+import { Netlink } from '../../netlink.js'
 import { ProcessEnds, type ProcessEnd } from './process-ends.js'
 import { readTaskExit } from './task-exit.js'
 

@@ -1,10 +1,16 @@
-import type { HostAccess } from './host-access.js'
+import type { NamedEgress, PairCount } from './names.js'
+
+/** What sandboxes can reach by name because the host does: its name servers, and the proxies and registries that it uses. */
+export interface KnownDestinations {
+  nameServers: readonly string[]
+  allowed: readonly { address: string; port: number; host: string }[]
+}
 
 /** What sandboxes have exchanged with one destination since the rules were made, in bytes of IP packets. */
 export interface EgressCount {
   /**
    * The host name of a proxy or registry that the host itself uses (names of one address, with commas between, can't be told
-   * apart), `name_servers`, or `internet`: all the rest.
+   * apart), the name that sandboxes had asked their name server for, `name_servers`, or `internet`: all the rest.
    */
   destination: string
   sentBytes: number
@@ -22,9 +28,14 @@ export const internet = 'internet'
 
 /** The set of what is reachable though it is private, whose elements count what is sent; and the one that counts what comes back. */
 const sets = { sent: 'allowed', received: 'allowed_back' } as const
+/** What each sandbox exchanges with each address besides; past its size there is no more to tell than the sum. */
+const pairSets = { sent: 'pairs_sent', received: 'pairs_received' } as const
+const maxPairs = 8192
+/** Counts what leaves a sandbox by the two addresses. */
+export const countPair = `update @${pairSets.sent} { ip saddr . ip daddr }`
 
 /** Sets, counters and chains that count what passes between sandboxes and the world, each by where it goes or comes from. */
-export function countingRules({ allowed, nameServers: resolvers }: HostAccess): string[] {
+export function countingRules({ allowed, nameServers: resolvers }: KnownDestinations): string[] {
   const pairs = [...new Set(allowed.map(({ address, port }) => `${address} . ${port}`))].join(', ')
   return [
     ...Object.values(sets).flatMap((name) => [
@@ -32,6 +43,15 @@ export function countingRules({ allowed, nameServers: resolvers }: HostAccess): 
       'type ipv4_addr . inet_service',
       'counter',
       ...(pairs ? [`elements = { ${pairs} }`] : []),
+      '}',
+    ]),
+    ...Object.values(pairSets).flatMap((name) => [
+      `set ${name} {`,
+      'type ipv4_addr . ipv4_addr',
+      `size ${maxPairs}`,
+      'flags dynamic, timeout',
+      'timeout 1d',
+      'counter',
       '}',
     ]),
     'set resolvers {',
@@ -44,11 +64,13 @@ export function countingRules({ allowed, nameServers: resolvers }: HostAccess): 
     'chain sent {',
     `ip daddr . tcp dport @${sets.sent} return`,
     'ip daddr @resolvers meta l4proto { tcp, udp } th dport 53 counter name sent_name_servers return',
+    countPair,
     'counter name sent_internet',
     '}',
     'chain received {',
     `ip saddr . tcp sport @${sets.received} return`,
     'ip saddr @resolvers meta l4proto { tcp, udp } th sport 53 counter name received_name_servers return',
+    `update @${pairSets.received} { ip daddr . ip saddr }`,
     'counter name received_internet',
     '}',
   ]
@@ -61,11 +83,15 @@ interface Counter {
 
 interface Listed {
   counter?: Counter & { name: string }
-  set?: { name: string; elem?: { elem?: { val?: { concat?: [string, number] }; counter?: Counter } }[] }
+  set?: { name: string; elem?: { elem?: { val?: { concat?: [string, string | number] }; counter?: Counter } }[] }
 }
 
 /** Reads what `nft -j list table` says. */
-export function egressOf(json: string, { allowed }: HostAccess): Egress {
+export function egressOf(
+  json: string,
+  { allowed }: KnownDestinations,
+  named: Pick<NamedEgress, 'count' | 'rest'>,
+): Egress {
   const { nftables } = JSON.parse(json) as { nftables: Listed[] }
   const counters = new Map(nftables.flatMap(({ counter }) => (counter ? [[counter.name, counter] as const] : [])))
   const names = new Map<string, Set<string>>()
@@ -89,11 +115,26 @@ export function egressOf(json: string, { allowed }: HostAccess): Egress {
       else add(host, 0, bytes)
     }
   }
-  for (const destination of [nameServers, internet])
-    add(
-      destination,
-      counters.get(`sent_${destination}`)?.bytes ?? 0,
-      counters.get(`received_${destination}`)?.bytes ?? 0,
-    )
+  const bytesOf = (counter: string): number => counters.get(counter)?.bytes ?? 0
+  add(nameServers, bytesOf('sent_name_servers'), bytesOf('received_name_servers'))
+  for (const [name, count] of named.count(pairsOf(nftables))) add(name, count.sentBytes, count.receivedBytes)
+  const rest = named.rest(bytesOf('sent_internet'), bytesOf('received_internet'))
+  add(internet, rest.sentBytes, rest.receivedBytes)
   return { destinations: [...destinations.values()], refusedPackets: counters.get('refused')?.packets ?? 0 }
+}
+
+function pairsOf(listed: readonly Listed[]): PairCount[] {
+  const pairs = new Map<string, PairCount>()
+  for (const { set } of listed) {
+    if (set?.name !== pairSets.sent && set?.name !== pairSets.received) continue
+    for (const { elem } of set.elem ?? []) {
+      const [sandbox, address] = elem?.val?.concat ?? []
+      if (sandbox === undefined || address === undefined) continue
+      const key = `${sandbox} ${address}`
+      const pair = pairs.get(key) ?? { sandbox, address: String(address), sentBytes: 0, receivedBytes: 0 }
+      pair[set.name === pairSets.sent ? 'sentBytes' : 'receivedBytes'] += elem?.counter?.bytes ?? 0
+      pairs.set(key, pair)
+    }
+  }
+  return [...pairs.values()]
 }

@@ -5,7 +5,8 @@ import koffi from 'koffi'
 const family = { netlink: 16 }
 const raw = 3
 const flags = { nonBlocking: 0o4000, closeOnExec: 0o2000000 }
-const genericNetlink = 16
+/** Protocols of a netlink socket. */
+export const protocols = { netfilter: 12, generic: 16 } as const
 const socketLevel = 1
 const receiveBufferForce = 33
 const requestWithAck = 1 | 4
@@ -23,14 +24,14 @@ const setOption = libc.func('int setsockopt(int fd, int level, int name, void *v
 const sendCall = libc.func('long send(int fd, void *message, size_t bytes, int flags)')
 const receiveCall = libc.func('long recv(int fd, void *message, size_t bytes, int flags)')
 
-/** A socket of the kernel's generic netlink. Never waits: answers are there when a request has been sent. */
+/** A netlink socket. Never waits: answers are there when a request has been sent. */
 export class Netlink {
   private readonly fd: number
   private readonly buffer = Buffer.alloc(messageBytes)
 
   /** `bytes`: how much of messages the kernel keeps for a reader that is late. */
-  constructor(bytes: number) {
-    this.fd = socketCall(family.netlink, raw | flags.nonBlocking | flags.closeOnExec, genericNetlink)
+  constructor(bytes: number, protocol: number = protocols.generic) {
+    this.fd = socketCall(family.netlink, raw | flags.nonBlocking | flags.closeOnExec, protocol)
     if (this.fd < 0) throw failed('socket')
     const address = Buffer.alloc(12)
     address.writeUInt16LE(family.netlink, 0)
@@ -53,10 +54,25 @@ export class Netlink {
   /** Sends a request with one text, and throws where the kernel refuses it. */
   request(to: number, command: number, attribute: number, text: string): void {
     this.send(to, command, attribute, text)
+    this.acknowledged(`request ${command}`)
+  }
+
+  /** Sends a message of a type with what follows its header, and throws where the kernel refuses it. */
+  tell(type: number, content: Uint8Array): void {
+    const message = Buffer.alloc(headerBytes + content.length)
+    message.writeUInt32LE(message.length, 0)
+    message.writeUInt16LE(type, 4)
+    message.writeUInt16LE(requestWithAck, 6)
+    message.set(content, headerBytes)
+    if (Number(sendCall(this.fd, message, message.length, 0)) !== message.length) throw failed('send')
+    this.acknowledged(`message ${type}`)
+  }
+
+  private acknowledged(what: string): void {
     for (let message = this.receive(); Buffer.isBuffer(message); message = this.receive()) {
       if (message.readUInt16LE(4) !== errorMessage) continue
       const refused = -message.readInt32LE(headerBytes)
-      if (refused !== 0) throw new Error(`netlink request ${command}: errno ${refused}`)
+      if (refused !== 0) throw new Error(`netlink ${what}: errno ${refused}`)
       return
     }
   }
