@@ -34,3 +34,18 @@ export function refuseLostFolders(
   if (lost)
     throw new Vm0Error('FILE_INVALID', `${lost.path} is a ${lost.kind} here, and a folder in the session`, { hint })
 }
+
+/** More than this may be room that what is sent needs. */
+const maxBytesMeanwhile = 16 * 1024 ** 2
+
+/** Whether what is removed may go while others are sent: it is little, and nothing comes in the place of a folder that it is in. */
+export function mayGoMeanwhile(removed: readonly FolderEntry[], sent: readonly FolderEntry[]): boolean {
+  const bytes = removed.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
+  const places = new Set(sent.flatMap(({ path, kind }) => (kind === 'folder' ? [] : [path])))
+  const isBelow = (path: string): boolean => {
+    for (let end = path.lastIndexOf('/'); end > 0; end = path.lastIndexOf('/', end - 1))
+      if (places.has(path.slice(0, end))) return true
+    return false
+  }
+  return bytes <= maxBytesMeanwhile && !removed.some(({ path }) => isBelow(path))
+}

@@ -11,7 +11,7 @@ import { compareFolders } from './compare.js'
 import { DigestCache } from './digest-cache.js'
 import { overBreaks } from './over-breaks.js'
 import { packsAtOnce, packsOf } from './packs.js'
-import { planTransfer, refuseLostFolders } from './plan.js'
+import { mayGoMeanwhile, planTransfer, refuseLostFolders } from './plan.js'
 import { bytesOf, Progress } from './progress.js'
 import { inParallel, kindOf, scanFolder, type ScannedEntry } from './scan-folder.js'
 
@@ -31,14 +31,24 @@ export async function sendFolder(
   const compared = await overBreaks(signal, compare)
   const plan = planTransfer(compared.local, compared.remote)
   const removed = options.delete ? plan.extra : []
-  if (options.delete) await removeEntries(http, call, removed, signal)
-  else refuseLostFolders(plan.send, compared.remote, 'Remove the folder there, or pass delete: true.')
+  if (!options.delete) refuseLostFolders(plan.send, compared.remote, 'Remove the folder there, or pass delete: true.')
   const savedBytes = bytesOf(compared.alike) + bytesOf(compared.local) - bytesOf(plan.send)
   const progress = new Progress(plan.send, savedBytes, options.onProgress)
   // An empty folder is made, too.
-  let sparedBytes = 0
-  if (plan.send.length > 0 || !compared.summary.exists)
-    sparedBytes = await sendEntries(http, call, { entries: plan.send, there: compared.remote, progress }, signal)
+  const send = async (): Promise<number> =>
+    plan.send.length > 0 || !compared.summary.exists
+      ? sendEntries(http, call, { entries: plan.send, there: compared.remote, progress }, signal)
+      : 0
+  const remove = (): Promise<void> => removeEntries(http, call, removed, signal)
+  let sparedBytes: number
+  if (mayGoMeanwhile(removed, plan.send)) {
+    const [sent, gone] = await Promise.allSettled([send(), remove()])
+    for (const each of [gone, sent]) if (each.status === 'rejected') throw each.reason
+    sparedBytes = (sent as PromiseFulfilledResult<number>).value
+  } else {
+    await remove()
+    sparedBytes = await send()
+  }
   return resultOf(plan.send, { savedBytes, sparedBytes }, removed)
 }
 
