@@ -6,7 +6,14 @@ import { captureUpper, type EarlierLayer } from './capture/index.js'
 import type { LayerStore } from './layers/layer-store.js'
 import type { Manifests } from './sealing/index.js'
 import type { BackgroundSquash } from './squash/background-squash.js'
-import type { CheckpointManifest, LayerChain, LayerReference, SavedCheckpoint, SaveRequest } from './store.js'
+import {
+  imagesOf,
+  type CheckpointManifest,
+  type LayerChain,
+  type LayerReference,
+  type SavedCheckpoint,
+  type SaveRequest,
+} from './store.js'
 
 /** What the next layer is made against: these layers show what the index tells of the upper. */
 interface Basis {
@@ -111,12 +118,15 @@ export class UpperChain implements LayerChain {
 
   /** Layers with all that they have blocks in, the topmost first. What would have to be fetched isn't worth it. */
   private async layersAtHand(projectId: string, layers: readonly LayerReference[]): Promise<EarlierLayer[]> {
+    const atHand = new Map<string, Promise<string | undefined>>()
+    for (const image of layers.flatMap(imagesOf))
+      if (!atHand.has(image.digest)) atHand.set(image.digest, this.options.layers.fileAtHand(projectId, image))
     const found = await Promise.all(
-      layers.map(async ({ bases = [], digest, sizeBytes }): Promise<EarlierLayer | undefined> => {
-        const devices = [{ digest, sizeBytes }, ...bases]
-        const files = await Promise.all(devices.map((each) => this.options.layers.fileAtHand(projectId, each)))
+      layers.map(async (layer): Promise<EarlierLayer | undefined> => {
+        const devices = imagesOf(layer)
+        const files = await Promise.all(devices.map(({ digest }) => atHand.get(digest)))
         const [path, ...others] = files.filter((each) => each !== undefined)
-        return path !== undefined && others.length === bases.length
+        return path !== undefined && 1 + others.length === devices.length
           ? { files: { path, devices: others }, devices }
           : undefined
       }),

@@ -37,6 +37,12 @@ export interface LayerReference extends Device {
   bases?: readonly Device[]
 }
 
+/** The images that a layer is read from: its own, then those that have blocks of its files, in the order of its table. */
+export const imagesOf = ({ digest, sizeBytes, bases = [] }: LayerReference): Device[] => [
+  { digest, sizeBytes },
+  ...bases,
+]
+
 export interface SaveRequest {
   manifest: Omit<CheckpointManifest, 'v' | 'layers' | 'createdAt'>
   /** A read-only view of the whole upper with canonical owners. */

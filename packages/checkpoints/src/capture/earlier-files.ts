@@ -23,29 +23,30 @@ interface Earlier {
 export class EarlierFiles {
   private readonly images = new OpenImages()
   private readonly opened = new Map<EarlierLayer, ErofsReader>()
-  private readonly own = Buffer.alloc(windowBytes)
-  private readonly other = Buffer.alloc(windowBytes)
+  private windows: { own: Buffer; other: Buffer } | undefined
 
   constructor(private readonly layers: readonly EarlierLayer[]) {}
 
-  /** The ranges of a file that what was at its path has at the same place; undefined where that is little. */
+  /** The ranges of a file that what was at its path has at the same place; undefined where that is little. `path` is asked for large files only. */
   blocksOf(
-    path: string,
+    path: () => string,
     size: number,
     read: (buffer: Buffer, offset: number, length: number, position: number) => number,
   ): Elsewhere[] | undefined {
-    const earlier = size < minBlocks * blockSize ? undefined : this.find(path)
+    const earlier = size < minBlocks * blockSize || this.layers.length === 0 ? undefined : this.find(path())
     if (!earlier) return undefined
+    this.windows ??= { own: Buffer.alloc(windowBytes), other: Buffer.alloc(windowBytes) }
+    const { own, other } = this.windows
     const found: Elsewhere[] = []
     let blocks = 0
     // The end of a file that fills no block lies elsewhere in the other image than where it must be in this one.
     const end = Math.floor(Math.min(size, earlier.inode.size) / blockSize) * blockSize
     for (let position = 0; position < end; position += windowBytes) {
       const length = Math.min(windowBytes, end - position)
-      if (readFully(read, this.own, length, position) < length) break
-      earlier.reader.read(earlier.inode, this.other, 0, length, position)
+      if (readFully(read, own, length, position) < length) break
+      earlier.reader.read(earlier.inode, other, 0, length, position)
       for (let at = 0; at < length; at += blockSize) {
-        if (this.own.compare(this.other, at, at + blockSize, at, at + blockSize) !== 0) continue
+        if (own.compare(other, at, at + blockSize, at, at + blockSize) !== 0) continue
         blocks += extend(found, earlier, position + at)
       }
     }

@@ -55,7 +55,7 @@ function copyFile(
     const sparse = status.blocks * 512 < status.size
     const read = (buffer: Buffer, offset: number, length: number, position: number): number =>
       readSync(fd, buffer, offset, length, position)
-    const elsewhere = earlier.blocksOf(directory.path + name, status.size, read)
+    const elsewhere = earlier.blocksOf(() => directory.path + name, status.size, read)
     const number = image.regular(attributes, {
       size: status.size,
       read,

@@ -6,7 +6,7 @@ import { Vm0Error } from '@vm0/contract'
 import { digestOfFile, objectName, packName } from '../digest.js'
 import type { Device } from '../erofs/format.js'
 import type { ImageFiles } from '../erofs/open-images.js'
-import type { LayerReference } from '../store.js'
+import { imagesOf, type LayerReference } from '../store.js'
 import { packLayer, unpackLayer } from './pack.js'
 
 /** Where layers are kept, and how one becomes a file that can be mounted. */
@@ -29,9 +29,9 @@ export interface LayerStore {
 export async function imageFiles(
   layers: Pick<LayerStore, 'file'>,
   projectId: string,
-  { bases = [], ...layer }: LayerReference,
+  layer: LayerReference,
 ): Promise<ImageFiles> {
-  const [path, ...devices] = await Promise.all([layer, ...bases].map((each) => layers.file(projectId, each)))
+  const [path, ...devices] = await Promise.all(imagesOf(layer).map((each) => layers.file(projectId, each)))
   return { path: path as string, devices }
 }
 

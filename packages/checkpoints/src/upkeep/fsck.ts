@@ -1,6 +1,6 @@
 import { toVm0Error } from '@vm0/contract'
 import type { LayerStore } from '../layers/layer-store.js'
-import type { CheckpointManifest } from '../store.js'
+import { imagesOf, type CheckpointManifest } from '../store.js'
 import type { References } from './references.js'
 
 export interface FsckOptions {
@@ -62,7 +62,7 @@ export async function checkStore(options: FsckOptions): Promise<FsckReport> {
       const { projectId, template } = manifest
       if (checkTemplate)
         await checkOnce(`${projectId} ${template}`, id, 'templates', () => checkTemplate(template, projectId, deep))
-      for (const layer of manifest.layers.flatMap(({ bases = [], ...own }) => [own, ...bases]))
+      for (const layer of manifest.layers.flatMap(imagesOf))
         await checkOnce(`${projectId} ${layer.digest}`, id, 'layers', () => layers.check(projectId, layer, deep))
     }
     report.checkpoints += 1

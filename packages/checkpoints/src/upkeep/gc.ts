@@ -1,6 +1,6 @@
 import type { BlobPort } from '@vm0/backends'
 import { objectName, packName } from '../digest.js'
-import type { CheckpointManifest } from '../store.js'
+import { imagesOf, type CheckpointManifest } from '../store.js'
 import type { References } from './references.js'
 
 const folders = ['manifests/', 'layers/', 'packs/', 'templates/', 'uploads/']
@@ -60,8 +60,7 @@ export async function collectGarbage({
     signal?.throwIfAborted()
     const { projectId, template, layers } = await load(id)
     keepImage(projectId, template)
-    for (const { digest, bases = [] } of layers)
-      for (const each of [digest, ...bases.map((base) => base.digest)]) keepImage(projectId, each)
+    for (const { digest } of layers.flatMap(imagesOf)) keepImage(projectId, digest)
   }
   for (const [name, sizeBytes] of old) {
     signal?.throwIfAborted()
