@@ -11,7 +11,8 @@ const socketLevel = 1
 const receiveBufferForce = 33
 const requestWithAck = 1 | 4
 const errorMessage = 2
-const headerBytes = 16
+/** Of a message. */
+export const headerBytes = 16
 const controller = { id: 16, getFamily: 3, familyId: 1, familyName: 2 }
 const messageBytes = 65_536
 
@@ -46,7 +47,7 @@ export class Netlink {
     let id: number | undefined
     // The answer, then its acknowledgement.
     for (let message = this.receive(); Buffer.isBuffer(message); message = this.receive())
-      if (message.readUInt16LE(4) === controller.id) id = familyIn(message)
+      if (message.readUInt16LE(4) === controller.id) id = attributeIn(message, 4, controller.familyId)?.readUInt16LE(0)
     if (id === undefined) throw new Error(`the kernel has no netlink family ${name}`)
     return id
   }
@@ -59,12 +60,7 @@ export class Netlink {
 
   /** Sends a message of a type with what follows its header, and throws where the kernel refuses it. */
   tell(type: number, content: Uint8Array): void {
-    const message = Buffer.alloc(headerBytes + content.length)
-    message.writeUInt32LE(message.length, 0)
-    message.writeUInt16LE(type, 4)
-    message.writeUInt16LE(requestWithAck, 6)
-    message.set(content, headerBytes)
-    if (Number(sendCall(this.fd, message, message.length, 0)) !== message.length) throw failed('send')
+    this.post(type, content)
     this.acknowledged(`message ${type}`)
   }
 
@@ -89,16 +85,16 @@ export class Netlink {
   }
 
   private send(to: number, command: number, attribute: number, text: string): void {
-    const content = Buffer.from(`${text}\0`)
-    const message = Buffer.alloc(headerBytes + 8 + ((content.length + 3) & ~3))
-    message.writeUInt32LE(headerBytes + 8 + content.length, 0)
-    message.writeUInt16LE(to, 4)
+    this.post(to, Buffer.concat([Buffer.of(command, 1, 0, 0), attributeOf(attribute, Buffer.from(`${text}\0`))]))
+  }
+
+  /** A message of a type, with what follows its header. */
+  private post(type: number, content: Uint8Array): void {
+    const message = Buffer.alloc(headerBytes + content.length)
+    message.writeUInt32LE(message.length, 0)
+    message.writeUInt16LE(type, 4)
     message.writeUInt16LE(requestWithAck, 6)
-    message.writeUInt8(command, headerBytes)
-    message.writeUInt8(1, headerBytes + 1)
-    message.writeUInt16LE(4 + content.length, headerBytes + 4)
-    message.writeUInt16LE(attribute, headerBytes + 6)
-    content.copy(message, headerBytes + 8)
+    message.set(content, headerBytes)
     if (Number(sendCall(this.fd, message, message.length, 0)) !== message.length) throw failed('send')
   }
 
@@ -108,12 +104,22 @@ export class Netlink {
   }
 }
 
-function familyIn(message: Buffer): number | undefined {
-  for (let offset = headerBytes + 4; offset + 6 <= message.length;) {
-    const length = message.readUInt16LE(offset)
-    if (message.readUInt16LE(offset + 2) === controller.familyId) return message.readUInt16LE(offset + 4)
+/** An attribute as messages have it: its length, its number, its value, filled up to a multiple of four. */
+export function attributeOf(number: number, value: Uint8Array): Buffer {
+  const bytes = Buffer.alloc(4 + ((value.length + 3) & ~3))
+  bytes.writeUInt16LE(4 + value.length, 0)
+  bytes.writeUInt16LE(number, 2)
+  bytes.set(value, 4)
+  return bytes
+}
+
+/** The value of an attribute of a message, behind the `ownBytes` that its kind begins with; undefined where it has none. */
+export function attributeIn(message: Buffer, ownBytes: number, number: number): Buffer | undefined {
+  for (let at = headerBytes + ownBytes; at + 4 <= message.length;) {
+    const length = message.readUInt16LE(at)
     if (length < 4) return undefined
-    offset += (length + 3) & ~3
+    if (message.readUInt16LE(at + 2) === number) return message.subarray(at + 4, at + length)
+    at += (length + 3) & ~3
   }
   return undefined
 }

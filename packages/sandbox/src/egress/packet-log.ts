@@ -1,4 +1,4 @@
-import { Netlink, protocols } from '../netlink.js'
+import { attributeIn, attributeOf, headerBytes, Netlink, protocols } from '../netlink.js'
 
 // Numbers of the kernel's uapi: linux/netfilter/nfnetlink_log.h.
 const logSubsystem = 4 << 8
@@ -7,7 +7,6 @@ const configs = { command: 1, mode: 2, threshold: 5 }
 const bind = 1
 const copyPacket = 2
 const payload = 9
-const headerBytes = 16
 const netfilterHeaderBytes = 4
 /** Some thousand packets: what is more between two looks is lost. */
 const keptBytes = 2 * 1024 ** 2
@@ -19,14 +18,10 @@ export class PacketLog {
   /** Throws where the kernel has no such log, or somebody else reads the group. `maxBytes`: what is kept of a packet. */
   constructor(group: number, maxBytes: number) {
     this.netlink = new Netlink(keptBytes, protocols.netfilter)
-    const configure = (attribute: number, value: Buffer): void => {
-      const content = Buffer.alloc(netfilterHeaderBytes + 4 + ((value.length + 3) & ~3))
-      content.writeUInt16BE(group, 2)
-      content.writeUInt16LE(4 + value.length, 4)
-      content.writeUInt16LE(attribute, 6)
-      value.copy(content, 8)
-      this.netlink.tell(messages.config, content)
-    }
+    const to = Buffer.alloc(netfilterHeaderBytes)
+    to.writeUInt16BE(group, 2)
+    const configure = (attribute: number, value: Buffer): void =>
+      this.netlink.tell(messages.config, Buffer.concat([to, attributeOf(attribute, value)]))
     try {
       configure(configs.command, Buffer.of(bind))
       const mode = Buffer.alloc(6)
@@ -49,7 +44,9 @@ export class PacketLog {
         const length = message.readUInt32LE(at)
         if (length < headerBytes) break
         const packet =
-          message.readUInt16LE(at + 4) === messages.packet ? payloadOf(message.subarray(at, at + length)) : undefined
+          message.readUInt16LE(at + 4) === messages.packet
+            ? attributeIn(message.subarray(at, at + length), netfilterHeaderBytes, payload)
+            : undefined
         if (packet) yield packet
         at += (length + 3) & ~3
       }
@@ -59,14 +56,4 @@ export class PacketLog {
   close(): void {
     this.netlink.close()
   }
-}
-
-function payloadOf(message: Buffer): Buffer | undefined {
-  for (let at = headerBytes + netfilterHeaderBytes; at + 4 <= message.length;) {
-    const length = message.readUInt16LE(at)
-    if (message.readUInt16LE(at + 2) === payload) return message.subarray(at + 4, at + length)
-    if (length < 4) return undefined
-    at += (length + 3) & ~3
-  }
-  return undefined
 }
