@@ -1,9 +1,9 @@
 import { freemem, totalmem } from 'node:os'
-import { readFileSync } from 'node:fs'
 import type { Blamed, CpuStarvation, CreateRunParsed, EventBody, Scene, SceneProcess } from '@vm0/contract'
 import type { BlackBox, MemoryLimitMet, ResourceFigures, Sandbox, SandboxWatcher } from '@vm0/sandbox'
 import type { LiveAgent } from '../live-agent.js'
 import { isPressing } from '../pressing.js'
+import { hostMemory } from '../reclaim/index.js'
 import type { RunContext } from '../run-context.js'
 import { MemoryTrack } from './memory-track.js'
 import { decideMemory } from './memory-policy.js'
@@ -301,7 +301,5 @@ export class RunWatch implements SandboxWatcher {
 
 /** What the host could give without harm to others; what is free where the kernel doesn't tell it. */
 function availableBytes(): number {
-  const text = readFileSync('/proc/meminfo', 'latin1')
-  const kibibytes = Number(/^MemAvailable:\s+(\d+) kB$/m.exec(text)?.[1])
-  return kibibytes ? kibibytes * 1024 : freemem()
+  return hostMemory()?.availableBytes || freemem()
 }
