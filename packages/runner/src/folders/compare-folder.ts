@@ -64,9 +64,8 @@ async function lookThrough({ sandbox, folder, digests }: Place): Promise<FoundFo
       files += 1
       bytes += sizeBytes
     }
-  if (files > 0 && files <= maxReadEarly.files && bytes <= maxReadEarly.bytes)
-    await digests.of(sandbox, folder, found.entries)
-  return found
+  const isLittle = files > 0 && files <= maxReadEarly.files && bytes <= maxReadEarly.bytes
+  return isLittle ? { ...found, entries: [...(await digests.of(sandbox, folder, found.entries))] } : found
 }
 
 async function entriesOf(
