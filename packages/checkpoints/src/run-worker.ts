@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
-import { workerFile } from './worker-file.js'
+import { workerFile } from '@vm0/process'
 
 interface WorkerOptions {
   signal?: AbortSignal | undefined

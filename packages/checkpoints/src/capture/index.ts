@@ -2,7 +2,7 @@ import { on } from 'node:events'
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import pLimit from 'p-limit'
-import { workerFile } from '../worker-file.js'
+import { workerFile } from '@vm0/process'
 import type { CaptureMessage, CapturedLayer, CaptureTask } from './messages.js'
 
 export type { EarlierLayer } from './earlier-files.js'
