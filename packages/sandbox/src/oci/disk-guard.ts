@@ -47,7 +47,9 @@ export class DiskGuard {
 
   private async tick(): Promise<void> {
     if (this.sandboxes.size === 0) return
-    const free = await freeBytes(this.directory)
+    const free = await freeBytes(this.directory).catch(() => undefined)
+    // A disk that doesn't answer is asked again with the next tick.
+    if (free === undefined) return
     if (free >= this.shortBytes) return this.before.clear()
     const growth = new Map<Guarded, number>()
     for (const sandbox of this.sandboxes) {
