@@ -1,5 +1,4 @@
-import { readFile } from 'node:fs/promises'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
@@ -129,6 +128,25 @@ test('workspace, environment and model bind late: the first request has the CLAU
   }
 })
 
+test('a session whose sandbox is gone gets the one that was made ahead, with its files and conversation', async () => {
+  const first = await startOf({ prompt: 'hello before' })
+  await first.run.session.files.write('/workspace/kept.txt', 'kept')
+  await first.run.session.close()
+  const folder = join(platform.dataDir, 'sandboxes')
+  await allAreReady()
+  while ((await platform.client.runners.list())[0]!.prepared === 0) await wait(20)
+  const ids = await readdir(folder)
+  const records = await Promise.all(ids.map((id) => readdir(join(folder, id))))
+  const ahead = ids.find((_, index) => !records[index]!.some((name) => name.startsWith('agent-')))
+  const run = first.run.session.run('hello after')
+  const ready = []
+  for await (const event of run) if (event.type === 'sandbox.ready') ready.push(event)
+  expect(ready).toMatchObject([{ how: 'cold', sandboxId: ahead }])
+  expect(JSON.stringify(requestWith('hello after')!.messages)).toContain('hello before')
+  expect(await run.session.files.readText('/workspace/kept.txt')).toBe('kept')
+  await run.session.delete()
+})
+
 test('a variable of an earlier prompt is gone when the next one does not have it', async () => {
   const { run } = await startOf({ prompt: 'show the colour', env: { COLOUR: 'red' } })
   const events = run.session.run('show the colour')
@@ -217,7 +235,6 @@ test('many at once: each gets a sandbox of its own, and what the pool lacks is m
 
 /** Host pids of every agent process below the platform's sandboxes. */
 async function agentsOf({ directory }: TestPlatform): Promise<number[]> {
-  const { readdir } = await import('node:fs/promises')
   const sandboxes = join(directory, 'data', 'sandboxes')
   const pids: number[] = []
   for (const id of await readdir(sandboxes)) {

@@ -59,6 +59,7 @@ try {
     const filled = await timed(platform.client, { workspace: folder })
     if (filled.how === 'warm') note('new session, warm pool, 1,000 files and a CLAUDE.md sent with the call', filled.ms)
     await platform.client.sessions.get(filled.session).close()
+    await isPrepared(platform.client)
     const resumed = await timed(platform.client, { session: filled.session })
     note('resumed in a new sandbox, 1,000 files', resumed.ms)
     note('bare CLI, --resume in a ready folder of 1,000 files', await bareResume())
@@ -218,6 +219,11 @@ async function frozen(client: Vm0, count: number): Promise<void> {
 
 async function warmIsReady(client: Vm0, count: number): Promise<void> {
   while ((await client.runners.list())[0]!.warm < count) await wait(20)
+}
+
+/** A sandbox without an agent waits, as it does on a host where sessions don't come back every second. */
+async function isPrepared(client: Vm0): Promise<void> {
+  while ((await client.runners.list())[0]!.prepared === 0) await wait(20)
 }
 
 async function makeFolder(files: number): Promise<string> {

@@ -25,6 +25,8 @@ export const runnerStatusSchema = z.object({
   reclaimedBytes: z.number(),
   /** Sandboxes that wait warm for a new session. */
   warm: z.int(),
+  /** Sandboxes without an agent, made ahead for whoever can't have a warm one. */
+  prepared: z.int(),
   maxSandboxes: z.int(),
 })
 export type RunnerStatus = z.infer<typeof runnerStatusSchema>

@@ -182,14 +182,11 @@ export async function startDaemon(
         image: (digest, projectId) => checkpoints.templates.image(digest, projectId),
         about: (digest, projectId) => templates.about(digest, projectId),
       },
-      pool:
-        warm > 0
-          ? {
-              framework: 'claude-code',
-              template: template.digest,
-              limits: { ...defaultPoolLimits, min: Math.min(warmMin, warm), max: warm },
-            }
-          : null,
+      pool: {
+        framework: 'claude-code',
+        template: template.digest,
+        limits: { ...defaultPoolLimits, min: Math.min(warmMin, warm), max: warm },
+      },
       onRoom: () => server?.dispatch(),
     })
     undo.push(() => runner.stop())

@@ -10,6 +10,7 @@ import { agentOf, bind, startAgent, type LiveAgent } from './live-agent.js'
 import { LostProcessRecord } from './lost-processes.js'
 import type { ReadyRequest, ReadySandbox } from './ready-sandbox.js'
 import { makeSandbox, wantedResources } from './session-sandbox.js'
+import type { SandboxAhead } from './pool/sandbox-ahead.js'
 import { SavedState, type SaveReason, type WhileFrozen } from './saved-state.js'
 import type { RunnerStore } from './store.js'
 import { unpackUpload } from './workspace-upload.js'
@@ -44,6 +45,7 @@ export class LiveSession {
     readonly ref: SessionRef,
     private readonly options: RunnerOptions,
     private readonly store: RunnerStore,
+    private readonly ahead: SandboxAhead,
   ) {
     this.lost = new LostProcessRecord(ref, store)
   }
@@ -92,7 +94,8 @@ export class LiveSession {
     this.about = await this.options.templates.about(template, projectId)
     const warm = manifest ? undefined : takeWarm?.(template, wanted)
     const sandbox =
-      warm?.sandbox ?? (await makeSandbox(this.options, { projectId, template, manifest, resources: wanted }))
+      warm?.sandbox ??
+      (await makeSandbox(this.options, this.ahead, { projectId, template, manifest, resources: wanted }))
     try {
       warm?.release()
       this.journal = new Journal(sandbox.records)

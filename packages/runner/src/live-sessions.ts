@@ -1,6 +1,7 @@
 import { Vm0Error, type SessionRef } from '@vm0/contract'
 import { isLost, LiveSession } from './live-session.js'
 import type { RunnerOptions } from './options.js'
+import type { SandboxAhead } from './pool/sandbox-ahead.js'
 import type { RunnerStore } from './store.js'
 
 export const sessionKey = (ref: SessionRef): string => `${ref.projectId}/${ref.sessionId}`
@@ -22,6 +23,7 @@ export class LiveSessions {
   constructor(
     private readonly options: RunnerOptions,
     private readonly store: RunnerStore,
+    private readonly ahead: SandboxAhead,
     private readonly others: {
       /** Sandboxes that wait for a session to come, and the way to end one of them; false when there is none. */
       spares(): number
@@ -50,7 +52,7 @@ export class LiveSessions {
   }
 
   make({ projectId, sessionId }: SessionRef): LiveSession {
-    return new LiveSession({ projectId, sessionId }, this.options, this.store)
+    return new LiveSession({ projectId, sessionId }, this.options, this.store, this.ahead)
   }
 
   /** A session whose sandbox an earlier process had: it is idle, until somebody uses it. */

@@ -43,8 +43,8 @@ export interface RunnerOptions {
    */
   reclaimBelow: number
   maxSandboxes: number
-  /** Which warm sandboxes are kept; null keeps none. */
-  pool: { framework: string; template: string; limits: PoolLimits } | null
+  /** Which warm sandboxes are kept. */
+  pool: { framework: string; template: string; limits: PoolLimits }
   /** A run ends as failed when its model endpoint has given nothing of use for this long. */
   modelPatienceMs: number
   /** What a run waits for is looked at when nothing has come from its agent for this long. */

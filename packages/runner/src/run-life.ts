@@ -62,7 +62,7 @@ export class RunLife {
     private readonly session: LiveSession,
     readonly ref: RunRef,
     private readonly claimed: ClaimedRun,
-    private readonly pool: WarmPool | undefined,
+    private readonly pool: WarmPool,
     /** What an earlier process had done of it. */
     private readonly before: EarlierLife = {},
   ) {
@@ -76,7 +76,7 @@ export class RunLife {
 
   async run(): Promise<void> {
     this.timings.queuedMs = this.sinceCreated()
-    this.resumeRefill = this.pool?.pause()
+    this.resumeRefill = this.pool.pause()
     const { eventLog } = this.options
     const { epoch } = this.claimed
     const isNew = !this.before.adopted && !this.before.lost

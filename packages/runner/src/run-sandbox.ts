@@ -14,7 +14,7 @@ export interface SandboxRequest {
   driver: FrameworkDriver
   spec: CreateRunParsed
   ref: RunRef
-  pool: WarmPool | undefined
+  pool: WarmPool
   /** Told whether the pool had one. */
   timings: Timings
   /** The session as it was when the run was claimed. */
@@ -33,7 +33,7 @@ export async function sandboxFor(
     resources: spec.resources,
     known,
     takeWarm: (template, resources) => {
-      const warm = pool?.take(kindOf({ driver, template, resources, launch: launchSpecOf(spec), ref }))
+      const warm = pool.take(kindOf({ driver, template, resources, launch: launchSpecOf(spec), ref }))
       timings.pool ??= warm ? 'hit' : 'miss'
       return warm
     },

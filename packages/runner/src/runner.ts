@@ -21,6 +21,7 @@ import { LiveSessions, sessionKey } from './live-sessions.js'
 import type { RunnerOptions } from './options.js'
 import { kindOf } from './pool/kind.js'
 import { WarmPool } from './pool/pool.js'
+import { SandboxAhead } from './pool/sandbox-ahead.js'
 import { makeWarmSandbox } from './pool/warm-sandbox.js'
 import { reclaimLimits, Reclaimer } from './reclaim/index.js'
 import { RunLife } from './run-life.js'
@@ -49,23 +50,27 @@ export class Runner extends FileCalls implements RunnerPort {
   /** Sessions that a run is being made for. */
   private readonly beginning = new Set<string>()
   private readonly patience = new AbortController()
-  private readonly pool: WarmPool | undefined
+  private readonly pool: WarmPool
+  private readonly ahead: SandboxAhead
   private readonly reclaimer: Reclaimer | undefined
   private stopped = false
 
   constructor(private readonly options: RunnerOptions) {
     super()
     this.store = new RunnerStore(options.database, options.runnerId, this.patience.signal)
-    this.sessions = new LiveSessions(options, this.store, {
-      spares: () => this.pool?.size ?? 0,
-      endSpare: async () => (await this.pool?.shrink()) ?? false,
+    const { pool, logger, reclaimBelow } = options
+    const ahead = new SandboxAhead(options, pool.template)
+    this.ahead = ahead
+    ahead.onTaken = () => this.pool.fill()
+    this.sessions = new LiveSessions(options, this.store, ahead, {
+      spares: () => this.pool.size,
+      endSpare: () => this.pool.shrink(),
       onFrozen: () => {
-        this.pool?.fill()
+        this.pool.fill()
         this.reclaimer?.look()
       },
       onRoom: options.onRoom,
     })
-    const { pool, logger, reclaimBelow } = options
     if (reclaimBelow > 0)
       this.reclaimer = new Reclaimer({
         limits: reclaimLimits(reclaimBelow),
@@ -73,7 +78,6 @@ export class Runner extends FileCalls implements RunnerPort {
         park: (session) => this.sessions.park(session, 'idle'),
         logger,
       })
-    if (!pool) return
     this.pool = new WarmPool({
       kind: {
         driver: options.findDriver(pool.framework),
@@ -89,12 +93,13 @@ export class Runner extends FileCalls implements RunnerPort {
       newest: async (framework) => (await options.releases.newest(framework)).version,
       // A session that nobody has used for a while is sooner had again than a run started cold.
       makeRoom: async () => !this.isFull || ((await this.sessions.parkFrozen()) && !this.isFull),
+      ahead,
       logger,
     })
   }
 
   private get isFull(): boolean {
-    return this.sessions.size + (this.pool?.size ?? 0) >= this.options.maxSandboxes
+    return this.sessions.size + this.pool.size >= this.options.maxSandboxes
   }
 
   async status(): Promise<RunnerStatus> {
@@ -106,7 +111,8 @@ export class Runner extends FileCalls implements RunnerPort {
       frozen: frozen.length,
       reclaimed: frozen.filter(({ freezing }) => freezing.isReclaimed).length,
       reclaimedBytes: this.reclaimer?.reclaimedBytes ?? 0,
-      warm: this.pool?.size ?? 0,
+      warm: this.pool.size,
+      prepared: this.ahead.size,
       maxSandboxes,
     }
   }
@@ -119,7 +125,7 @@ export class Runner extends FileCalls implements RunnerPort {
 
   /** Begins to keep sandboxes warm; resolves when the first waits, with false when none does. */
   async warm(): Promise<boolean> {
-    return (await this.pool?.begin()) ?? false
+    return this.pool.begin()
   }
 
   /**
@@ -266,7 +272,7 @@ export class Runner extends FileCalls implements RunnerPort {
     try {
       const driver = this.options.findDriver((await this.store.framework(ref)) ?? defaultFramework)
       await session.ready({
-        takeWarm: (template, resources) => this.pool?.take(kindOf({ driver, template, resources, launch: {}, ref })),
+        takeWarm: (template, resources) => this.pool.take(kindOf({ driver, template, resources, launch: {}, ref })),
       })
       await session.prewarm(driver)
     } finally {
@@ -311,7 +317,7 @@ export class Runner extends FileCalls implements RunnerPort {
     await Promise.all([...this.lives.values()].map(({ done }) => done))
     await this.reclaimer?.close()
     await this.sessions.parkAll()
-    await this.pool?.close()
+    await this.pool.close()
     clearTimeout(timer)
   }
 

@@ -14,13 +14,14 @@ export function readHostMetrics(metrics: Metrics, { database, version, status }:
   metrics.set('vm0_build_info', { version }, 1)
   let toldBytes = 0
   metrics.beforeScrape(async () => {
-    const { sessions, frozen, reclaimed, reclaimedBytes, warm, maxSandboxes } = await status()
+    const { sessions, frozen, reclaimed, reclaimedBytes, warm, prepared, maxSandboxes } = await status()
     metrics.set('vm0_sandboxes', { state: 'active' }, sessions - frozen)
     metrics.set('vm0_sandboxes', { state: 'frozen' }, frozen - reclaimed)
     metrics.set('vm0_sandboxes', { state: 'reclaimed' }, reclaimed)
     metrics.add('vm0_reclaimed_bytes_total', {}, reclaimedBytes - toldBytes)
     toldBytes = reclaimedBytes
     metrics.set('vm0_sandboxes', { state: 'warm' }, warm)
+    metrics.set('vm0_sandboxes', { state: 'prepared' }, prepared)
     metrics.set('vm0_sandboxes_limit', {}, maxSandboxes)
   })
   metrics.beforeScrape(async () => {

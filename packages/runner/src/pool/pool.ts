@@ -1,6 +1,7 @@
 import type { Logger } from 'pino'
 import { commonKind, isCommon, sameKind, type WarmKind } from './kind.js'
 import { learnMs, poolSizes, type PoolLimits } from './pool-size.js'
+import type { SandboxAhead } from './sandbox-ahead.js'
 import type { WarmSandbox } from './warm-sandbox.js'
 
 export interface PoolOptions {
@@ -12,6 +13,8 @@ export interface PoolOptions {
   newest(framework: string): Promise<string>
   /** Finds room for one more on the host; false when there is none. */
   makeRoom(): Promise<boolean>
+  /** The one without an agent is kept beside them, unless none of them is. */
+  ahead: Pick<SandboxAhead, 'isDue' | 'make' | 'close'>
   logger: Logger
 }
 
@@ -141,7 +144,8 @@ export class WarmPool {
     const short = this.shelves.filter((shelf, index) => shelf.ready.length < (sizes[index] ?? 0))
     const due = short.find(({ notBeforeMs }) => notBeforeMs <= nowMs)
     if (short.length > 0 && !due) this.later(Math.min(...short.map(({ notBeforeMs }) => notBeforeMs)) - nowMs)
-    const next = due ? this.makeOne(due) : this.renewOne()
+    const { ahead, limits } = this.options
+    const next = due ? this.makeOne(due) : limits.max > 0 && ahead.isDue ? ahead.make() : this.renewOne()
     this.making = next.then((made) => {
       this.making = undefined
       if (made) this.fill()
@@ -201,6 +205,7 @@ export class WarmPool {
     this.closed = true
     clearTimeout(this.timer)
     await this.making
+    await this.options.ahead.close()
     await Promise.all(this.shelves.flatMap(({ ready }) => ready.splice(0).map((each) => each.close())))
   }
 }

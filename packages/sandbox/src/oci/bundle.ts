@@ -192,3 +192,9 @@ export function ociConfig(spec: SandboxSpec, slot: Slot, files: BundleFiles, env
     },
   }
 }
+
+/** What is mounted on the root itself, and brings along what is mounted further down. */
+export function mountedOnRoot({ mounts }: Pick<ReturnType<typeof ociConfig>, 'mounts'>): string[] {
+  const all = mounts.map(({ destination }) => destination)
+  return all.filter((path) => !all.some((other) => path.startsWith(`${other}/`)))
+}

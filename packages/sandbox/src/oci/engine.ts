@@ -1,4 +1,4 @@
-import { chmod, chown, mkdir, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { toVm0Error, Vm0Error, type SandboxRecord } from '@vm0/contract'
 import { run } from '@vm0/process'
@@ -8,25 +8,27 @@ import { requirePrograms } from '../host-programs.js'
 import {
   shownDirectory,
   type EngineOptions,
-  type ImageFiles,
+  type PreparedSandbox,
   type Sandbox,
   type SandboxEngine,
   type SandboxSpec,
 } from '../engine.js'
 import { endOrphanedCommands, recordFile, survivors, takeOverMounts } from './attach.js'
-import { defaultPath, initInside, ociConfig } from './bundle.js'
+import { defaultPath, initInside, mountedOnRoot, ociConfig } from './bundle.js'
 import { extraCertificatesFile, trustedCertificates } from './certificates.js'
 import { startContainer } from './container.js'
 import { DiskGuard, freeBytes } from './disk-guard.js'
 import type { Egress } from '../egress/index.js'
 import { readHostAccess, type HostAccess } from './host-access.js'
-import { bindIdmapped } from './idmap.js'
 import { ImageMounts } from './images.js'
 import { hasCpuset, makeMachineView } from './machine-view.js'
-import { mount, unmount } from './mounts.js'
+import { unmount } from './mounts.js'
 import { Network } from './network.js'
+import { Prepared, type PreparedParts } from './prepared.js'
 import { hasBecome } from './processes.js'
 import { reapInstallation } from './reap.js'
+import { mountLowers, mountRoot } from './root.js'
+import { RootMoves } from './root-moves/index.js'
 import { OciSandbox, shownIn } from './sandbox.js'
 import { Slot, takeSlot } from './slots.js'
 import { endStrays, markChildren } from './strays.js'
@@ -79,6 +81,9 @@ interface Owned extends Omit<SandboxRecord, 'v' | 'slot'> {
   connected: Promise<void>
 }
 
+/** One that was just made, with what is needed to make more of it. */
+type Made = Pick<PreparedParts, 'sandbox' | 'slot' | 'initPid' | 'mounts' | 'undo'>
+
 const defaultMinFreeBytes = 1024 ** 3
 const mebibytes = (bytes: number): number => Math.floor(bytes / 1024 ** 2)
 
@@ -96,6 +101,7 @@ class OciEngine implements SandboxEngine {
   private readonly cgroups = openCgroups()
   private readonly cgroupsPath: string
   private readonly recorder = new Recorder()
+  private readonly moves = new RootMoves()
   private readonly watchdog: Watchdog
 
   constructor(
@@ -165,12 +171,31 @@ class OciEngine implements SandboxEngine {
   }
 
   async create(spec: SandboxSpec): Promise<Sandbox> {
+    return (await this.make(spec)).sandbox
+  }
+
+  async prepare(spec: SandboxSpec): Promise<PreparedSandbox> {
+    this.moves.prepare()
+    const made = await this.make(spec)
+    const { sandbox } = made
+    await sandbox.settled()
+    sandbox.blackBox.pause()
+    const { directory, upper } = this.placesOf(spec.id)
+    const { images, moves } = this
+    // Its first command moves to its control group: what the kernel waits for before that passes beside the mounts.
+    const beforeUse = (): Promise<void> => {
+      void this.cgroups.expectMove()
+      return this.requireRoom()
+    }
+    return new Prepared({ ...made, directory, upper, images, moves, beforeUse })
+  }
+
+  private async make(spec: SandboxSpec): Promise<Made> {
     await this.requireRoom()
     // Beside the mounts: crun's own move follows within the time in which nobody waits.
     void this.cgroups.expectMove()
     const slot = await takeSlot(this.options.installation)
     const { directory, records, upperFile, upper, cgroupsPath } = this.placesOf(spec.id)
-    const root = join(directory, 'r')
     const undo: Step[] = [() => slot.release()]
     try {
       await mkdir(directory, { recursive: true, mode: 0o711 })
@@ -178,32 +203,18 @@ class OciEngine implements SandboxEngine {
       undo.push(
         () => rm(records, { recursive: true, force: true }),
         () => rm(directory, { recursive: true, force: true }),
+        () => removeUpper(upperFile, upper),
       )
-      // An overlay takes no layer twice; of two that are one file the topmost hides all that the other has.
-      const layers = new Map(spec.layers.toReversed().map((image) => [image.path, image]))
-      const images = [...layers.values(), { path: spec.templateImage, devices: [] }]
-      const lowers = images.map((_, index) => join(directory, `l${index}`))
-      undo.push(() => removeUpper(upperFile, upper))
-      const [mounted] = await Promise.all([
-        this.bindImages(images, lowers, slot, undo),
+      const [lowers] = await Promise.all([
+        mountLowers(spec, { directory, slot, serial: 0, images: this.images, undo }),
         makeUpper(upperFile, upper, spec.resources.diskMiB, slot.uidBase),
       ])
-      void mounted
-      // The upper's root is what / shows: it goes on with the mode and owner of the session's last one.
-      const { mode, uid, gid } = await stat(lowers[0] as string)
-      await chmod(join(upper, 'upper'), mode & 0o7777)
-      await chown(join(upper, 'upper'), uid, gid)
       const writeback = new Writeback(upper)
-      undo.push(async () => writeback.close())
-      await mkdir(root)
-      undo.push(() => unmount(root))
-      await mount({
-        source: 'overlay',
-        target: root,
-        type: 'overlay',
-        // Checkpoints know whiteouts and opaque directories only, whatever else the kernel's defaults are.
-        data: `lowerdir=${lowers.join(':')},upperdir=${upper}/upper,workdir=${upper}/work,redirect_dir=off,metacopy=off,index=off`,
-      })
+      undo.push(
+        async () => writeback.close(),
+        () => unmount(join(directory, 'r')),
+      )
+      const root = await mountRoot(lowers, { directory, upper })
       const resolvConf = join(directory, 'resolv.conf')
       await writeFile(resolvConf, this.access.nameServers.map((address) => `nameserver ${address}\n`).join(''), {
         mode: 0o644,
@@ -244,7 +255,8 @@ class OciEngine implements SandboxEngine {
       const connected = this.network
         .attach(slot, init.pid)
         .then(() => writeFile(recordFile(records), JSON.stringify(record), { mode: 0o600 }))
-      return this.own({ ...record, slot, writeback, connected }, undo)
+      const sandbox = this.own({ ...record, slot, writeback, connected }, undo)
+      return { sandbox, slot, initPid: init.pid, mounts: mountedOnRoot(config), undo }
     } catch (error) {
       await undoAll(undo)
       if (error instanceof Vm0Error) throw error
@@ -321,24 +333,11 @@ class OciEngine implements SandboxEngine {
     )
   }
 
-  private async bindImages(images: ImageFiles[], lowers: string[], slot: Slot, undo: Step[]): Promise<void> {
-    await Promise.all(
-      images.map(async (image, index) => {
-        const { directory, release } = await this.images.acquire(image)
-        // Giving back an erofs mount takes tens of milliseconds: nobody waits for it.
-        undo.push(
-          async () => void release(),
-          () => unmount(lowers[index] as string),
-        )
-        await bindIdmapped(directory, lowers[index] as string, { from: 0, to: slot.uidBase, count: 65_536 })
-      }),
-    )
-  }
-
   async close(): Promise<void> {
     await this.guard.close()
     await Promise.all([...this.sandboxes].map((sandbox) => sandbox.close()))
     this.recorder.close()
+    await this.moves.close()
     await this.watchdog.close()
     await this.network.close()
     await reapInstallation(this.options)

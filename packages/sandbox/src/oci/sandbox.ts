@@ -76,6 +76,11 @@ export class OciSandbox implements Sandbox, Guarded {
     })
   }
 
+  /** Done once it has its network, with or without success. */
+  async settled(): Promise<void> {
+    await this.parts.connected.catch(() => undefined)
+  }
+
   get records(): string {
     return this.parts.recordDirectory
   }

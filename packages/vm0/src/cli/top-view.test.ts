@@ -17,7 +17,16 @@ const sandbox: LiveSandbox = {
   sentBytes: 3 * MiB,
   receivedBytes: 9 * MiB,
 }
-const host = { id: 'r', sessions: 3, frozen: 1, reclaimed: 0, reclaimedBytes: 0, warm: 2, maxSandboxes: 16 }
+const host = {
+  id: 'r',
+  sessions: 3,
+  frozen: 1,
+  reclaimed: 0,
+  reclaimedBytes: 0,
+  warm: 2,
+  prepared: 1,
+  maxSandboxes: 16,
+}
 
 test('who waits for a person first, then those at work, the largest first; then those that rest', () => {
   const rests = { ...sandbox, runId: null, doing: null, doingMs: null, cpuShare: 0 }

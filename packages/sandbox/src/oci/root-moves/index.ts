@@ -1,0 +1,1 @@
+export { RootMoves } from './root-moves.js'
