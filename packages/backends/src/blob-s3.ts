@@ -6,6 +6,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import type { GetObjectCommandOutput, S3Client } from '@aws-sdk/client-s3'
 import { toVm0Error, Vm0Error } from '@vm0/contract'
 import type { FileCache } from './file-cache.js'
+import { sideBySide, waitedFor, type Part } from './parts.js'
 import type { BlobPort } from './ports.js'
 
 export interface BlobS3Options {
@@ -19,7 +20,7 @@ export interface BlobS3Options {
   credentials?: { accessKeyId: string; secretAccessKey: string }
   /** Where objects lie that somebody asked a local path of. */
   cache: FileCache
-  /** Memory of one upload: so many parts of so many bytes. */
+  /** Memory of one upload or download: so many parts of so many bytes. */
   partBytes?: number
   parallelParts?: number
   /** Tries of each request, with growing pauses between them: 10 last about a minute. */
@@ -31,6 +32,8 @@ export interface BlobS3Options {
 }
 
 const betweenWritesMs = 1_000
+/** A connection that gives 100 MB/s gives most of what there is, and costs less than many. */
+const fastBytesPerMs = 100_000
 
 /** Objects in any S3-compatible store. Each is written whole or not at all: a broken multipart upload is aborted. */
 export async function openBlobS3(options: BlobS3Options): Promise<BlobPort & { close(): void }> {
@@ -91,35 +94,53 @@ export async function openBlobS3(options: BlobS3Options): Promise<BlobPort & { c
     }
   }
 
-  const fetchObject = (
-    name: string,
-    range?: { from: number; etag: string | undefined },
-  ): Promise<GetObjectCommandOutput> =>
-    client.send(
-      new s3.GetObjectCommand({
-        ...at(name),
-        ...(range ? { Range: `bytes=${range.from}-`, IfMatch: range.etag } : {}),
-      }),
+  /** `range`: from a byte up to another one, of the object with this tag. */
+  const fetchObject = (name: string, range?: Part, abortSignal?: AbortSignal): Promise<GetObjectCommandOutput> => {
+    const ranged = range ? { Range: `bytes=${range.from}-${range.to - 1}`, IfMatch: range.etag } : {}
+    return reach(name, () =>
+      client.send(new s3.GetObjectCommand({ ...at(name), ...ranged }), abortSignal ? { abortSignal } : {}),
     )
+  }
 
-  /** The content; where the connection breaks, the rest is asked for again. */
-  async function* content(name: string, first: GetObjectCommandOutput): AsyncGenerator<Uint8Array> {
-    const total = first.ContentLength ?? 0
-    let done = 0
-    let response = first
+  /** A part of an object; where the connection breaks, the rest of it is asked for again. */
+  async function* part(
+    name: string,
+    { from, to, etag }: Part,
+    begun?: GetObjectCommandOutput,
+    signal?: AbortSignal,
+  ): AsyncGenerator<Uint8Array> {
+    let done = from
+    let response = begun
     for (let attempt = 1; ; attempt++) {
+      response ??= await fetchObject(name, { from: done, to, etag }, signal)
       try {
         for await (const chunk of response.Body as AsyncIterable<Uint8Array>) {
           done += chunk.length
           yield chunk
         }
-        if (done >= total) return
-        throw new Error(`the answer ended after ${done} of ${total} bytes`)
+        if (done >= to) return
+        throw new Error(`the answer ended after ${done - from} of ${to - from} bytes`)
       } catch (error) {
-        if (attempt >= attempts) throw error
-        response = await fetchObject(name, { from: done, etag: first.ETag })
+        if (attempt >= attempts) await reach(name, () => Promise.reject(error as Error))
+        response = undefined
       }
     }
+  }
+
+  /** The whole of an object that has begun to come: as far as that goes fast by one connection, the rest by several. */
+  async function* content(name: string, first: GetObjectCommandOutput): AsyncGenerator<Uint8Array> {
+    const whole = { from: 0, to: first.ContentLength ?? 0, etag: first.ETag }
+    const pace = { bytes: 0, waitedMs: 0 }
+    let done = 0
+    for await (const chunk of waitedFor(part(name, whole, first), pace)) {
+      done += chunk.length
+      yield chunk
+      if (pace.bytes < partBytes) continue
+      if (pace.bytes < pace.waitedMs * fastBytesPerMs && whole.to - done > partBytes && parallelParts > 1) break
+      pace.bytes = pace.waitedMs = 0
+    }
+    const side = (each: Part, signal: AbortSignal) => part(name, each, undefined, signal)
+    yield* sideBySide({ ...whole, from: done }, { partBytes, parallelParts }, side)
   }
 
   const blobs: BlobPort = {
@@ -150,8 +171,7 @@ export async function openBlobS3(options: BlobS3Options): Promise<BlobPort & { c
     },
 
     async read(name) {
-      const first = await reach(name, () => fetchObject(name))
-      return content(name, first)
+      return content(name, await fetchObject(name))
     },
 
     async has(name) {
