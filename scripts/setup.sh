@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-debian_packages=(crun erofs-utils mmdebstrap runit nftables iproute2 zstd catatonit e2fsprogs util-linux procps debian-archive-keyring)
+debian_packages=(crun erofs-utils mmdebstrap runit nftables iproute2 zstd libzstd1 catatonit e2fsprogs util-linux procps debian-archive-keyring)
 policy=/usr/sbin/policy-rc.d
 log=''
 policy_set=''

@@ -28,27 +28,33 @@ export function openFrames(key: Buffer, header: Buffer) {
       const end = bytes.length - tagSize
       const decipher: DecipherGCM = createDecipheriv('aes-256-gcm', key, nonce(number, last))
       decipher.setAAD(header).setAuthTag(bytes.subarray(end))
-      yield Buffer.concat([decipher.update(bytes.subarray(0, end)), decipher.final()])
+      const plain = decipher.update(bytes.subarray(0, end))
+      // Checks the tag, and has no bytes of its own.
+      decipher.final()
+      yield plain
     }
   }
 }
 
-/** Cuts a stream into pieces of one size; the last one may be shorter, and is empty for an empty stream. */
+/**
+ * Cuts a stream into pieces of one size; the last one may be shorter, and is empty for an empty stream. Of a chunk nothing is kept
+ * once the next one is asked for: its memory may be used again.
+ */
 async function* frames(source: AsyncIterable<Uint8Array>, size: number) {
-  let parts: Uint8Array[] = []
-  let held = 0
   let number = 0
+  let held = Buffer.alloc(0)
   for await (const chunk of source) {
-    parts.push(chunk)
-    held += chunk.length
-    // A whole frame is kept back until it is known not to be the last.
-    if (held <= size) continue
-    const bytes = Buffer.concat(parts)
     let at = 0
-    for (; bytes.length - at > size; at += size)
-      yield { number: number++, last: false, bytes: bytes.subarray(at, at + size) }
-    parts = [bytes.subarray(at)]
-    held = bytes.length - at
+    if (held.length > 0) {
+      at = Math.min(size - held.length, chunk.length)
+      held = Buffer.concat([held, chunk.subarray(0, at)])
+      // A whole frame is kept back until it is known not to be the last.
+      if (at === chunk.length) continue
+      yield { number: number++, last: false, bytes: held }
+    }
+    for (; chunk.length - at > size; at += size)
+      yield { number: number++, last: false, bytes: chunk.subarray(at, at + size) }
+    held = Buffer.from(chunk.subarray(at))
   }
-  yield { number, last: true, bytes: Buffer.concat(parts) }
+  yield { number, last: true, bytes: held }
 }

@@ -1,0 +1,2 @@
+export { unpackInThread } from './in-thread.js'
+export { unpackContent } from './unpack-content.js'
