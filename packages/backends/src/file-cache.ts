@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import type { Stats } from 'node:fs'
 import { mkdir, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 
@@ -33,9 +34,9 @@ export async function openFileCache({ directory, maxBytes, keepMs = 60_000 }: Fi
   const found: [string, Entry][] = []
   for (const name of await readdir(directory)) {
     const path = join(directory, name)
-    const { size, mtimeMs } = await stat(path)
+    const { size, atimeMs, mtimeMs } = await stat(path)
     if (name.startsWith('.')) await rm(path, { recursive: true })
-    else found.push([name, { sizeBytes: size, usedMs: mtimeMs }])
+    else found.push([name, { sizeBytes: size, usedMs: Math.max(atimeMs, mtimeMs) }])
   }
   for (const [name, entry] of found.toSorted(([, a], [, b]) => a.usedMs - b.usedMs)) entries.set(name, entry)
 
@@ -51,8 +52,9 @@ export async function openFileCache({ directory, maxBytes, keepMs = 60_000 }: Fi
   }
 
   async function add(name: string, file: string): Promise<void> {
-    await rename(file, join(directory, name))
-    const { size } = await stat(join(directory, name))
+    const path = join(directory, name)
+    await rename(file, path)
+    const { size } = await markUsed(path)
     entries.delete(name)
     entries.set(name, { sizeBytes: size, usedMs: Date.now() })
     await evict()
@@ -65,7 +67,7 @@ export async function openFileCache({ directory, maxBytes, keepMs = 60_000 }: Fi
     entries.set(name, { ...entry, usedMs: Date.now() })
     const path = join(directory, name)
     try {
-      await utimes(path, new Date(), new Date()) // the order of use is there after a restart
+      await markUsed(path)
       return path
     } catch {
       entries.delete(name)
@@ -102,4 +104,14 @@ export async function openFileCache({ directory, maxBytes, keepMs = 60_000 }: Fi
       await rm(join(directory, name), { force: true })
     },
   }
+}
+
+/**
+ * The order of use is there after a restart, by the times of access. When a file was written stays as it is, in whole
+ * milliseconds: by that others tell that it is the same one.
+ */
+async function markUsed(path: string): Promise<Stats> {
+  const status = await stat(path)
+  await utimes(path, new Date(), new Date(Math.round(status.mtimeMs)))
+  return status
 }

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { mkdtemp, open, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -40,10 +41,18 @@ async function makeLayer(text: string, repeat = 20_000): Promise<{ layer: LayerR
   return { layer: { digest: await digestOfFile(image), sizeBytes: (await stat(image)).size }, image }
 }
 
-test.each([true, false])(
-  'a layer is stored compressed (sealed: %s) and comes back on another host as it was',
-  async (sealed) => {
-    const { layer, image } = await makeLayer('the content of a file\n')
+/** So many times a text is unpacked in a thread of its own: its layer has more than 4 MiB. */
+const large = 300_000
+
+test.each([
+  [true, 20_000],
+  [false, 20_000],
+  [true, large],
+  [false, large],
+])(
+  'a layer is stored compressed (sealed: %s, %i lines) and comes back on another host as it was',
+  async (sealed, lines) => {
+    const { layer, image } = await makeLayer('the content of a file\n', lines)
     const plain = await readFile(image)
     await (await openLayers('one', { sealed })).put('project', layer, image)
     const stored = await readFile(path(`objects/${packName('project', layer.digest)}`))
@@ -54,6 +63,25 @@ test.each([true, false])(
   },
 )
 
+test('large layers of any content and length come back, several at once', async () => {
+  const layers = []
+  for (const length of [4 * 1024 ** 2 + 1, 5 * 1024 ** 2, 7_654_321]) {
+    const image = path(`image-${length}`)
+    // Half of it can't be compressed.
+    await writeFile(
+      image,
+      Buffer.concat([randomBytes(length / 2), Buffer.alloc(length - Math.floor(length / 2), 'text ')]),
+    )
+    const layer = { digest: await digestOfFile(image), sizeBytes: length }
+    await (await openLayers('one')).put('project', layer, image)
+    layers.push(layer)
+  }
+  const other = await openLayers('two')
+  const files = await Promise.all(layers.map((layer) => other.file('project', layer)))
+  expect(await Promise.all(files.map(digestOfFile))).toEqual(layers.map(({ digest }) => digest))
+  await Promise.all(layers.map((layer) => other.check('project', layer, true)))
+})
+
 test('where it was made, it is in the cache already', async () => {
   const { layer, image } = await makeLayer('x')
   const layers = await openLayers('one')
@@ -62,32 +90,35 @@ test('where it was made, it is in the cache already', async () => {
   expect(await digestOfFile(await layers.file('project', layer))).toBe(layer.digest)
 })
 
-test('a flipped bit, a truncation and a missing object are found and named, and nothing of them is kept', async () => {
-  const { layer, image } = await makeLayer('some words ')
-  await (await openLayers('one')).put('project', layer, image)
-  const object = path(`objects/${packName('project', layer.digest)}`)
-  const whole = await readFile(object)
-  const fails = async (): Promise<void> => {
-    await expect((await openLayers('two')).file('project', layer)).rejects.toMatchObject({
-      code: 'CHECKPOINT_CORRUPT',
-      message: expect.stringContaining(layer.digest) as string,
-    })
-    expect(await readdir(path('two'))).toEqual([])
-  }
-  for (const at of [3, 60, whole.length - 30]) {
-    const flipped = Buffer.from(whole)
-    flipped[at] = (flipped[at] as number) ^ 1
-    await writeFile(object, flipped)
+test.each([20_000, 600_000])(
+  'a flipped bit, a truncation and a missing object are found and named, and nothing of them is kept (%i words)',
+  async (words) => {
+    const { layer, image } = await makeLayer('some words ', words)
+    await (await openLayers('one')).put('project', layer, image)
+    const object = path(`objects/${packName('project', layer.digest)}`)
+    const whole = await readFile(object)
+    const fails = async (): Promise<void> => {
+      await expect((await openLayers('two')).file('project', layer)).rejects.toMatchObject({
+        code: 'CHECKPOINT_CORRUPT',
+        message: expect.stringContaining(layer.digest) as string,
+      })
+      expect(await readdir(path('two'))).toEqual([])
+    }
+    for (const at of [3, 60, whole.length - 30]) {
+      const flipped = Buffer.from(whole)
+      flipped[at] = (flipped[at] as number) ^ 1
+      await writeFile(object, flipped)
+      await fails()
+    }
+    for (const size of [whole.length - 1, whole.length - 16, 200, 5, 0]) {
+      await writeFile(object, whole)
+      await truncate(object, size)
+      await fails()
+    }
+    await rm(object)
     await fails()
-  }
-  for (const size of [whole.length - 1, whole.length - 16, 200, 5, 0]) {
-    await writeFile(object, whole)
-    await truncate(object, size)
-    await fails()
-  }
-  await rm(object)
-  await fails()
-})
+  },
+)
 
 test("another project's key does not open a layer; one that was rotated still does", async () => {
   const { layer, image } = await makeLayer('secret ')
@@ -123,6 +154,41 @@ test('the cache stays within its bound, and forgets first what was not used for 
   const held = (await readdir(path('one'))).toSorted()
   expect(held).toEqual([a, c.layer].map(({ digest }) => digest.replace(':', '-')).toSorted())
   expect(await digestOfFile(await layers.file('project', b))).toBe(b.digest)
+})
+
+test('what holds more or less than it says is not taken, however large', async () => {
+  for (const lines of [20_000, large]) {
+    const { layer, image } = await makeLayer('the content of a file\n', lines)
+    await (await openLayers('one', { sealed: false })).put('project', layer, image)
+    const two = await openLayers('two', { sealed: false })
+    for (const by of [-1, -layer.sizeBytes + 1]) {
+      const shorter = { ...layer, sizeBytes: layer.sizeBytes + by }
+      await expect(two.file('project', shorter)).rejects.toThrow(`more than the ${shorter.sizeBytes} bytes`)
+    }
+    const object = packName('project', layer.digest)
+    const twice = Buffer.concat([await blobs.get(object), Buffer.from('behind its end')])
+    await blobs.remove(object)
+    await blobs.put(object, twice)
+    await expect(two.file('project', layer)).rejects.toMatchObject({ code: 'CHECKPOINT_CORRUPT' })
+    expect(await readdir(path('two'))).toEqual([])
+  }
+})
+
+test('a file of the cache is compared once, not with each use', async () => {
+  const { layer, image } = await makeLayer('the content of a file\n', large)
+  const bytesRead = async (): Promise<number> =>
+    Number(/rchar: (\d+)/.exec(await readFile('/proc/self/io', 'utf8'))?.[1])
+  await (await openLayers('one')).put('project', layer, image)
+  const fetched = await openLayers('two')
+  await fetched.file('project', layer)
+  for (const [layers, comparisons] of [
+    [fetched, 0],
+    [await openLayers('two'), 1],
+  ] as const) {
+    const before = await bytesRead()
+    for (let use = 0; use < 3; use++) await layers.file('project', layer)
+    expect(Math.floor(((await bytesRead()) - before) / layer.sizeBytes)).toBe(comparisons)
+  }
 })
 
 test('a damaged file of the cache is fetched anew', async () => {

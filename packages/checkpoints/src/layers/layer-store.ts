@@ -1,13 +1,15 @@
 import { randomBytes } from 'node:crypto'
+import type { Stats } from 'node:fs'
 import { rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { BlobPort, DerivedKeys, FileCache } from '@vm0/backends'
 import { Vm0Error } from '@vm0/contract'
+import pLimit from 'p-limit'
 import { digestOfFile, objectName, packName } from '../digest.js'
 import type { Device } from '../erofs/format.js'
 import type { ImageFiles } from '../erofs/open-images.js'
 import { imagesOf, type LayerReference } from '../store.js'
-import { packLayer, unpackLayer } from './pack.js'
+import { isSmall, packLayer, unpackLayer } from './pack.js'
 
 /** Where layers are kept, and how one becomes a file that can be mounted. */
 export interface LayerStore {
@@ -44,8 +46,7 @@ class Verifier {
 
   /** The digest that the file has, where it isn't the expected one. */
   async mismatch(path: string, digest: string): Promise<string | undefined> {
-    const { ino, size, mtimeMs, ctimeMs } = await stat(path)
-    const identity = `${ino} ${size} ${mtimeMs} ${ctimeMs}`
+    const identity = identityOf(await stat(path))
     if (this.verified.get(path) === identity) return undefined
     const found = await digestOfFile(path)
     if (found !== digest) return found
@@ -55,10 +56,13 @@ class Verifier {
 
   /** The file that was made here has its digest: it need not be read again. */
   async trust(path: string, inode: number): Promise<void> {
-    const { ino, size, mtimeMs, ctimeMs } = await stat(path)
-    if (ino === inode) this.verified.set(path, `${ino} ${size} ${mtimeMs} ${ctimeMs}`)
+    const status = await stat(path)
+    if (status.ino === inode) this.verified.set(path, identityOf(status))
   }
 }
+
+/** The same as long as nobody has written to the file: not its ctime, which moves with each use of a cache. */
+const identityOf = ({ ino, size, mtimeMs }: Stats): string => `${ino} ${size} ${mtimeMs}`
 
 /** On a local folder layers lie as they are, and are mounted from where they lie. */
 export class PlainLayers implements LayerStore {
@@ -109,6 +113,9 @@ export class PlainLayers implements LayerStore {
 export class PackedLayers implements LayerStore {
   private readonly verifier = new Verifier()
   private readonly writing = new Set<Promise<void>>()
+  /** Small ones wait for the store most of the time; of large ones each has a thread at work. */
+  private readonly smallFetches = pLimit(16)
+  private readonly largeFetches = pLimit(2)
 
   constructor(
     private readonly blobs: BlobPort,
@@ -136,7 +143,10 @@ export class PackedLayers implements LayerStore {
     } finally {
       await rm(packed, { force: true })
     }
+    const { ino } = await stat(image)
     await this.cache.add(cacheName(layer), image)
+    const path = await this.cache.get(cacheName(layer))
+    if (path) await this.verifier.trust(path, ino)
   }
 
   fileAtHand(_projectId: string, layer: Device): Promise<string | undefined> {
@@ -149,7 +159,13 @@ export class PackedLayers implements LayerStore {
       if (!(await this.verifier.mismatch(cached, layer.digest))) return cached
       await this.cache.remove(cacheName(layer))
     }
-    return this.cache.fill(cacheName(layer), (path) => this.fetch(projectId, layer, path))
+    let inode: number | undefined
+    const path = await this.cache.fill(cacheName(layer), async (temporary) => {
+      await this.fetch(projectId, layer, temporary)
+      inode = (await stat(temporary)).ino
+    })
+    if (inode !== undefined) await this.verifier.trust(path, inode)
+    return path
   }
 
   renew(projectId: string, { digest }: Device): Promise<boolean> {
@@ -161,15 +177,24 @@ export class PackedLayers implements LayerStore {
     if (!(await this.blobs.has(packName(projectId, layer.digest)))) throw corrupt(layer, 'is missing from the store')
   }
 
-  private async fetch(projectId: string, layer: Device, path: string): Promise<void> {
+  private fetch(projectId: string, layer: Device, path: string): Promise<void> {
+    const turn = isSmall(layer) ? this.smallFetches : this.largeFetches
+    return turn(() => this.fetchNow(projectId, layer, path))
+  }
+
+  private async fetchNow(projectId: string, layer: Device, path: string): Promise<void> {
     const name = packName(projectId, layer.digest)
-    if (!(await this.blobs.has(name))) throw corrupt(layer, 'is missing from the store')
-    const packed = await this.blobs.read(name)
-    await unpackLayer(packed, path, layer, this.keysOf?.(projectId)).catch((error: unknown) => {
-      if (error instanceof Vm0Error && error.code === 'ENCRYPTION_KEY_MISSING')
-        throw new Vm0Error(error.code, `the layer ${layer.digest}: ${error.message}`, { cause: error })
-      throw corrupt(layer, `is damaged: ${(error as Error).message}`, error)
-    })
+    try {
+      await unpackLayer(await this.blobs.read(name), path, layer, this.keysOf?.(projectId))
+    } catch (error) {
+      const { code, message } = error as Vm0Error
+      if (code === 'STORE_UNREACHABLE') throw error
+      if (code === 'ENCRYPTION_KEY_MISSING')
+        throw new Vm0Error(code, `the layer ${layer.digest}: ${message}`, { cause: error })
+      // Asked only now: a fetch that goes well is one request.
+      if (!(await this.blobs.has(name))) throw corrupt(layer, 'is missing from the store', error)
+      throw corrupt(layer, `is damaged: ${message}`, error)
+    }
   }
 }
 

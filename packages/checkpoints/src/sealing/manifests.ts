@@ -33,8 +33,13 @@ export class Manifests {
     const name = objectName('manifests', id)
     const corrupt = (what: string, cause?: unknown): Vm0Error =>
       new Vm0Error('CHECKPOINT_CORRUPT', `the manifest of checkpoint ${id} ${what}`, cause ? { cause } : {})
-    if (!(await this.blobs.has(name))) throw corrupt('is missing from the store')
-    const stored = Buffer.from(await this.blobs.get(name))
+    const stored = Buffer.from(
+      await this.blobs.get(name).catch(async (error: unknown) => {
+        // Asked only now: a load that goes well is one request.
+        if ((error as { code?: string }).code === 'STORE_UNREACHABLE' || (await this.blobs.has(name))) throw error
+        throw corrupt('is missing from the store', error)
+      }),
+    )
     const text = await this.open(stored).catch((cause: unknown) => {
       if (cause instanceof Vm0Error)
         throw new Vm0Error(cause.code, `the manifest of checkpoint ${id}: ${cause.message}`, { cause })
