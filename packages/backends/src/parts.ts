@@ -19,7 +19,7 @@ export async function* waitedFor(
   }
 }
 
-const chunkBytes = 256 * 1024
+const chunkBytes = 64 * 1024
 
 /** A range in parts that are read side by side, given in their order; they lie in memory until their turn comes. */
 export async function* sideBySide(
@@ -28,9 +28,9 @@ export async function* sideBySide(
   read: (part: Part, signal: AbortSignal) => AsyncIterable<Uint8Array>,
 ): AsyncGenerator<Uint8Array> {
   const abort = new AbortController()
-  const ahead: Promise<Buffer>[] = []
+  const ahead: Promise<{ memory: SharedArrayBuffer; bytes: Uint8Array }>[] = []
   let asked = from
-  const ask = (memory: Buffer): void => {
+  const ask = (memory: SharedArrayBuffer): void => {
     if (asked >= to) return
     const part = { from: asked, to: Math.min(to, asked + partBytes), etag }
     asked = part.to
@@ -40,23 +40,28 @@ export async function* sideBySide(
     ahead.push(coming)
   }
   try {
-    for (let number = 0; number < parallelParts && asked < to; number++) ask(Buffer.allocUnsafeSlow(partBytes))
+    // Shared memory doesn't count as what a collection of garbage could free, and so calls for none.
+    for (let number = 0; number < parallelParts && asked < to; number++) ask(new SharedArrayBuffer(partBytes))
     for (let next; (next = ahead.shift()) !== undefined;) {
-      const bytes = await next
+      const { memory, bytes } = await next
       // Whoever reads may keep what it gets; the memory of the part is used again.
       for (let at = 0; at < bytes.length; at += chunkBytes) yield Buffer.from(bytes.subarray(at, at + chunkBytes))
-      ask(Buffer.from(bytes.buffer, 0, partBytes))
+      ask(memory)
     }
   } finally {
     abort.abort()
   }
 }
 
-async function fill(memory: Buffer, source: AsyncIterable<Uint8Array>): Promise<Buffer> {
+async function fill(
+  memory: SharedArrayBuffer,
+  source: AsyncIterable<Uint8Array>,
+): Promise<{ memory: SharedArrayBuffer; bytes: Uint8Array }> {
+  const bytes = new Uint8Array(memory)
   let filled = 0
   for await (const chunk of source) {
-    memory.set(chunk, filled)
+    bytes.set(chunk, filled)
     filled += chunk.length
   }
-  return memory.subarray(0, filled)
+  return { memory, bytes: bytes.subarray(0, filled) }
 }
