@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Checkpoints against restic and `tar | zstd` on one tree: `scripts/bench-checkpoints.sh [files]`, 100,000 by default.
+# Checkpoints against restic and `tar | zstd` on one tree: `scripts/bench-checkpoints.sh [files] [case…]`, 100,000 and all by default.
+# Cases: save, restore, s3, read; peers, for what the others take. `s3` alone takes half a minute.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

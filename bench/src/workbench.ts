@@ -4,8 +4,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { ImageFiles } from '@vm0/checkpoints'
+import { ImageMounts, makeUpper, mountLowers, mountRoot, removeUpper, Slot } from '@vm0/sandbox'
 
 const exec = promisify(execFile)
+/** Slots are taken from the first on: this one and those before it are nobody's. */
+const lastSlot = 31_999
 
 /** Runs a command to its end; returns its milliseconds. */
 export async function timed(command: string, args: readonly string[], env?: Record<string, string>): Promise<number> {
@@ -16,9 +19,13 @@ export async function timed(command: string, args: readonly string[], env?: Reco
 
 /** A folder whose upper lies on an ext4 of its own in a sparse file, under an overlay, as a sandbox has it. */
 export class Workbench {
-  private readonly mounts: string[] = []
+  private readonly undo: Step[] = []
+  private readonly images: ImageMounts
+  private restored = 0
 
-  private constructor(readonly directory: string) {}
+  private constructor(readonly directory: string) {
+    this.images = new ImageMounts(this.path('images'))
+  }
 
   static async open(): Promise<Workbench> {
     const bench = new Workbench(await mkdtemp(join(tmpdir(), 'vm0-bench-')))
@@ -31,6 +38,7 @@ export class Workbench {
     await mkdir(bench.upper)
     await mkdir(bench.path('disk/work'))
     await mkdir(bench.path('base'))
+    await exec('mkfs.erofs', ['--quiet', bench.path('base.erofs'), bench.path('base')])
     const options = `lowerdir=${bench.path('base')},upperdir=${bench.upper},workdir=${bench.path('disk/work')}`
     await bench.mount(bench.live, '-t', 'overlay', 'overlay', '-o', options)
     return bench
@@ -49,39 +57,43 @@ export class Workbench {
   async mount(at: string, ...args: string[]): Promise<void> {
     await mkdir(at, { recursive: true })
     await exec('mount', [...args, at])
-    this.mounts.push(at)
+    this.undo.push(() => exec('umount', ['-l', at]))
   }
 
-  /** Mounts layer images, the oldest first, over the base; returns the root. */
-  async mountLayers(name: string, images: readonly ImageFiles[]): Promise<string> {
-    const lowers = images.map((_, index) => this.path(`${name}-l${index}`))
-    await Promise.all(
-      images.map(({ path, devices }, index) => {
-        const options = ['ro', 'loop', ...devices.map((device) => `device=${device}`)]
-        return this.mount(lowers[index] as string, '-t', 'erofs', '-o', options.join(','), path)
-      }),
-    )
-    const root = this.path(name)
-    const upper = this.path(`${name}-upper`)
-    await mkdir(join(upper, 'upper'), { recursive: true })
-    await mkdir(join(upper, 'work'))
-    const lowerdir = [...lowers.toReversed(), this.path('base')].join(':')
-    await this.mount(
-      root,
-      '-t',
-      'overlay',
-      'overlay',
-      '-o',
-      `lowerdir=${lowerdir},upperdir=${upper}/upper,workdir=${upper}/work`,
-    )
-    return root
+  /** Mounts layer images, the oldest first, over an empty template, as the platform does for a sandbox: to be taken away again. */
+  async mountLayers(layers: readonly ImageFiles[]): Promise<{ root: string; unmount(): Promise<void> }> {
+    const slot = new Slot(lastSlot - this.restored)
+    const directory = this.path(`r${this.restored}`)
+    const upper = join(directory, 'u')
+    const upperFile = join(directory, 'upper.ext4')
+    this.restored += 1
+    const undo: Step[] = [() => rm(directory, { recursive: true }), () => removeUpper(upperFile, upper)]
+    const unmount = (): Promise<void> => undoAll(undo)
+    this.undo.push(unmount)
+    await mkdir(directory)
+    const places = { directory, slot, serial: 0, images: this.images, undo }
+    const [lowers] = await Promise.all([
+      mountLowers({ templateImage: this.path('base.erofs'), layers }, places),
+      makeUpper(upperFile, upper, 10 * 1024, slot.uidBase),
+    ])
+    undo.push(() => exec('umount', ['-l', join(directory, 'r')]))
+    return { root: await mountRoot(lowers, { directory, upper }), unmount }
   }
 
   async close(): Promise<void> {
-    for (const path of this.mounts.toReversed()) await exec('umount', ['-l', path])
+    await undoAll(this.undo)
     await rm(this.directory, { recursive: true, force: true })
   }
 }
+
+type Step = () => Promise<unknown>
+
+async function undoAll(steps: Step[]): Promise<void> {
+  for (const step of steps.splice(0).toReversed()) await step().catch(() => undefined)
+}
+
+/** Waits until what was written before is on disk, so that what is measured next does not wait for it. */
+export const settle = (): Promise<number> => timed('sync', [])
 
 export async function diskUse(...paths: string[]): Promise<number> {
   const { stdout } = await exec('du', ['-s', '-B1', '-c', ...paths])
