@@ -10,6 +10,7 @@ import {
   type Kysely,
   type QueryResult,
 } from 'kysely'
+import { PGliteStatements } from './pglite-statements.js'
 
 /** Kysely over one PGlite: it has a single connection, so transactions and queries take turns. */
 export class PGliteDialect implements Dialect {
@@ -32,7 +33,11 @@ class PGliteDriver implements Driver {
   private turn: Promise<void> = Promise.resolve()
   private releases = new WeakMap<DatabaseConnection, () => void>()
 
-  constructor(private readonly pglite: PGlite) {}
+  private readonly statements: PGliteStatements
+
+  constructor(private readonly pglite: PGlite) {
+    this.statements = new PGliteStatements(pglite)
+  }
 
   async init(): Promise<void> {
     await this.pglite.waitReady
@@ -43,7 +48,7 @@ class PGliteDriver implements Driver {
     const before = this.turn
     this.turn = promise
     await before
-    const connection = new PGliteConnection(this.pglite)
+    const connection = new PGliteConnection(this.statements)
     this.releases.set(connection, resolve)
     return connection
   }
@@ -66,10 +71,10 @@ class PGliteDriver implements Driver {
 }
 
 class PGliteConnection implements DatabaseConnection {
-  constructor(private readonly pglite: PGlite) {}
+  constructor(private readonly statements: PGliteStatements) {}
 
   async executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
-    const result = await this.pglite.query<R>(query.sql, [...query.parameters])
+    const result = await this.statements.query<R>(query.sql, query.parameters)
     return {
       rows: result.rows,
       ...(result.affectedRows === undefined ? {} : { numAffectedRows: BigInt(result.affectedRows) }),
