@@ -61,8 +61,7 @@ class Refresh {
 
   private children(index: number, before: number, directory: OpenDirectory): void {
     if (this.isUnchanged(index, before)) {
-      const end = this.known.end(before)
-      for (let child = before + 1; child < end; child = this.known.end(child)) this.keep(child, directory)
+      this.keepAll(before, directory)
       return
     }
     const listed = this.attempt(() => listDirectory(directory.fd))
@@ -73,6 +72,34 @@ class Refresh {
       while (child < end && this.known.name(child) < entry.name) child = this.known.end(child)
       const same = child < end && this.known.name(child) === entry.name && this.known.ino(child) === entry.ino
       this.look(entry, same ? child : -1, directory)
+    }
+  }
+
+  /** The entries of a directory whose list of names is the known one. */
+  private keepAll(before: number, directory: OpenDirectory): void {
+    const { known } = this
+    const end = known.end(before)
+    for (let child = before + 1; child < end;) {
+      const first = child
+      if (this.options.stamps.loadByNumber) while (child < end && !known.isDirectory(child)) child += 1
+      if (child > first) this.keepLeaves(first, child)
+      else {
+        this.keep(child, directory)
+        child = known.end(child)
+      }
+    }
+  }
+
+  /** Entries that follow each other, none of them a directory: only their stamps are looked at. */
+  private keepLeaves(from: number, to: number): void {
+    const { known, tree } = this
+    const { stamps, frozen, settledBeforeMs } = this.options
+    const first = tree.addLeaves(known, from, to)
+    for (let before = from, index = first; before < to; before++, index++) {
+      stamps.loadByNumber?.(known.ino(before))
+      const { seconds, nanoseconds } = stamps
+      if (frozen || seconds * 1000 + nanoseconds / 1e6 < settledBeforeMs) tree.setStamp(index, seconds, nanoseconds)
+      if (this.isUnchanged(index, before)) tree.handle[index] = known.handle[before] as number
     }
   }
 

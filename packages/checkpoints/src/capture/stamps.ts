@@ -8,6 +8,8 @@ import { statAt } from './syscalls.js'
 export interface Stamps {
   /** Loads the stamp of an entry into `seconds` and `nanoseconds`. */
   load(ino: number, directory: OpenDirectory, name: string): void
+  /** The same where an inode's number is all that it takes. */
+  loadByNumber?(ino: number): void
   seconds: number
   nanoseconds: number
 }

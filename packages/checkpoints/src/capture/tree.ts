@@ -73,6 +73,30 @@ export class Tree {
     return index
   }
 
+  /**
+   * Appends entries of another tree that follow each other and have no children, without their stamps: those are set one by one.
+   * Returns the first one's place.
+   */
+  addLeaves(other: Tree, from: number, to: number): number {
+    const first = this.count
+    const count = to - from
+    while (first + count > this.capacity) this.grow()
+    const { columns } = this
+    const names = other.columns.nameStart[from] as number
+    const bytes = (other.columns.nameStart[to] as number) - names
+    const start = columns.nameStart[first] as number
+    while (start + bytes > this.names.length) this.names = Buffer.concat([this.names, Buffer.alloc(this.names.length)])
+    other.names.copy(this.names, start, names, names + bytes)
+    columns.ino.set(other.columns.ino.subarray(from, to), first)
+    columns.kind.set(other.columns.kind.subarray(from, to), first)
+    for (let index = 0; index < count; index++) {
+      columns.nameStart[first + index + 1] = start + (other.columns.nameStart[from + index + 1] as number) - names
+      columns.end[first + index] = first + index + 1
+    }
+    this.count += count
+    return first
+  }
+
   close(index: number): void {
     this.columns.end[index] = this.count
   }
