@@ -1,18 +1,14 @@
 import { on } from 'node:events'
 import { availableParallelism } from 'node:os'
-import { Worker } from 'node:worker_threads'
 import pLimit from 'p-limit'
-import { workerFile } from '@vm0/process'
 import type { CaptureMessage, CapturedLayer, CaptureTask } from './messages.js'
+import { giveThread, takeThread } from './threads.js'
 
 export type { EarlierLayer } from './earlier-files.js'
 export type { CapturedLayer } from './messages.js'
 
 /** Many sessions may be saved at once, as when the platform stops: more threads than processors would only make each freeze longer. */
 const turn = pLimit(Math.max(2, availableParallelism()))
-
-/** Deep trees are walked by functions that call themselves. */
-const stackSizeMb = 64
 
 /**
  * Makes a layer of what changed in an upper since an index was written; null when nothing did. `whileFrozen` is called
@@ -29,11 +25,7 @@ async function captureInThread(
   task: CaptureTask,
   whileFrozen: (capture: () => Promise<void>) => Promise<void>,
 ): Promise<CapturedLayer | null> {
-  const worker = new Worker(workerFile(import.meta.url), {
-    workerData: task,
-    execArgv: [],
-    resourceLimits: { stackSizeMb },
-  })
+  const worker = takeThread()
   // A queue: the last message may come while the caller thaws.
   const messages = on(worker, 'message', { close: ['exit'] })
   const next = async <T extends CaptureMessage['type']>(type: T): Promise<Extract<CaptureMessage, { type: T }>> => {
@@ -44,13 +36,19 @@ async function captureInThread(
     return message as Extract<CaptureMessage, { type: T }>
   }
   try {
+    worker.postMessage(task)
     await next('ready')
     await whileFrozen(async () => {
       worker.postMessage('frozen')
       await next('captured')
     })
-    return (await next('done')).layer
-  } finally {
+    const { layer } = await next('done')
+    await messages.return?.()
+    giveThread(worker)
+    return layer
+  } catch (error) {
+    // What it is in the middle of, or died of, is nobody's.
     await worker.terminate()
+    throw error
   }
 }
