@@ -1,12 +1,14 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import {
-  bucketDigests,
   bucketOf,
   bucketsFor,
+  bucketsOf,
   differingBuckets,
   entryDigest,
   isDiffering,
+  pathHash,
+  type Buckets,
   type FolderEntry,
 } from './folder-sync.js'
 
@@ -21,11 +23,21 @@ const entry = fc.record({
 })
 const folder = fc.uniqueArray(entry, { selector: ({ path }) => path, maxLength: 60 })
 
-const digests = (entries: readonly FolderEntry[], buckets: number): Uint8Array =>
-  bucketDigests(
-    entries.map((each) => ({ path: each.path, digest: entryDigest(each) })),
+/** Of those of `old`, by identity, `before` was made. */
+function bucketed(entries: readonly FolderEntry[], buckets: number, old?: readonly FolderEntry[], before?: Buckets) {
+  const known = new Set(old)
+  return bucketsOf(
+    {
+      length: entries.length,
+      hash: (index) => pathHash(entries[index]!.path),
+      digest: (index) => entryDigest(entries[index]!),
+      wasMember: (index) => known.delete(entries[index]!),
+    },
     buckets,
+    before,
   )
+}
+const digests = (entries: readonly FolderEntry[], buckets: number): Uint8Array => bucketed(entries, buckets).digests
 
 test('every entry that differs is in a bucket that differs, in whichever order the entries come', () => {
   fc.assert(
@@ -39,6 +51,25 @@ test('every entry that differs is in a bucket that differs, in whichever order t
         alike.delete(bucketOf(path, buckets))
       }
       for (const bucket of alike) expect(isDiffering(bits, bucket)).toBe(false)
+    }),
+  )
+})
+
+test('buckets that are made with those from before are the same as those that are made anew', () => {
+  const change = fc.record({ drop: fc.double({ min: 0, max: 1, noNaN: true }), add: folder, repeat: fc.boolean() })
+  const counts = fc.constantFrom(1, 2, 16, 256)
+  fc.assert(
+    fc.property(folder, counts, fc.array(fc.tuple(change, counts), { maxLength: 4 }), (first, count, changes) => {
+      let [entries, before] = [first, bucketed(first, count)]
+      for (const [{ drop, add, repeat }, nextCount] of changes) {
+        const added = new Set(add.map(({ path }) => path))
+        const kept = entries.filter(({ path }, index) => index >= entries.length * drop && !added.has(path))
+        // A folder that changes while it is listed may be told with one entry twice.
+        const next = [...add, ...kept, ...(repeat ? kept.slice(0, 1) : [])]
+        const buckets = bucketed(next, nextCount, entries, before)
+        expect(buckets).toEqual(bucketed(next, nextCount))
+        ;[entries, before] = [next, buckets]
+      }
     }),
   )
 })

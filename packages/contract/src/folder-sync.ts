@@ -65,32 +65,68 @@ const digestOf = (text: string): string =>
 export const entryDigest = ({ path, kind, mode, content }: Omit<FolderEntry, 'sizeBytes'>): string =>
   digestOf(`${path}\0${kind}\0${mode}\0${content}`)
 
-/** FNV-1a over a path: which bucket it belongs to. */
-export function bucketOf(path: string, buckets: number): number {
+/** FNV-1a over a path, 32 bits without sign: what decides which bucket it belongs to. */
+export function pathHash(path: string): number {
   let hash = 0x811c9dc5
   for (let index = 0; index < path.length; index++) hash = Math.imul(hash ^ path.charCodeAt(index), 0x01000193)
-  return (hash >>> 0) % buckets
+  return hash >>> 0
 }
 
-/** The digests of all buckets, one after the other; in which order entries come doesn't matter. */
-export function bucketDigests(entries: readonly { path: string; digest: string }[], buckets: number): Uint8Array {
-  // Sorted by bucket by counting: a list for each of many thousand would cost more than all of their digests.
-  const bucketOfEntry = Uint32Array.from(entries, ({ path }) => bucketOf(path, buckets))
-  const ends = new Uint32Array(buckets + 1)
-  for (const bucket of bucketOfEntry) ends[bucket + 1]! += 1
-  for (let bucket = 0; bucket < buckets; bucket++) ends[bucket + 1]! += ends[bucket] as number
-  const places = ends.slice()
-  const sorted: string[] = Array.from({ length: entries.length })
-  for (let index = 0; index < entries.length; index++)
-    sorted[places[bucketOfEntry[index] as number]!++] = entries[index]!.digest
-  const result = Buffer.alloc(buckets * bucketDigestBytes)
-  for (let bucket = 0; bucket < buckets; bucket++) {
-    const [start, end] = [ends[bucket] as number, ends[bucket + 1] as number]
-    if (start === end) continue
-    const digests = sorted.slice(start, end).toSorted()
-    result.write(digestOf(digests.join('')).slice(0, 24), bucket * bucketDigestBytes, bucketDigestBytes, 'base64')
+export const bucketOf = (path: string, buckets: number): number => pathHash(path) % buckets
+
+/** Entries by their places, of which buckets are made. */
+export interface BucketMembers {
+  length: number
+  /** `pathHash` of the entry's path. */
+  hash(index: number): number
+  /** `entryDigest` of the entry. */
+  digest(index: number): string
+  /** Whether it was one of those, and the same, that `before` was made of. Is asked once for each. */
+  wasMember(index: number): boolean
+}
+
+/** How many entries each bucket has, and the digests of all buckets, one after the other. */
+export interface Buckets {
+  sizes: Uint32Array
+  digests: Uint8Array
+}
+
+/**
+ * Puts entries into buckets; in which order they come doesn't matter. A bucket of which each entry was in it before, and
+ * that has as many as before, keeps its digest: what was nearly the same before costs nearly nothing.
+ */
+export function bucketsOf(members: BucketMembers, count: number, before?: Buckets): Buckets {
+  const kept = before?.sizes.length === count ? before : undefined
+  const sizes = new Uint32Array(count)
+  const isNew = new Uint8Array(count)
+  for (let index = 0; index < members.length; index++) {
+    const bucket = members.hash(index) % count
+    sizes[bucket]! += 1
+    if (!members.wasMember(index) || !kept) isNew[bucket] = 1
   }
-  return result
+  if (kept) for (let bucket = 0; bucket < count; bucket++) if (sizes[bucket] !== kept.sizes[bucket]) isNew[bucket] = 1
+  // Sorted by bucket by counting: a list for each of many thousand would cost more than all of their digests.
+  const ends = new Uint32Array(count)
+  let end = 0
+  for (let bucket = 0; bucket < count; bucket++) {
+    ends[bucket] = end
+    if (isNew[bucket] === 1) end += sizes[bucket] as number
+  }
+  const sorted: string[] = Array.from({ length: end })
+  for (let index = 0; index < members.length; index++) {
+    const bucket = members.hash(index) % count
+    if (isNew[bucket] === 1) sorted[ends[bucket]!++] = members.digest(index)
+  }
+  const digests = Buffer.alloc(count * bucketDigestBytes)
+  if (kept) digests.set(kept.digests)
+  for (let bucket = 0; bucket < count; bucket++) {
+    if (isNew[bucket] === 0) continue
+    const [at, size] = [bucket * bucketDigestBytes, sizes[bucket] as number]
+    const own = sorted.slice((ends[bucket] as number) - size, ends[bucket]).toSorted()
+    if (size === 0) digests.fill(0, at, at + bucketDigestBytes)
+    else digests.write(digestOf(own.join('')).slice(0, 24), at, bucketDigestBytes, 'base64')
+  }
+  return { sizes, digests }
 }
 
 /** Which buckets differ: a bit for each. */

@@ -1,7 +1,5 @@
 import {
   bucketDigestBytes,
-  bucketDigests,
-  bucketOf,
   differingBuckets,
   encodeEntry,
   folderComparisonSchema,
@@ -19,6 +17,7 @@ import { leftIn, rulesIn } from './left-in.js'
 import { listFolder, type FoundFolder } from './list-folder.js'
 
 const maxRequestBytes = 8 * 1024 ** 2
+const answerPieceLength = 64 * 1024
 
 interface Place {
   sandbox: Sandbox
@@ -41,7 +40,8 @@ export async function* compareFolder(place: Place, request: AsyncIterable<Uint8A
     )
   const entries = await entriesOf(place, found, comparison)
   const { buckets } = comparison
-  const differing = differingBuckets(bucketDigests(entries, buckets), digests)
+  const known = place.digests.folder(place.folder)
+  const differing = differingBuckets(known.buckets(entries, buckets).digests, digests)
   const summary: FolderSummary = {
     exists: found.exists,
     entries: entries.length,
@@ -49,8 +49,16 @@ export async function* compareFolder(place: Place, request: AsyncIterable<Uint8A
     differing: Buffer.from(differing).toString('base64'),
   }
   yield `${JSON.stringify(summary)}\n`
-  for (const entry of entries) if (isDiffering(differing, bucketOf(entry.path, buckets))) yield encodeEntry(entry)
-  yield `${JSON.stringify(summary)}\n`
+  // A turn of the stream for each line would cost more than the line.
+  let lines = ''
+  for (const entry of entries) {
+    if (!isDiffering(differing, entry.hash % buckets)) continue
+    lines += encodeEntry(entry)
+    if (lines.length < answerPieceLength) continue
+    yield lines
+    lines = ''
+  }
+  yield `${lines}${JSON.stringify(summary)}\n`
 }
 
 /** The request's rules may leave out what is read here: so only where it is little. */

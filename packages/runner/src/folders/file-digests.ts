@@ -35,6 +35,7 @@ export class FileDigests {
       if (!entry) continue
       entry.content = content
       entry.digest = entryDigest(entry)
+      entry.mark = undefined
     }
     const unsettled = [...unread.values()].filter(({ changedAtMs }) => changedAtMs > startedMs - settleMs)
     if (unsettled.length > 0) this.folders.get(folder)?.forget(new Set(unsettled))

@@ -1,3 +1,4 @@
+import { entryDigest, pathHash } from '@vm0/contract'
 import { expect, test } from 'vitest'
 import { KnownFolder } from './known-folder.js'
 
@@ -21,6 +22,8 @@ test('an entry of which everything is the same is the same one, with the digest 
     content: '',
     digest: '',
     changedAtMs: 1764000000500,
+    hash: pathHash('a'),
+    mark: undefined,
   })
   first!.digest = 'learned'
   expect(lookAt(known, [line('a'), line('b')])[0]).toBe(first)
@@ -46,4 +49,21 @@ test('a link is known by where it leads, too; what is neither file, folder nor l
   expect(look.take(link, 'two')).toMatchObject({ content: 'two', mode: 0, sizeBytes: 0 })
   expect(look.take('p 644 12 0 1764000000.5 pipe', '')).toBe(undefined)
   expect(look.take('f 644', '')).toBe(undefined)
+})
+
+test('buckets have what is in the folder now: what went, came, was told twice, or has another digest than before', () => {
+  const known = new KnownFolder()
+  const names = ['a', 'b', 'c']
+  const look = (lines: readonly string[]) =>
+    lookAt(known, lines).map((entry) => Object.assign(entry!, { digest: entry!.digest || entryDigest(entry!) }))
+  const all = look(names.map((name) => line(name)))
+  const digestsOf = (entries: typeof all): Uint8Array => known.buckets(entries, 1).digests
+  const whole = digestsOf(all)
+  const [a, b, c] = all as [(typeof all)[0], (typeof all)[0], (typeof all)[0]]
+  expect(digestsOf([a, c])).not.toEqual(whole)
+  expect(digestsOf(look(names.map((name) => line(name))))).toEqual(whole)
+  expect(digestsOf([a, a, c])).not.toEqual(whole)
+  expect(digestsOf([c, b, a])).toEqual(whole)
+  Object.assign(b, { content: 'x', digest: entryDigest({ ...b, content: 'x' }), mark: undefined })
+  expect(digestsOf(all)).not.toEqual(whole)
 })

@@ -1,10 +1,14 @@
-import { entryDigest, type FolderEntry } from '@vm0/contract'
+import { bucketsOf, entryDigest, pathHash, type Buckets, type FolderEntry } from '@vm0/contract'
 
 /** An entry as `find` tells of it, and its digest once its content is known. */
 export interface FoundEntry extends FolderEntry {
   /** Of all that makes the entry another one; empty as long as its content is not known. */
   digest: string
   changedAtMs: number
+  /** Of its path. */
+  hash: number
+  /** Of the last buckets that it was put into; none when its digest is newer than they are. */
+  mark: object | undefined
 }
 
 interface Known {
@@ -24,6 +28,8 @@ const kinds: Record<string, FolderEntry['kind']> = { f: 'file', d: 'folder', l: 
 export class KnownFolder {
   private readonly lines = new Map<string, Known>()
   private looks = 0
+  /** Buckets that were made last; what is in them has this mark. */
+  private last: { mark: object; buckets: Buckets | undefined } = { mark: {}, buckets: undefined }
 
   /** One look through the folder; what has not been seen at its end is forgotten. */
   look() {
@@ -54,6 +60,26 @@ export class KnownFolder {
     }
   }
 
+  /** Some of its entries in buckets. */
+  buckets(entries: readonly FoundEntry[], count: number): Buckets {
+    const { last } = this
+    const mark = {}
+    const members = {
+      length: entries.length,
+      hash: (index: number) => entries[index]!.hash,
+      digest: (index: number) => entries[index]!.digest,
+      wasMember: (index: number) => {
+        const entry = entries[index]!
+        const was = entry.mark === last.mark
+        entry.mark = mark
+        return was
+      },
+    }
+    const buckets = bucketsOf(members, count, last.buckets)
+    this.last = { mark, buckets }
+    return buckets
+  }
+
   forget(entries: ReadonlySet<FoundEntry>): void {
     for (const [line, { entry }] of this.lines) if (entries.has(entry)) this.lines.delete(line)
   }
@@ -72,6 +98,8 @@ function parse(line: string, target: string): FoundEntry | undefined {
     content: target,
     digest: '',
     changedAtMs: Number(changed) * 1000,
+    hash: pathHash(path),
+    mark: undefined,
   }
   if (kind !== 'file') entry.digest = entryDigest(entry)
   return entry

@@ -1,6 +1,6 @@
 import { lstatSync, readdirSync, readFileSync, type Stats } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
-import { ignoreFiles, IgnoreRules, type FolderRules } from '@vm0/contract/client'
+import { ignoreFiles, IgnoreRules, Vm0Error, type FolderEntry, type FolderRules } from '@vm0/contract/client'
 import ignore from 'ignore'
 
 export interface LocalEntry {
@@ -21,13 +21,28 @@ export interface LocalInfo {
   ino: number
 }
 
-export function infoOf(stats: Stats): LocalInfo {
-  const { mode, size, mtimeMs, ctimeMs, ino } = stats
-  const kind = stats.isFile() ? 'file' : stats.isDirectory() ? 'folder' : stats.isSymbolicLink() ? 'link' : 'other'
-  return { kind, mode, size, mtimeMs, ctimeMs, ino }
+/** The bits of a mode that tell the kind, and their values. */
+const kindBits = 0o170000
+const kinds = new Map<number, LocalInfo['kind']>([
+  [0o100000, 'file'],
+  [0o040000, 'folder'],
+  [0o120000, 'link'],
+])
+export const kindOfMode = (mode: number): LocalInfo['kind'] => kinds.get(mode & kindBits) ?? 'other'
+
+export function infoOf({ mode, size, mtimeMs, ctimeMs, ino }: Omit<LocalInfo, 'kind'>): LocalInfo {
+  return { kind: kindOfMode(mode), mode, size, mtimeMs, ctimeMs, ino }
 }
 
-class WalkedEntry implements LocalEntry {
+/** Throws for what is no file, folder or link. */
+export function kindOf({ name, info: { kind } }: LocalEntry): FolderEntry['kind'] {
+  if (kind !== 'other') return kind
+  throw new Vm0Error('FILE_INVALID', `${name} is a socket, pipe or device; expected files, folders and links`, {
+    hint: 'Remove it, or choose another folder.',
+  })
+}
+
+export class WalkedEntry implements LocalEntry {
   constructor(
     private readonly root: string,
     readonly name: string,
@@ -51,59 +66,72 @@ export interface WalkOptions {
 /** How long the walk may keep everything else of the program waiting. */
 export const sliceMs = 15
 
+/** Is told of an entry by the folder that it is in (below the root, empty for itself) and its name in it. */
+export type TakeStats = (folder: string, child: string, stats: Stats) => void
+
 /** Takes what is in a local folder, folders before what they hold, in the same order each time. */
-export async function walkFolder(
+export function walkFolder(
   root: string,
   options: WalkOptions,
   take: (entry: LocalEntry) => void,
   signal?: AbortSignal,
 ): Promise<void> {
+  const takeStats: TakeStats = (folder, child, stats) =>
+    take(new WalkedEntry(root, below(folder, child), infoOf(stats)))
+  return walkStats(root, options, takeStats, signal)
+}
+
+/** The same without an object for each; what is in one folder comes one after the other, sorted by name. */
+export async function walkStats(
+  root: string,
+  options: WalkOptions,
+  take: TakeStats,
+  signal?: AbortSignal,
+): Promise<void> {
   let sliceEndsMs = performance.now() + sliceMs
-  let taken = 0
-  // A turn of the loop for each entry would cost as much as its system call, and so would a look at the clock.
-  for (const entry of walkNow(root, options)) {
-    take(entry)
-    taken += 1
-    if (taken % 64 !== 0 || performance.now() < sliceEndsMs) continue
+  for (const _ of walkNow(root, options, take)) {
+    if (performance.now() < sliceEndsMs) continue
     await setImmediate()
     signal?.throwIfAborted()
     sliceEndsMs = performance.now() + sliceMs
   }
 }
 
-/** System calls of their own are several times cheaper than the promises of them. */
-function* walkNow(root: string, { gitignore, rules = [], onRules }: WalkOptions): Generator<LocalEntry> {
+/** A turn of the loop for each entry would cost as much as its system call, and so would a look at the clock. */
+const entriesPerLook = 64
+const quietly = { throwIfNoEntry: false } as const
+
+/** System calls of their own are several times cheaper than the promises of them. Yields where others may have their turn. */
+function* walkNow(root: string, { gitignore, rules = [], onRules }: WalkOptions, take: TakeStats): Generator<void> {
   const all = new IgnoreRules((text) => ignore().add(text))
   for (const each of rules) all.add(each)
-  const stack: { folder: string; names: string[]; next: number }[] = []
-  const enter = (folder: string): void => {
-    const names = readdirSync(folder === '' ? root : `${root}/${folder}`).toSorted()
+  const left = ['']
+  let taken = 0
+  for (let folder = left.pop(); folder !== undefined; folder = left.pop()) {
+    const place = folder === '' ? root : `${root}/${folder}`
+    const names = readdirSync(place).toSorted()
     if (gitignore)
       for (const file of ignoreFiles) {
-        const text = names.includes(file) ? readText(`${root}/${below(folder, file)}`) : ''
+        const text = names.includes(file) ? readText(`${place}/${file}`) : ''
         if (!text) continue
         all.add({ folder, text })
         onRules?.({ folder, text })
       }
-    stack.push({ folder, names, next: 0 })
-  }
-  enter('')
-  for (let top = stack.at(-1); top; top = stack.at(-1)) {
-    const child = top.names[top.next++]
-    if (child === undefined) {
-      stack.pop()
-      continue
+    const folders: string[] = []
+    for (const child of names) {
+      const stats = lstatSync(`${place}/${child}`, quietly)
+      if (!stats) continue
+      const isFolder = stats.isDirectory()
+      if (all.excludes(below(folder, child), isFolder)) continue
+      take(folder, child, stats)
+      if (isFolder) folders.push(below(folder, child))
+      if (++taken % entriesPerLook === 0) yield
     }
-    const name = below(top.folder, child)
-    const stats = lstatSync(`${root}/${name}`, { throwIfNoEntry: false })
-    if (!stats || all.excludes(name, stats.isDirectory())) continue
-    const info = infoOf(stats)
-    yield new WalkedEntry(root, name, info)
-    if (info.kind === 'folder') enter(name)
+    left.push(...folders.toReversed())
   }
 }
 
-const below = (folder: string, name: string): string => (folder === '' ? name : `${folder}/${name}`)
+export const below = (folder: string, name: string): string => (folder === '' ? name : `${folder}/${name}`)
 
 function readText(path: string): string {
   try {

@@ -1,7 +1,8 @@
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
-import { scanFolder, type ScannedEntry } from '../../transfer/sync/scan-folder.js'
+import type { ScannedEntry } from '../../transfer/sync/listing.js'
+import { scanFolder } from '../../transfer/sync/scan-folder.js'
 
 /** How a file was when it was sent or pulled: a change of size or time tells that it was changed here since. */
 export interface Noted {
@@ -44,8 +45,10 @@ export const noteOf = ({ local: { info }, content }: ScannedEntry): Noted => ({
 /** Notes a folder that is being sent, so that it can be told later what was changed in it meanwhile. */
 export async function noteSent(sessionId: string, folder: string): Promise<void> {
   const root = resolve(folder)
-  const { entries, keep } = await scanFolder(root, { gitignore: true, specials: 'skip' })
+  const { listing, keep } = await scanFolder(root, { gitignore: true, specials: 'skip' })
   await keep()
-  const files = entries.filter(({ kind }) => kind !== 'folder').map((entry) => [entry.path, noteOf(entry)] as const)
+  const files = [...listing]
+    .filter(({ kind }) => kind !== 'folder')
+    .map((entry) => [entry.path, noteOf(entry)] as const)
   await writeRecord(sessionId, { folder: root, files: Object.fromEntries(files) })
 }

@@ -49,19 +49,20 @@ export async function pullFolder(session: Session, options: PullOptions): Promis
     return compareFolders(
       http,
       await call('comparisons'),
-      scan.then(({ entries, keep }) => ({ entries, keep, rules, ownRules: !all })),
+      scan.then(({ listing, keep }) => ({ listing, keep, rules, ownRules: !all })),
     )
   })
   const told = [...compared.remote.values()].toSorted((a, b) => (a.path < b.path ? -1 : 1))
   const { kept, skipped } = withoutOutsideLinks(told)
   const differing = new Map(kept.map((entry) => [entry.path, entry]))
-  const remote: RemoteEntry[] = [...kept, ...compared.alike].map(({ path, kind }) => ({ name: path, kind }))
-  requireFolders([...kept, ...compared.alike])
+  const alike = [...compared.alike]
+  const remote: RemoteEntry[] = [...kept, ...alike].map(({ path, kind }) => ({ name: path, kind }))
+  requireFolders([...kept, ...alike])
 
   const here = new Map(compared.local.map((entry) => [entry.path, entry]))
   const stateOf = statesOf(folder, differing, here, known)
   const states = new Map<string, LocalState | undefined>(
-    compared.alike.map(({ path, kind }) => [path, { kind, same: true, untouched: true }]),
+    alike.map(({ path, kind }) => [path, { kind, same: true, untouched: true }]),
   )
   for (const name of [...differing.keys(), ...Object.keys(known)])
     if (!states.has(name)) states.set(name, await stateOf(name))
@@ -72,7 +73,7 @@ export async function pullFolder(session: Session, options: PullOptions): Promis
   try {
     const wanted = plan.write.map(({ entry }) => differing.get(entry.name) as FolderEntry)
     const files = wanted.filter(({ kind }) => kind !== 'folder')
-    const savedBytes = bytesOf(compared.alike) + bytesOf(kept) - bytesOf(wanted)
+    const savedBytes = compared.alike.bytes + bytesOf(kept) - bytesOf(wanted)
     const result: DownloadResult = { files: 0, bytes: 0, savedBytes, skipped }
     const progress = new Progress(files, savedBytes, onProgress)
     const fetched = { root: scratch, entries: files, here, progress, result }
@@ -85,7 +86,7 @@ export async function pullFolder(session: Session, options: PullOptions): Promis
   for (const name of removed) await rm(join(folder, name))
   const files: FolderRecord['files'] = {}
   for (const { name } of plan.gone) if (!removed.includes(name) && known[name]) files[name] = known[name]
-  for (const entry of compared.alike) if (entry.kind !== 'folder') files[entry.path] = noteOf(entry)
+  for (const entry of alike) if (entry.kind !== 'folder') files[entry.path] = noteOf(entry)
   for (const { path, kind, content } of kept) {
     const info = kind === 'folder' ? undefined : await look(join(folder, path))
     if (info) files[path] = { sizeBytes: info.size, mtimeMs: info.mtimeMs, content }

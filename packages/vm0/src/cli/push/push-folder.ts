@@ -4,7 +4,8 @@ import type { Session } from '../../session.js'
 import { compareFolders } from '../../transfer/sync/compare.js'
 import { overBreaks } from '../../transfer/sync/over-breaks.js'
 import { bytesOf, Progress, type TransferProgress } from '../../transfer/sync/progress.js'
-import { scanFolder, type ScannedEntry } from '../../transfer/sync/scan-folder.js'
+import type { ScannedEntry } from '../../transfer/sync/listing.js'
+import { scanFolder } from '../../transfer/sync/scan-folder.js'
 import { removeEntries, sendEntries } from '../../transfer/sync/send-folder.js'
 import { noteOf, type FolderRecord } from '../folder/folder-record.js'
 import { someOf } from '../folder/some-of.js'
@@ -47,11 +48,12 @@ export async function pushFolder(session: Session, options: PushOptions): Promis
       scan.then(({ rules, ...scanned }) => ({ ...scanned, rules: [...given, ...rules], ownRules: false })),
     )
   })
-  const gone = await goneFrom(folder, known, [...compared.local, ...compared.alike])
+  const here = [...compared.alike, ...compared.local]
+  const gone = await goneFrom(folder, known, here)
   const plan = planPush(compared.local, compared.remote, (entry) => notedContent(entry, known), gone, { force })
   if (plan.conflicts.length > 0) throw conflict(plan.conflicts)
   const sent = plan.send.map(({ entry }) => entry)
-  const savedBytes = bytesOf(compared.alike) + bytesOf(compared.local) - bytesOf(sent)
+  const savedBytes = compared.alike.bytes + bytesOf(compared.local) - bytesOf(sent)
   const removed = options.remove ? plan.gone : []
   await removeEntries(http, call, removed, undefined)
   const progress = new Progress(sent, savedBytes, onProgress)
@@ -61,8 +63,7 @@ export async function pushFolder(session: Session, options: PushOptions): Promis
   const files = { ...known }
   for (const { path } of removed) delete files[path]
   const theirs = new Set(plan.theirs)
-  for (const entry of [...compared.alike, ...compared.local])
-    if (entry.kind !== 'folder' && !theirs.has(entry.path)) files[entry.path] = noteOf(entry)
+  for (const entry of here) if (entry.kind !== 'folder' && !theirs.has(entry.path)) files[entry.path] = noteOf(entry)
   return {
     plan,
     removed: removed.map(({ path }) => path),

@@ -1,10 +1,9 @@
 import { setImmediate } from 'node:timers/promises'
 import {
-  bucketDigests,
-  bucketOf,
   bucketsFor,
   decodeEntry,
   isDiffering,
+  type Buckets,
   type FolderComparison,
   type FolderEntry,
   type FolderRules,
@@ -12,20 +11,22 @@ import {
 } from '@vm0/contract/client'
 import { connectionLost, lineError, linesOf, type Http, type RequestBody } from '../../http.js'
 import { entryPath } from '../entry-path.js'
+import type { Listing, ScannedEntry } from './listing.js'
+import type { ScannedFolder } from './scan-folder.js'
 
-export interface DigestedEntry extends FolderEntry {
-  /** Of all that makes it another one. */
-  digest: string
-}
-
-export interface ComparedFolder<T extends DigestedEntry> {
+export interface ComparedFolder {
   summary: FolderSummary
   /** What the session has in the buckets that differ, by path. */
   remote: Map<string, FolderEntry>
   /** What is here in the same buckets. */
-  local: T[]
+  local: ScannedEntry[]
   /** The rest of what is here; the session has the same. */
-  alike: T[]
+  alike: AlikeEntries
+}
+
+/** Made when they are asked for: most who compare want only to know how large they are. */
+export interface AlikeEntries extends Iterable<ScannedEntry> {
+  bytes: number
 }
 
 export interface CompareOptions {
@@ -35,11 +36,7 @@ export interface CompareOptions {
   ownRules: boolean
 }
 
-interface Local<T> extends CompareOptions {
-  entries: readonly T[]
-  /** What is to be done while the session's side is at work. */
-  keep?: () => Promise<void>
-}
+type Local = Pick<ScannedFolder, 'listing' | 'keep'> & CompareOptions
 
 interface ErrorLine {
   type: 'error'
@@ -53,12 +50,12 @@ type Line = Parameters<typeof decodeEntry>[0] | FolderSummary | ErrorLine
  * Asks what of a folder in the session differs from a local one. The session's side begins to look when the call comes,
  * while this side still looks through its own folder (`scan`).
  */
-export async function compareFolders<T extends DigestedEntry>(
+export async function compareFolders(
   http: Http,
   address: string,
-  scan: Promise<Local<T>>,
+  scan: Promise<Local>,
   signal?: AbortSignal,
-): Promise<ComparedFolder<T>> {
+): Promise<ComparedFolder> {
   scan.catch(() => undefined)
   const prepared = scan.then(prepare)
   prepared.catch(() => undefined)
@@ -70,9 +67,9 @@ export async function compareFolders<T extends DigestedEntry>(
     patient: true,
   })
   // Not before the request is out.
-  const kept = prepared.then(async ({ keep }) => {
+  const kept = prepared.then(async ({ keep, buckets }) => {
     await setImmediate()
-    await keep?.()
+    await keep(buckets)
   })
   kept.catch(() => undefined)
   // What is wrong with the local folder breaks the request, too: the first is what to tell.
@@ -80,31 +77,40 @@ export async function compareFolders<T extends DigestedEntry>(
     await prepared
     throw error
   })
-  const { entries, buckets } = await prepared
+  const { listing, buckets } = await prepared
   const [{ summary, remote }] = await Promise.all([readAnswer(response, signal), kept])
-  const differing = Buffer.from(summary.differing, 'base64')
-  const [local, alike]: [T[], T[]] = [[], []]
-  for (const entry of entries) (isDiffering(differing, bucketOf(entry.path, buckets)) ? local : alike).push(entry)
-  return { summary, remote, local, alike }
+  return { summary, remote, ...divide(listing, buckets, Buffer.from(summary.differing, 'base64')) }
 }
 
-interface Prepared<T> extends Pick<Local<T>, 'entries' | 'keep'> {
-  buckets: number
+function divide(listing: Listing, { sizes }: Buckets, differing: Uint8Array): Pick<ComparedFolder, 'local' | 'alike'> {
+  const isAlike = (index: number): boolean => !isDiffering(differing, listing.hash(index) % sizes.length)
+  const local: ScannedEntry[] = []
+  let bytes = 0
+  for (let index = 0; index < listing.length; index++) {
+    if (isAlike(index)) bytes += listing.sizeBytes(index)
+    else local.push(listing.entry(index))
+  }
+  const alike = function* (): Generator<ScannedEntry> {
+    for (let index = 0; index < listing.length; index++) if (isAlike(index)) yield listing.entry(index)
+  }
+  return { local, alike: { bytes, [Symbol.iterator]: alike } }
+}
+
+interface Prepared extends Pick<Local, 'listing' | 'keep'> {
+  buckets: Buckets
   head: string
-  digests: Uint8Array
 }
 
-function prepare<T extends DigestedEntry>({ entries, keep, rules, ownRules }: Local<T>): Prepared<T> {
-  const buckets = bucketsFor(entries.length)
+function prepare({ listing, keep, rules, ownRules }: Local): Prepared {
+  const buckets = bucketsFor(listing.length)
   const comparison: FolderComparison = { v: 1, buckets, rules: [...rules], ownRules }
-  const head = `${JSON.stringify(comparison)}\n`
-  return { entries, buckets, head, digests: bucketDigests(entries, buckets), ...(keep ? { keep } : {}) }
+  return { listing, keep, buckets: listing.buckets(buckets), head: `${JSON.stringify(comparison)}\n` }
 }
 
-async function* requestOf(prepared: Promise<Prepared<DigestedEntry>>): AsyncGenerator<Uint8Array> {
+async function* requestOf(prepared: Promise<Prepared>): AsyncGenerator<Uint8Array> {
   yield Buffer.from('\n')
-  const { head, digests } = await prepared
-  yield Buffer.concat([Buffer.from(head), digests])
+  const { head, buckets } = await prepared
+  yield Buffer.concat([Buffer.from(head), buckets.digests])
 }
 
 async function readAnswer(response: Response, signal: AbortSignal | undefined) {

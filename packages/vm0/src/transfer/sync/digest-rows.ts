@@ -1,83 +1,117 @@
-/** Times of change (content, then anything) in milliseconds, size in bytes, inode. */
-export type RowNumbers = readonly [number, number, number, number]
+import { bucketDigestBytes, type Buckets } from '@vm0/contract/client'
 
-/** What is known of one file. */
-export interface DigestRow {
-  path: string
-  numbers: RowNumbers
-  /** The sha256 of its content, in hex. */
-  content: string
-  /** Of all that makes the entry another one, in base64. */
-  digest: string
-}
+/** Times of change (content, then anything) in milliseconds, size in bytes, inode, mode with the kind. */
+export const numbersPerRow = 5
+export const digestBytes = 32
 
-/** Rows in columns: what is read of a hundred thousand is no object until it is asked for. */
+/**
+ * What is known of the entries of a folder, in columns: what is read of a hundred thousand is no object until it is asked for.
+ * Rows of entries in one folder follow each other, sorted by name.
+ */
 export interface DigestRows {
-  length: number
-  paths: readonly string[]
-  isSame(index: number, numbers: RowNumbers): boolean
-  digests(index: number): { content: string; digest: string }
-  row(index: number): DigestRow
+  /** `numbersPerRow` for each; of a folder only the first and the last, of what is not known to hold still none is a number. */
+  numbers: Float64Array
+  /** Of each path, as buckets have it. */
+  hashes: Uint32Array
+  /** The sha256 of each file's content. */
+  contents: Buffer
+  /** Of all that makes each entry another one. */
+  digests: Buffer
+  /** What they are in, by path below the root; '' is the root itself. */
+  folders: readonly string[]
+  /** The row at which each of the folders begins, and then how many rows there are. */
+  starts: Uint32Array
+  /** Where each of the folders begins in `names`, and then its length. */
+  nameStarts: Uint32Array
+  /** In UTF-8, each followed by a NUL. */
+  names: Buffer
+  /** That all the rows made, as long as nothing else was among them. */
+  buckets: Buckets | undefined
 }
 
-const version = 2
-const numbersPerRow = 4
-const rowBytes = numbersPerRow * Float64Array.BYTES_PER_ELEMENT
-const [contentLength, digestLength] = [64, 44]
+const version = 3
+interface Head {
+  v: number
+  rows: number
+  folders: number
+  /** These two in bytes. */
+  names: number
+  paths: number
+  buckets: number
+}
 
-/** A line that tells how many there are; then the numbers, the contents, the digests, and the paths, each column as one. */
-export function encodeRows(rows: readonly DigestRow[]): Buffer {
-  const numbers = new Float64Array(rows.length * numbersPerRow)
-  const [contents, digests, paths]: [string[], string[], string[]] = [[], [], []]
-  for (const [index, { path, numbers: own, content, digest }] of rows.entries()) {
-    if (content.length !== contentLength || digest.length !== digestLength) throw new RangeError(`no digest: ${digest}`)
-    numbers.set(own, index * numbersPerRow)
-    contents.push(content)
-    digests.push(digest)
-    paths.push(path)
+/** The columns one after the other, those of wide numbers first, behind a line that tells how long they are. */
+export function encodeRows(rows: DigestRows): Uint8Array[] {
+  const { numbers, hashes, contents, digests, folders, starts, nameStarts, names, buckets } = rows
+  const paths = Buffer.from(folders.join('\0'))
+  const head: Head = {
+    v: version,
+    rows: hashes.length,
+    folders: folders.length,
+    names: names.length,
+    paths: paths.length,
+    buckets: buckets?.sizes.length ?? 0,
   }
-  return Buffer.concat([
-    Buffer.from(`${JSON.stringify({ v: version, rows: rows.length })}\n`),
-    new Uint8Array(numbers.buffer),
-    Buffer.from(contents.join(''), 'latin1'),
-    Buffer.from(digests.join(''), 'latin1'),
-    Buffer.from(paths.join('\0')),
-  ])
+  const line = JSON.stringify(head)
+  const width = Math.ceil((line.length + 1) / wideBytes) * wideBytes
+  return [
+    Buffer.from(`${line.padEnd(width - 1)}\n`),
+    ...[numbers, hashes, starts, nameStarts, buckets?.sizes ?? new Uint32Array()].map(bytesOf),
+    contents,
+    digests,
+    buckets?.digests ?? new Uint8Array(),
+    names,
+    paths,
+  ]
 }
+
+const wideBytes = Float64Array.BYTES_PER_ELEMENT
+const bytesOf = ({ buffer, byteOffset, byteLength }: Float64Array | Uint32Array): Uint8Array =>
+  new Uint8Array(buffer, byteOffset, byteLength)
 
 /** Throws for what encodeRows has not made. */
-export function decodeRows(bytes: Buffer): DigestRows {
-  const start = bytes.indexOf(10) + 1
-  const head = JSON.parse(bytes.toString('utf8', 0, start)) as { v: number; rows: number }
-  const contentsAt = start + head.rows * rowBytes
-  const digestsAt = contentsAt + head.rows * contentLength
-  const pathsAt = digestsAt + head.rows * digestLength
-  // Copied: its place in the file is not one where numbers may begin.
-  const numbers = new Float64Array(new Uint8Array(bytes.subarray(start, contentsAt)).buffer)
-  const contents = bytes.toString('latin1', contentsAt, digestsAt)
-  const digests = bytes.toString('latin1', digestsAt, pathsAt)
-  const paths = head.rows === 0 ? [] : bytes.toString('utf8', pathsAt).split('\0')
-  if (head.v !== version || paths.length !== head.rows) throw new RangeError('this is not a list of digests')
-  const digestsOf = (index: number): { content: string; digest: string } => ({
-    content: contents.slice(index * contentLength, (index + 1) * contentLength),
-    digest: digests.slice(index * digestLength, (index + 1) * digestLength),
-  })
-  const numbersOf = (index: number) => [...numbers.subarray(index * numbersPerRow, (index + 1) * numbersPerRow)]
-  return {
-    length: head.rows,
-    paths,
-    isSame(index, other) {
-      const at = index * numbersPerRow
-      for (let column = 0; column < numbersPerRow; column++) if (numbers[at + column] !== other[column]) return false
-      return true
-    },
-    digests: digestsOf,
-    row: (index) => ({
-      path: paths[index] as string,
-      numbers: numbersOf(index) as unknown as RowNumbers,
-      ...digestsOf(index),
-    }),
+export function decodeRows(bytes: Uint8Array): DigestRows {
+  // Numbers can't be read from any place in memory.
+  const { buffer, byteOffset, length } = bytes.byteOffset % wideBytes === 0 ? bytes : new Uint8Array(bytes)
+  let at = bytes.indexOf(10) + 1
+  const head = JSON.parse(Buffer.from(buffer, byteOffset, at).toString()) as Head
+  if (head.v !== version) throw new RangeError('this is not a list of digests')
+  const take = (size: number): [ArrayBufferLike, number] => {
+    at += size
+    if (!(size >= 0 && at <= length)) throw new RangeError('the list of digests is cut short')
+    return [buffer, byteOffset + at - size]
   }
+  const wide = (count: number) => new Float64Array(...take(count * wideBytes), count)
+  const whole = (count: number) => new Uint32Array(...take(count * Uint32Array.BYTES_PER_ELEMENT), count)
+  const raw = (size: number) => Buffer.from(...take(size), size)
+  const numbers = wide(head.rows * numbersPerRow)
+  const [hashes, starts, nameStarts] = [whole(head.rows), whole(head.folders + 1), whole(head.folders + 1)]
+  const sizes = whole(head.buckets)
+  const [contents, digests] = [raw(head.rows * digestBytes), raw(head.rows * digestBytes)]
+  const bucketDigests = raw(head.buckets * bucketDigestBytes)
+  const names = raw(head.names)
+  const paths = raw(head.paths).toString()
+  const folders = head.folders === 0 ? [] : paths.split('\0')
+  if (folders.length !== head.folders || starts[head.folders] !== head.rows)
+    throw new RangeError('the list of digests contradicts itself')
+  const buckets = head.buckets === 0 ? undefined : { sizes, digests: bucketDigests }
+  return { numbers, hashes, contents, digests, folders, starts, nameStarts, names, buckets }
 }
 
-export const noRows = decodeRows(encodeRows([]))
+/** The names of one folder's rows. */
+export function namesIn({ names, nameStarts }: DigestRows, folder: number): string[] {
+  const [start = 0, end = 0] = nameStarts.subarray(folder, folder + 2)
+  return names.toString('utf8', start, end).split('\0').slice(0, -1)
+}
+
+export const noRows: DigestRows = {
+  numbers: new Float64Array(),
+  hashes: new Uint32Array(),
+  contents: Buffer.alloc(0),
+  digests: Buffer.alloc(0),
+  folders: [],
+  starts: new Uint32Array(1),
+  nameStarts: new Uint32Array(1),
+  names: Buffer.alloc(0),
+  buckets: undefined,
+}

@@ -14,7 +14,8 @@ import { overBreaks } from './over-breaks.js'
 import { packsAtOnce, packsOf } from './packs.js'
 import { planTransfer } from './plan.js'
 import { bytesOf, Progress } from './progress.js'
-import { inParallel, scanFolder, type ScannedEntry } from './scan-folder.js'
+import type { ScannedEntry } from './listing.js'
+import { inParallel, scanFolder } from './scan-folder.js'
 
 /** Fetches what a local folder lacks, or has otherwise, of the session's folder. */
 export async function fetchFolder(
@@ -26,8 +27,8 @@ export async function fetchFolder(
   const { signal, ignore = false } = options
   await mkdir(root, { recursive: true })
   const compared = await overBreaks(signal, async () => {
-    const scan = scanFolder(root, { gitignore: ignore, specials: 'skip' }, signal).then(({ entries, keep }) => ({
-      entries,
+    const scan = scanFolder(root, { gitignore: ignore, specials: 'skip' }, signal).then(({ listing, keep }) => ({
+      listing,
       keep,
       rules: [],
       ownRules: ignore,
@@ -36,7 +37,7 @@ export async function fetchFolder(
   })
   const here = new Map(compared.local.map((entry) => [entry.path, entry]))
   const { send: wanted } = planTransfer([...compared.remote.values()], here)
-  const savedBytes = bytesOf(compared.alike) + bytesOf([...compared.remote.values()]) - bytesOf(wanted)
+  const savedBytes = compared.alike.bytes + bytesOf([...compared.remote.values()]) - bytesOf(wanted)
   const result: DownloadResult = { files: 0, bytes: 0, savedBytes, skipped: [] }
   const progress = new Progress(wanted, savedBytes, options.onProgress)
   await fetchEntries(http, call, { root, entries: wanted, here, progress, result }, options)

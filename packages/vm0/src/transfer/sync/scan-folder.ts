@@ -1,22 +1,17 @@
 import { createHash } from 'node:crypto'
 import { createReadStream, readFileSync, readlinkSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
-import { entryDigest, Vm0Error, type FolderEntry, type FolderRules } from '@vm0/contract/client'
-import { sliceMs, walkFolder, type LocalEntry, type WalkOptions } from '../local-tree.js'
+import { entryDigest, Vm0Error, type Buckets, type FolderRules } from '@vm0/contract/client'
+import { kindOfMode, sliceMs, walkStats, type TakeStats, type WalkOptions } from '../local-tree.js'
 import { DigestCache } from './digest-cache.js'
-
-export interface ScannedEntry extends FolderEntry {
-  /** Of all that makes it another one. */
-  digest: string
-  local: LocalEntry
-}
+import { Listing, type FreshEntry } from './listing.js'
 
 export interface ScannedFolder {
-  entries: ScannedEntry[]
+  listing: Listing
   /** What the folder's own ignore files say. */
   rules: FolderRules[]
   /** Keeps what was learned of the files for the next time: to be done while something else is waited for. */
-  keep(): Promise<void>
+  keep(buckets?: Buckets): Promise<void>
 }
 
 /** Files up to this size are read at once: the promises of a system call cost several times the call. */
@@ -32,22 +27,17 @@ export interface ScanOptions extends WalkOptions {
 /** A local folder with the digests of what is in it. */
 export async function scanFolder(root: string, options: ScanOptions, signal?: AbortSignal): Promise<ScannedFolder> {
   const cache = await DigestCache.open(root)
+  const listing = new Listing(root, cache.rows)
   const rules: FolderRules[] = []
-  const entries: ScannedEntry[] = []
-  const unread: ScannedEntry[] = []
-  const take = (local: LocalEntry): void => {
-    if (options.specials === 'skip' && local.info.kind === 'other') return
-    const entry = describe(local)
-    entries.push(entry)
-    const known = entry.kind === 'file' ? cache.get(local.name, local.info) : undefined
-    if (known) {
-      entry.content = known.content
-      entry.digest = known.digest
-    } else if (entry.kind === 'folder') entry.digest = entryDigest(entry)
-    else unread.push(entry)
+  const unread: FreshEntry[] = []
+  const take: TakeStats = (folder, child, stats) => {
+    if (options.specials === 'skip' && kindOfMode(stats.mode) === 'other') return
+    const entry = listing.take(folder, child, stats)
+    if (entry?.kind === 'folder') Object.assign(entry, { digest: entryDigest(entry), isSettled: true })
+    else if (entry) unread.push(entry)
   }
-  await walkFolder(root, { ...options, onRules: (each) => rules.push(each) }, take, signal)
-  const gone = new Set<ScannedEntry>()
+  await walkStats(root, { ...options, onRules: (each) => rules.push(each) }, take, signal)
+  const gone = new Set<FreshEntry>()
   let sliceEndsMs = performance.now() + sliceMs
   await inParallel(unread, readersAtOnce, async (entry) => {
     if (performance.now() >= sliceEndsMs) {
@@ -56,37 +46,29 @@ export async function scanFolder(root: string, options: ScanOptions, signal?: Ab
     }
     signal?.throwIfAborted()
     try {
-      await read(entry, cache)
+      await read(entry)
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw unreadable(entry.path, error)
       gone.add(entry)
     }
   })
-  const keep = (): Promise<void> => cache.save()
-  return { entries: gone.size > 0 ? entries.filter((entry) => !gone.has(entry)) : entries, rules, keep }
+  listing.remove(gone)
+  return { listing, rules, keep: (buckets) => cache.save(listing, buckets) }
 }
 
-/** Throws for what is no file, folder or link. */
-export function kindOf({ name, info: { kind } }: LocalEntry): FolderEntry['kind'] {
-  if (kind !== 'other') return kind
-  throw new Vm0Error('FILE_INVALID', `${name} is a socket, pipe or device; expected files, folders and links`, {
-    hint: 'Remove it, or choose another folder.',
-  })
-}
+/**
+ * What was changed as lately as this before it was read may change once more without its time telling so: it is read again
+ * the next time.
+ */
+const settleMs = 1_000
 
-function describe(local: LocalEntry): ScannedEntry {
-  const { name: path, info } = local
-  const kind = kindOf(local)
-  const mode = kind === 'link' ? 0 : info.mode & 0o777
-  return { path, kind, mode, sizeBytes: kind === 'file' ? info.size : 0, content: '', digest: '', local }
-}
-
-async function read(entry: ScannedEntry, cache: DigestCache): Promise<void> {
+async function read(entry: FreshEntry): Promise<void> {
   const { kind, local } = entry
+  const { mtimeMs, ctimeMs } = local.info
   const readMs = Date.now()
   entry.content = kind === 'link' ? readlinkSync(local.path) : await digestOfFile(local)
   entry.digest = entryDigest(entry)
-  if (kind === 'file') cache.learn(local.name, local.info, entry, readMs)
+  entry.isSettled = kind === 'file' && Math.max(mtimeMs, ctimeMs) <= readMs - settleMs
 }
 
 export async function digestOfFile({ path, info }: { path: string; info: { size: number } }): Promise<string> {

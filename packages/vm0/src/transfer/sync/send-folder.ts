@@ -3,7 +3,7 @@ import type { Http, RequestBody } from '../../http.js'
 import { fileIn } from '../large/calls.js'
 import { isLarge, largeAtOnce } from '../large/is-large.js'
 import { sendLarge } from '../large/send-large.js'
-import { walkFolder, type LocalEntry } from '../local-tree.js'
+import { kindOf, walkFolder, type LocalEntry } from '../local-tree.js'
 import { putTar } from '../put-tar.js'
 import type { UploadOptions, UploadResult } from '../send-tree.js'
 import { namesOf, type CallOfFolder } from './calls.js'
@@ -13,7 +13,8 @@ import { overBreaks } from './over-breaks.js'
 import { packsAtOnce, packsOf } from './packs.js'
 import { mayGoMeanwhile, planTransfer, refuseLostFolders } from './plan.js'
 import { bytesOf, Progress } from './progress.js'
-import { inParallel, kindOf, scanFolder, type ScannedEntry } from './scan-folder.js'
+import type { ScannedEntry } from './listing.js'
+import { inParallel, scanFolder } from './scan-folder.js'
 
 /** Sends what of a local folder the session's folder lacks or has otherwise. */
 export async function sendFolder(
@@ -32,7 +33,7 @@ export async function sendFolder(
   const plan = planTransfer(compared.local, compared.remote)
   const removed = options.delete ? plan.extra : []
   if (!options.delete) refuseLostFolders(plan.send, compared.remote, 'Remove the folder there, or pass delete: true.')
-  const savedBytes = bytesOf(compared.alike) + bytesOf(compared.local) - bytesOf(plan.send)
+  const savedBytes = compared.alike.bytes + bytesOf(compared.local) - bytesOf(plan.send)
   const progress = new Progress(plan.send, savedBytes, options.onProgress)
   // An empty folder is made, too.
   const send = async (): Promise<number> =>
