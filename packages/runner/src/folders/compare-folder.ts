@@ -12,9 +12,10 @@ import {
 import type { Sandbox } from '@vm0/sandbox'
 import { checkPath } from '../files.js'
 import type { FileDigests } from './file-digests.js'
-import type { FoundEntry } from './known-folder.js'
+import type { FoundEntry } from './found-entry.js'
 import { leftIn, rulesIn } from './left-in.js'
 import { listFolder, type FoundFolder } from './list-folder.js'
+import { DigestReading } from './read-digests.js'
 
 const maxRequestBytes = 8 * 1024 ** 2
 const answerPieceLength = 64 * 1024
@@ -65,15 +66,16 @@ export async function* compareFolder(place: Place, request: AsyncIterable<Uint8A
 const maxReadEarly = { files: 10_000, bytes: 64 * 1024 ** 2 }
 
 async function lookThrough({ sandbox, folder, digests }: Place): Promise<FoundFolder> {
-  const found = await listFolder(sandbox, folder, digests.folder(folder), maxFolderEntries)
+  const reading = new DigestReading(sandbox, folder)
   let [files, bytes] = [0, 0]
-  for (const { digest, sizeBytes } of found.entries)
-    if (digest === '') {
-      files += 1
-      bytes += sizeBytes
-    }
-  const isLittle = files > 0 && files <= maxReadEarly.files && bytes <= maxReadEarly.bytes
-  return isLittle ? { ...found, entries: [...(await digests.of(sandbox, folder, found.entries))] } : found
+  const onFound = (entry: FoundEntry): void => {
+    if (entry.digest !== '' || ++files > maxReadEarly.files || (bytes += entry.sizeBytes) > maxReadEarly.bytes) return
+    reading.add(entry)
+  }
+  const listing = listFolder(sandbox, folder, digests.folder(folder), { maxEntries: maxFolderEntries, onFound })
+  // What was asked for is read also when the folder can't be listed whole.
+  const [found, failed] = await Promise.all([listing, listing.catch(() => undefined).then(() => reading.end())])
+  return failed.size > 0 ? { ...found, entries: found.entries.filter((entry) => !failed.has(entry)) } : found
 }
 
 async function entriesOf(

@@ -1,61 +1,106 @@
-import { bucketsOf, entryDigest, pathHash, type Buckets, type FolderEntry } from '@vm0/contract'
+import { bucketsOf, type Buckets } from '@vm0/contract'
+import { endOf, entryOfLine, unread, type FoundEntry } from './found-entry.js'
+import { sameBytes } from './same-bytes.js'
 
-/** An entry as `find` tells of it, and its digest once its content is known. */
-export interface FoundEntry extends FolderEntry {
-  /** Of all that makes the entry another one; empty as long as its content is not known. */
-  digest: string
-  changedAtMs: number
-  /** Of its path. */
-  hash: number
-  /** Of the last buckets that it was put into; none when its digest is newer than they are. */
-  mark: object | undefined
-}
-
+/** What one line of `find` told, or two where it was of a link: the second is where it leads. */
 interface Known {
-  entry: FoundEntry
+  /** None of what is neither file, folder nor link, or has a name that is not UTF-8. */
+  entry: FoundEntry | undefined
+  isUnnamed: boolean
+  /** Where it was among the lines that it came with. */
+  at: number
   /** The look that saw it last. */
   seen: number
 }
 
-/** Type, mode, inode, size, time of the last change, path. */
-const entryLine = /^([fdl]) ([0-7]+) \d+ (\d+) ([\d.]+) (.+)$/s
-const kinds: Record<string, FolderEntry['kind']> = { f: 'file', d: 'folder', l: 'link' }
+/** All that `find` told in one look: lines, each followed by a NUL, and where each ends. */
+interface Told {
+  bytes: Buffer
+  ends: readonly number[]
+  lines: readonly Known[]
+}
 
 /**
  * What is known of a folder, by what `find` says of each entry: type, mode, inode, size, time of the last change, path. As
- * long as that is the same, so is the entry, and nothing of it has to be taken apart or read again.
+ * long as that is the same, so is the entry, and nothing of it has to be taken apart or read again: what `find` says now is
+ * compared with what it said before, as bytes.
  */
 export class KnownFolder {
-  private readonly lines = new Map<string, Known>()
+  private told: Told = { bytes: Buffer.alloc(0), ends: [], lines: [] }
+  private readonly byPath = new Map<string, Known>()
   private looks = 0
   /** Buckets that were made last; what is in them has this mark. */
   private last: { mark: object; buckets: Buckets | undefined } = { mark: {}, buckets: undefined }
 
-  /** One look through the folder; what has not been seen at its end is forgotten. */
-  look() {
+  /** One look through the folder; `found` gets its entries. What has not been seen at its end is forgotten. */
+  look(found: { entries: FoundEntry[]; unnamed: number }) {
     const round = ++this.looks
-    let taken = 0
-    return {
-      /** The entry that a line tells of; of a link, `target` is where it leads. What is neither file, folder nor link is none. */
-      take: (line: string, target: string): FoundEntry | undefined => {
-        const key = target === '' ? line : `${line}\0${target}`
-        const known = this.lines.get(key)
-        if (known) {
-          if (known.seen < round) {
-            known.seen = round
-            taken += 1
-          }
-          return known.entry
-        }
-        const entry = parse(line, target)
-        if (!entry) return undefined
-        this.lines.set(key, { entry, seen: round })
+    const { told: before, byPath } = this
+    const parts: Buffer[] = []
+    const ends: number[] = []
+    const lines: Known[] = []
+    /** The line that comes next if all is as it was. */
+    let next = 0
+    let [total, taken] = [0, 0]
+    const put = (known: Known, end: number): void => {
+      known.at = lines.length
+      lines.push(known)
+      ends.push(end)
+      const { entry } = known
+      if (!entry) {
+        if (known.isUnnamed) found.unnamed += 1
+        return
+      }
+      if (known.seen < round) {
+        known.seen = round
         taken += 1
-        return entry
+      }
+      if (entry.digest !== '' && !entry.isSettled) known.entry = unread(entry)
+      found.entries.push(known.entry as FoundEntry)
+    }
+    const startOf = (line: number): number => (line === 0 ? 0 : (before.ends[line - 1] as number))
+    /** Takes the lines that are as they were; gives how many bytes of them there are. */
+    const takeSame = (bytes: Buffer, at: number): number => {
+      const start = startOf(next)
+      const same = start + sameBytes(before.bytes, start, bytes, at)
+      const shift = total + at - start
+      while (next < before.ends.length && (before.ends[next] as number) <= same) {
+        put(before.lines[next] as Known, (before.ends[next] as number) + shift)
+        next += 1
+      }
+      return startOf(next) - start
+    }
+    const takeOther = (line: Buffer, end: number): void => {
+      const { entry, isUnnamed } = entryOfLine(line)
+      const known = entry && byPath.get(entry.path)
+      const at = known?.at ?? -1
+      // What lies in between has gone, or comes later.
+      if (known && at >= next && at < before.lines.length) next = at + 1
+      const other = before.lines[at]
+      if (other?.entry && before.bytes.subarray(startOf(at), before.ends[at]).equals(line)) return put(other, end)
+      const fresh: Known = { entry, isUnnamed, at: -1, seen: 0 }
+      if (entry) byPath.set(entry.path, fresh)
+      put(fresh, end)
+    }
+    return {
+      /** Takes the lines that have come whole; gives how many bytes of them there are. */
+      take: (bytes: Buffer): number => {
+        let at = 0
+        for (;;) {
+          at += takeSame(bytes, at)
+          const end = endOf(bytes, at)
+          if (end < 0) break
+          takeOther(bytes.subarray(at, end), total + end)
+          at = end
+        }
+        parts.push(bytes.subarray(0, at))
+        total += at
+        return at
       },
       end: (): void => {
-        if (taken === this.lines.size) return
-        for (const [line, { seen }] of this.lines) if (seen < round) this.lines.delete(line)
+        this.told = { bytes: Buffer.concat(parts, total), ends, lines }
+        if (taken === byPath.size) return
+        for (const [path, { seen }] of byPath) if (seen < round) byPath.delete(path)
       },
     }
   }
@@ -79,28 +124,4 @@ export class KnownFolder {
     this.last = { mark, buckets }
     return buckets
   }
-
-  forget(entries: ReadonlySet<FoundEntry>): void {
-    for (const [line, { entry }] of this.lines) if (entries.has(entry)) this.lines.delete(line)
-  }
-}
-
-function parse(line: string, target: string): FoundEntry | undefined {
-  const match = entryLine.exec(line)
-  if (!match) return undefined
-  const [, letter = '', mode = '', sizeBytes, changed, path = ''] = match
-  const kind = kinds[letter] as FolderEntry['kind']
-  const entry: FoundEntry = {
-    path,
-    kind,
-    mode: kind === 'link' ? 0 : Number.parseInt(mode, 8) & 0o777,
-    sizeBytes: kind === 'file' ? Number(sizeBytes) : 0,
-    content: target,
-    digest: '',
-    changedAtMs: Number(changed) * 1000,
-    hash: pathHash(path),
-    mark: undefined,
-  }
-  if (kind !== 'file') entry.digest = entryDigest(entry)
-  return entry
 }

@@ -2,7 +2,7 @@ import { posix } from 'node:path'
 import { ignoreFiles, IgnoreRules, type FolderRules } from '@vm0/contract'
 import type { Sandbox } from '@vm0/sandbox'
 import ignore from 'ignore'
-import type { FoundEntry } from './known-folder.js'
+import type { FoundEntry } from './found-entry.js'
 
 const maxRuleBytes = 4 * 1024 ** 2
 

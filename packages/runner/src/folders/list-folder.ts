@@ -1,5 +1,7 @@
+import { Vm0Error } from '@vm0/contract'
 import type { Sandbox } from '@vm0/sandbox'
-import type { FoundEntry, KnownFolder } from './known-folder.js'
+import { findFormat, type FoundEntry } from './found-entry.js'
+import type { KnownFolder } from './known-folder.js'
 
 export interface FoundFolder {
   exists: boolean
@@ -9,49 +11,50 @@ export interface FoundFolder {
   unnamed: number
 }
 
-/** Type, mode, inode, size, time of the last change, path; of a link then where it leads. */
-const facts = String.raw`%y %m %i %s %C@ %P\0`
-const script = 'test -d "$1" || exit 44; exec find "$1" -mindepth 1 -printf "$2" -type l -printf "$3"'
+interface ListOptions {
+  /** More are not listed. */
+  maxEntries: number
+  /** Is told of each entry as it comes. */
+  onFound: (entry: FoundEntry) => void
+}
+
+/**
+ * After the lines comes one that tells how `find` ended. All is passed on in large pieces: every small one would wake this
+ * process.
+ */
+const script = `test -d "$1" || exit 44
+{ find "$1" -mindepth 1 -printf "$2" -type l -printf "$3"; printf '= %s\\0' "$?"; } | dd ibs=32k obs=64k 2>/dev/null`
+/** What vanishes while it is listed, or may not be read, makes 1. */
+const wholeLists = ['= 0\0', '= 1\0']
 
 /** Every file, folder and link below a folder, by the sandbox's own `find`: names and links mean what they mean there. */
 export async function listFolder(
   sandbox: Sandbox,
   folder: string,
   known: KnownFolder,
-  maxEntries: number,
+  { maxEntries, onFound }: ListOptions,
 ): Promise<FoundFolder> {
   const found: FoundFolder = { exists: false, entries: [], unnamed: 0 }
-  const look = known.look()
-  const take = (line: string, target: string): void => {
-    if (!isClean && line.includes('\uFFFD')) found.unnamed += 1
-    else {
-      const entry = look.take(line, target)
-      if (entry) found.entries.push(entry)
-    }
-  }
-  const args = ['sh', '-c', script, 'sh', `${folder}/`, facts, String.raw`%l\0`]
-  let rest = Buffer.alloc(0)
-  let link: string | undefined
-  // Looked at once for many: whether a name may be none that is UTF-8.
-  let isClean = true
+  const look = known.look(found)
+  const args = ['sh', '-c', script, 'sh', `${folder}/`, findFormat.all, findFormat.links]
+  let rest: Buffer = Buffer.alloc(0)
+  let told = 0
+  let last = ''
+  let exitCode = -1
   for await (const chunk of sandbox.exec({ args, cwd: '/' })) {
-    if ('exitCode' in chunk) found.exists = chunk.exitCode !== 44
+    if ('exitCode' in chunk) exitCode = chunk.exitCode
     else if (chunk.stream === 'stdout') {
       const bytes = rest.length > 0 ? Buffer.concat([rest, chunk.data]) : Buffer.from(chunk.data)
-      const end = bytes.lastIndexOf(0) + 1
+      const end = look.take(bytes)
+      if (end > 0) last = bytes.toString('latin1', bytes.lastIndexOf(0, end - 2) + 1, end)
       rest = bytes.subarray(end)
-      const text = bytes.toString('utf8', 0, end)
-      isClean &&= !text.includes('\uFFFD')
-      for (const value of text.split('\0').slice(0, -1)) {
-        if (link !== undefined) {
-          take(link, value)
-          link = undefined
-        } else if (value.startsWith('l')) link = value
-        else take(value, '')
-      }
       if (found.entries.length > maxEntries) return found
+      for (; told < found.entries.length; told++) onFound(found.entries[told] as FoundEntry)
     }
   }
+  if (exitCode === 44) return found
+  if (!wholeLists.includes(last))
+    throw new Vm0Error('EXEC_FAILED', `listing ${folder} broke off: it ended with status ${exitCode} and ${last}`)
   look.end()
-  return found
+  return { ...found, exists: true }
 }

@@ -9,6 +9,8 @@ export interface LocalEntry {
   /** Below the root, with slashes. */
   name: string
   info: LocalInfo
+  /** All that is in a small file, where it was read before: as many bytes as `info` says. */
+  content?: Uint8Array
 }
 
 /** What is needed of what the system says: a hundred thousand of its own objects, with their dates, keep the collector busy. */
@@ -43,6 +45,8 @@ export function kindOf({ name, info: { kind } }: LocalEntry): FolderEntry['kind'
 }
 
 export class WalkedEntry implements LocalEntry {
+  content?: Uint8Array
+
   constructor(
     private readonly root: string,
     readonly name: string,

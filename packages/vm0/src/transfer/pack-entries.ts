@@ -37,7 +37,8 @@ export async function* packEntries(entries: Iterable<LocalEntry>, code: ErrorCod
     if (slabBytes - filled < head.length + (isSmall ? sizeBytes + blockBytes : 0)) yield take()
     put(head)
     if (kind === 'file' && isSmall) {
-      if (sizeBytes > 0) readWhole(path, slab.subarray(filled, filled + sizeBytes), code)
+      if (entry.content?.length === sizeBytes) slab.set(entry.content, filled)
+      else if (sizeBytes > 0) readWhole(path, slab.subarray(filled, filled + sizeBytes), code)
       filled += sizeBytes
     } else if (kind === 'file') {
       yield take()

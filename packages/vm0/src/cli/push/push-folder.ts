@@ -6,7 +6,7 @@ import { overBreaks } from '../../transfer/sync/over-breaks.js'
 import { bytesOf, Progress, type TransferProgress } from '../../transfer/sync/progress.js'
 import type { ScannedEntry } from '../../transfer/sync/listing.js'
 import { scanFolder } from '../../transfer/sync/scan-folder.js'
-import { removeEntries, sendEntries } from '../../transfer/sync/send-folder.js'
+import { maxKeptBytes, removeEntries, sendEntries } from '../../transfer/sync/send-folder.js'
 import { noteOf, type FolderRecord } from '../folder/folder-record.js'
 import { someOf } from '../folder/some-of.js'
 import { withoutGit } from '../folder/without-git.js'
@@ -41,7 +41,7 @@ export async function pushFolder(session: Session, options: PushOptions): Promis
   const compared = await overBreaks(undefined, async () => {
     // What the agent committed there is not to be mixed with what was committed here.
     const given = all ? [] : withoutGit
-    const scan = scanFolder(folder, { gitignore: !all, rules: given })
+    const scan = scanFolder(folder, { gitignore: !all, rules: given, maxKeptBytes })
     return compareFolders(
       http,
       await call('comparisons'),

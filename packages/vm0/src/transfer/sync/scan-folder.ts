@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import * as crypto from 'node:crypto'
 import { createReadStream, readFileSync, readlinkSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { entryDigest, Vm0Error, type Buckets, type FolderRules } from '@vm0/contract/client'
@@ -22,6 +22,8 @@ const readersAtOnce = 8
 export interface ScanOptions extends WalkOptions {
   /** What to do about sockets, pipes and devices. Default `fail`. */
   specials?: 'fail' | 'skip'
+  /** So much of what is read is kept in memory, for those who send it. Default nothing. */
+  maxKeptBytes?: number
 }
 
 /** A local folder with the digests of what is in it. */
@@ -38,6 +40,7 @@ export async function scanFolder(root: string, options: ScanOptions, signal?: Ab
   }
   await walkStats(root, { ...options, onRules: (each) => rules.push(each) }, take, signal)
   const gone = new Set<FreshEntry>()
+  let leftBytes = options.maxKeptBytes ?? 0
   let sliceEndsMs = performance.now() + sliceMs
   await inParallel(unread, readersAtOnce, async (entry) => {
     if (performance.now() >= sliceEndsMs) {
@@ -46,7 +49,9 @@ export async function scanFolder(root: string, options: ScanOptions, signal?: Ab
     }
     signal?.throwIfAborted()
     try {
-      await read(entry)
+      const content = await read(entry)
+      leftBytes -= content?.length ?? 0
+      if (content && leftBytes >= 0) entry.local.content = content
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw unreadable(entry.path, error)
       gone.add(entry)
@@ -62,19 +67,32 @@ export async function scanFolder(root: string, options: ScanOptions, signal?: Ab
  */
 const settleMs = 1_000
 
-async function read(entry: FreshEntry): Promise<void> {
+/** Gives the entry its digest; of a small file all that is in it. */
+async function read(entry: FreshEntry): Promise<Buffer | undefined> {
   const { kind, local } = entry
-  const { mtimeMs, ctimeMs } = local.info
+  const { mtimeMs, ctimeMs, size } = local.info
   const readMs = Date.now()
-  entry.content = kind === 'link' ? readlinkSync(local.path) : await digestOfFile(local)
+  const small = kind === 'file' && size <= smallBytes ? readFileSync(local.path) : undefined
+  if (small) entry.content = digestOf(small)
+  else entry.content = kind === 'link' ? readlinkSync(local.path) : await digestOfLarge(local.path)
   entry.digest = entryDigest(entry)
   entry.isSettled = kind === 'file' && Math.max(mtimeMs, ctimeMs) <= readMs - settleMs
+  return small
 }
 
 export async function digestOfFile({ path, info }: { path: string; info: { size: number } }): Promise<string> {
-  const hash = createHash('sha256')
-  if (info.size <= smallBytes) hash.update(readFileSync(path))
-  else for await (const chunk of createReadStream(path, { highWaterMark: pieceBytes })) hash.update(chunk as Buffer)
+  return info.size <= smallBytes ? digestOf(readFileSync(path)) : digestOfLarge(path)
+}
+
+/** In one call where the runtime knows it, which is cheaper for small files. */
+const digestOf = (bytes: Buffer): string =>
+  typeof crypto.hash === 'function'
+    ? crypto.hash('sha256', bytes, 'hex')
+    : crypto.createHash('sha256').update(bytes).digest('hex')
+
+async function digestOfLarge(path: string): Promise<string> {
+  const hash = crypto.createHash('sha256')
+  for await (const chunk of createReadStream(path, { highWaterMark: pieceBytes })) hash.update(chunk as Buffer)
   return hash.digest('hex')
 }
 

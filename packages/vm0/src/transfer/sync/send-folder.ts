@@ -16,6 +16,9 @@ import { bytesOf, Progress } from './progress.js'
 import type { ScannedEntry } from './listing.js'
 import { inParallel, scanFolder } from './scan-folder.js'
 
+/** Of files that had to be read to compare them: they need not be read again to be sent. */
+export const maxKeptBytes = 32 * 1024 ** 2
+
 /** Sends what of a local folder the session's folder lacks or has otherwise. */
 export async function sendFolder(
   http: Http,
@@ -26,7 +29,10 @@ export async function sendFolder(
   const { ignore = false, signal } = options
   if (!(await DigestCache.has(root)) && (await isEmpty(http, call))) return sendWhole(http, root, call, options)
   const compare = async () => {
-    const scan = scanFolder(root, { gitignore: ignore }, signal).then((scanned) => ({ ...scanned, ownRules: false }))
+    const scan = scanFolder(root, { gitignore: ignore, maxKeptBytes }, signal).then((scanned) => ({
+      ...scanned,
+      ownRules: false,
+    }))
     return compareFolders(http, await call('comparisons'), scan, signal)
   }
   const compared = await overBreaks(signal, compare)
