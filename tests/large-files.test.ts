@@ -222,7 +222,8 @@ test('a session that lies about its pieces harms nothing, and a file that can no
   } finally {
     await session.exec('rm /usr/local/bin/cat')
   }
-  await session.files.write('/usr/local/bin/dd', '#!/bin/sh\nexec yes\n')
+  const lie = 'case "$*" in *if=*) exec yes;; *) exec /usr/bin/dd "$@";; esac'
+  await session.files.write('/usr/local/bin/dd', `#!/bin/sh\n${lie}\n`)
   await session.exec('chmod +x /usr/local/bin/dd')
   try {
     await writeFile(join(target, 'big'), edited(content))
@@ -230,6 +231,15 @@ test('a session that lies about its pieces harms nothing, and a file that can no
     expect(sha256(await readFile(join(target, 'big')))).toBe(sha256(content))
   } finally {
     await session.exec('rm /usr/local/bin/dd')
+  }
+  // One whose names have no end can't be listed at all.
+  const endless = 'case "$*" in *" -type l "*) exec yes;; *) exec /usr/bin/find "$@";; esac'
+  await session.files.write('/usr/local/bin/find', `#!/bin/sh\n${endless}\n`)
+  await session.exec('chmod +x /usr/local/bin/find')
+  try {
+    await expect(session.files.download('/workspace/lies', target)).rejects.toMatchObject({ code: 'EXEC_FAILED' })
+  } finally {
+    await session.exec('rm /usr/local/bin/find')
   }
   // A link here is replaced, never read or written through.
   await writeFile(join(local, 'outside'), content)

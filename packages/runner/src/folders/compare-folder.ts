@@ -4,7 +4,6 @@ import {
   encodeEntry,
   folderComparisonSchema,
   isDiffering,
-  maxFolderEntries,
   Vm0Error,
   type FolderComparison,
   type FolderSummary,
@@ -33,12 +32,6 @@ interface Place {
 export async function* compareFolder(place: Place, request: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
   checkPath(place.folder)
   const [found, { comparison, digests }] = await Promise.all([lookThrough(place), readRequest(request)])
-  if (found.entries.length > maxFolderEntries)
-    throw new Vm0Error(
-      'FILE_INVALID',
-      `${place.folder} has more than ${maxFolderEntries} entries; expected a folder with fewer to compare`,
-      { hint: 'Name a folder further down.' },
-    )
   const entries = await entriesOf(place, found, comparison)
   const { buckets } = comparison
   const known = place.digests.folder(place.folder)
@@ -72,7 +65,7 @@ async function lookThrough({ sandbox, folder, digests }: Place): Promise<FoundFo
     if (entry.digest !== '' || ++files > maxReadEarly.files || (bytes += entry.sizeBytes) > maxReadEarly.bytes) return
     reading.add(entry)
   }
-  const listing = listFolder(sandbox, folder, digests.folder(folder), { maxEntries: maxFolderEntries, onFound })
+  const listing = listFolder(sandbox, folder, digests.folder(folder), onFound)
   // What was asked for is read also when the folder can't be listed whole.
   const [found, failed] = await Promise.all([listing, listing.catch(() => undefined).then(() => reading.end())])
   return failed.size > 0 ? { ...found, entries: found.entries.filter((entry) => !failed.has(entry)) } : found

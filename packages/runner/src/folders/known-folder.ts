@@ -97,6 +97,8 @@ export class KnownFolder {
         total += at
         return at
       },
+      /** How many have come. */
+      lines: (): number => lines.length,
       end: (): void => {
         this.told = { bytes: Buffer.concat(parts, total), ends, lines }
         if (taken === byPath.size) return

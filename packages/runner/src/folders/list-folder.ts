@@ -1,4 +1,4 @@
-import { Vm0Error } from '@vm0/contract'
+import { maxFolderEntries, Vm0Error } from '@vm0/contract'
 import type { Sandbox } from '@vm0/sandbox'
 import { findFormat, type FoundEntry } from './found-entry.js'
 import type { KnownFolder } from './known-folder.js'
@@ -11,12 +11,8 @@ export interface FoundFolder {
   unnamed: number
 }
 
-interface ListOptions {
-  /** More are not listed. */
-  maxEntries: number
-  /** Is told of each entry as it comes. */
-  onFound: (entry: FoundEntry) => void
-}
+/** A name below a folder can be as long as its way through all of the folders; nothing else of a sandbox makes it longer. */
+const maxLineBytes = 1024 ** 2
 
 /**
  * After the lines comes one that tells how `find` ended. All is passed on in large pieces: every small one would wake this
@@ -27,12 +23,12 @@ const script = `test -d "$1" || exit 44
 /** What vanishes while it is listed, or may not be read, makes 1. */
 const wholeLists = ['= 0\0', '= 1\0']
 
-/** Every file, folder and link below a folder, by the sandbox's own `find`: names and links mean what they mean there. */
+/** Every file, folder and link below a folder, each told as it comes, by the sandbox's own `find`: names and links mean what they mean there. */
 export async function listFolder(
   sandbox: Sandbox,
   folder: string,
   known: KnownFolder,
-  { maxEntries, onFound }: ListOptions,
+  onFound: (entry: FoundEntry) => void,
 ): Promise<FoundFolder> {
   const found: FoundFolder = { exists: false, entries: [], unnamed: 0 }
   const look = known.look(found)
@@ -48,7 +44,8 @@ export async function listFolder(
       const end = look.take(bytes)
       if (end > 0) last = bytes.toString('latin1', bytes.lastIndexOf(0, end - 2) + 1, end)
       rest = bytes.subarray(end)
-      if (found.entries.length > maxEntries) return found
+      if (look.lines() > maxFolderEntries) throw tooMany(folder)
+      if (rest.length > maxLineBytes) throw new Vm0Error('EXEC_FAILED', `listing ${folder} gave no names`)
       for (; told < found.entries.length; told++) onFound(found.entries[told] as FoundEntry)
     }
   }
@@ -58,3 +55,12 @@ export async function listFolder(
   look.end()
   return { ...found, exists: true }
 }
+
+const tooMany = (folder: string): Vm0Error =>
+  new Vm0Error(
+    'FILE_INVALID',
+    `${folder} has more than ${maxFolderEntries} entries; expected a folder with fewer to compare`,
+    {
+      hint: 'Name a folder further down.',
+    },
+  )
