@@ -70,7 +70,7 @@ export interface WalkOptions {
 /** How long the walk may keep everything else of the program waiting. */
 export const sliceMs = 15
 
-/** Is told of an entry by the folder that it is in (below the root, empty for itself) and its name in it. */
+/** Is told of an entry by the folder that it is in (below the root, empty for the root) and its name in it, '' for the folder itself. */
 export type TakeStats = (folder: string, child: string, stats: Stats) => void
 
 /** Takes what is in a local folder, folders before what they hold, in the same order each time. */
@@ -85,7 +85,10 @@ export function walkFolder(
   return walkStats(root, options, takeStats, signal)
 }
 
-/** The same without an object for each; what is in one folder comes one after the other, sorted by name. */
+/**
+ * The same without an object for each. A folder comes first, then what is in it but folders, sorted by name, then one folder
+ * after the other: programs that unpack it set a folder's times once they have left it.
+ */
 export async function walkStats(
   root: string,
   options: WalkOptions,
@@ -109,9 +112,11 @@ const quietly = { throwIfNoEntry: false } as const
 function* walkNow(root: string, { gitignore, rules = [], onRules }: WalkOptions, take: TakeStats): Generator<void> {
   const all = new IgnoreRules((text) => ignore().add(text))
   for (const each of rules) all.add(each)
-  const left = ['']
+  const left: { folder: string; stats?: Stats }[] = [{ folder: '' }]
   let taken = 0
-  for (let folder = left.pop(); folder !== undefined; folder = left.pop()) {
+  for (let top = left.pop(); top; top = left.pop()) {
+    const { folder, stats: own } = top
+    if (own) take(folder, '', own)
     const place = folder === '' ? root : `${root}/${folder}`
     const names = readdirSync(place).toSorted()
     if (gitignore)
@@ -121,21 +126,26 @@ function* walkNow(root: string, { gitignore, rules = [], onRules }: WalkOptions,
         all.add({ folder, text })
         onRules?.({ folder, text })
       }
-    const folders: string[] = []
+    const folders: { folder: string; stats: Stats }[] = []
     for (const child of names) {
+      if (++taken % entriesPerLook === 0) yield
       const stats = lstatSync(`${place}/${child}`, quietly)
       if (!stats) continue
       const isFolder = stats.isDirectory()
-      if (all.excludes(below(folder, child), isFolder)) continue
-      take(folder, child, stats)
-      if (isFolder) folders.push(below(folder, child))
-      if (++taken % entriesPerLook === 0) yield
+      const name = below(folder, child)
+      if (all.excludes(name, isFolder)) continue
+      if (isFolder) folders.push({ folder: name, stats })
+      else take(folder, child, stats)
     }
     left.push(...folders.toReversed())
   }
 }
 
-export const below = (folder: string, name: string): string => (folder === '' ? name : `${folder}/${name}`)
+/** The path of what has this name in a folder; '' is the folder itself. */
+export function below(folder: string, name: string): string {
+  if (name === '') return folder
+  return folder === '' ? name : `${folder}/${name}`
+}
 
 function readText(path: string): string {
   try {

@@ -6,7 +6,7 @@ export const digestBytes = 32
 
 /**
  * What is known of the entries of a folder, in columns: what is read of a hundred thousand is no object until it is asked for.
- * Rows of entries in one folder follow each other, sorted by name.
+ * The row of a folder, by an empty name, and those of what is in it but folders follow each other, sorted by name.
  */
 export interface DigestRows {
   /** `numbersPerRow` for each; of a folder only the first and the last, of what is not known to hold still none is a number. */
