@@ -175,8 +175,8 @@ export interface SandboxEngine {
   egress(): Promise<Egress>
   /** Fails with HOST_DISK_FULL when there is no room, otherwise with SANDBOX_START_FAILED. */
   create(spec: SandboxSpec): Promise<Sandbox>
-  /** Makes one ahead of its use; fails as `create` does. */
-  prepare(spec: SandboxSpec): Promise<PreparedSandbox>
+  /** Makes one ahead of its use, for a first process that may write so much; fails as `create` does. */
+  prepare(spec: SandboxSpec, first: Pick<ProcessSpec, 'maxOutputBytes'>): Promise<PreparedSandbox>
   /** Ends every sandbox and gives back what the host holds for this installation. */
   close(): Promise<void>
 }

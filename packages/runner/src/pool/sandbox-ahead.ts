@@ -4,6 +4,7 @@ import { defaultResources, type Resources } from '@vm0/contract'
 import type { PreparedSandbox, SandboxSpec } from '@vm0/sandbox'
 import type { RunnerOptions } from '../options.js'
 import { platformMounts } from '../platform-mounts.js'
+import { maxAgentOutputBytes } from './warm-sandbox.js'
 
 type Made = { prepared: PreparedSandbox } & Pick<SandboxSpec, 'resources' | 'platformMounts'>
 
@@ -45,7 +46,8 @@ export class SandboxAhead {
       ])
       const spec = { resources: defaultResources, platformMounts: mounts }
       const id = randomBytes(6).toString('hex')
-      this.made = { prepared: await engine.prepare({ id, templateImage, layers: [], ...spec }), ...spec }
+      const first = { maxOutputBytes: maxAgentOutputBytes }
+      this.made = { prepared: await engine.prepare({ id, templateImage, layers: [], ...spec }, first), ...spec }
       return true
     } catch (error) {
       this.notBeforeMs = performance.now() + retryMs

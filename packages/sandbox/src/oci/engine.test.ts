@@ -204,7 +204,7 @@ test('what sandboxes exchange with the world is counted: by host name for the re
 
 test('the upper of one sandbox, packed, is the same tree under another uid range', async () => {
   const image = join(host.directory, 'layer.erofs')
-  const inspect = String.raw`cd /workspace; stat -c '%n %a %u:%g %F %Y' a dir fifo hard link $'odd\n name' uid1000; readlink link; stat -c %h hard; getcap capable; getfattr --only-values -n user.k a 2>/dev/null || python3 -c "import os; print(os.getxattr('a', 'user.k').decode())"; ls /etc/motd 2>&1; ls dir2; md5sum a | cut -c1-32`
+  const inspect = String.raw`exec 2>&1; cd /workspace; stat -c '%n %a %u:%g %F %Y' a dir fifo hard link $'odd\n name' uid1000; readlink link; stat -c %h hard; getcap capable; getfattr --only-values -n user.k a 2>/dev/null || python3 -c "import os; print(os.getxattr('a', 'user.k').decode())"; ls /etc/motd 2>&1; ls dir2; md5sum a | cut -c1-32`
   const prepare = String.raw`cd /workspace; echo data > a; chmod 4751 a; touch -d 2001-02-03 a; ln a hard; ln -s ../a link; mkdir dir; chmod 1777 dir; mkfifo fifo; touch $'odd\n name'; touch uid1000; chown 1000:1000 uid1000; cp /bin/true capable; python3 -c "import os; os.setxattr('a', 'user.k', b'v')"; python3 -c "import os,struct; os.setxattr('capable','security.capability',struct.pack('<IIIII',0x02000001,1<<10,0,0,0))"; rm -f /etc/motd; rm -rf /usr/share/python3; mkdir dir2; rm -rf dir2; mkdir dir2; echo x > dir2/new; touch -d 2001-02-03 dir fifo hard $'odd\n name' uid1000 -h link`
   const bare = (text: string): string => text.replaceAll('/usr/sbin/', '')
   const before = await withSandbox(async (first) => {

@@ -9,16 +9,17 @@ import {
   shownDirectory,
   type EngineOptions,
   type PreparedSandbox,
+  type ProcessSpec,
   type Sandbox,
   type SandboxEngine,
   type SandboxSpec,
 } from '../engine.js'
 import { endOrphanedCommands, recordFile, survivors, takeOverMounts } from './attach.js'
 import { defaultPath, initInside, mountedOnRoot, ociConfig } from './bundle.js'
-import { extraCertificatesFile, trustedCertificates } from './certificates.js'
 import { startContainer } from './container.js'
 import { DiskGuard, freeBytes } from './disk-guard.js'
 import type { Egress } from '../egress/index.js'
+import { writeHostFiles } from './host-files.js'
 import { readHostAccess, type HostAccess } from './host-access.js'
 import { ImageMounts } from './images.js'
 import { hasCpuset, makeMachineView } from './machine-view.js'
@@ -29,7 +30,7 @@ import { hasBecome } from './processes.js'
 import { reapInstallation } from './reap.js'
 import { mountLowers, mountRoot } from './root.js'
 import { RootMoves } from './root-moves/index.js'
-import { OciSandbox, shownIn } from './sandbox.js'
+import { OciSandbox } from './sandbox.js'
 import { Slot, takeSlot } from './slots.js'
 import { endStrays, markChildren } from './strays.js'
 import { makeUpper, removeUpper } from './upper.js'
@@ -174,11 +175,17 @@ class OciEngine implements SandboxEngine {
     return (await this.make(spec)).sandbox
   }
 
-  async prepare(spec: SandboxSpec): Promise<PreparedSandbox> {
+  async prepare(spec: SandboxSpec, first: Pick<ProcessSpec, 'maxOutputBytes'>): Promise<PreparedSandbox> {
     this.moves.prepare()
     const made = await this.make(spec)
     const { sandbox } = made
-    await sandbox.settled()
+    try {
+      await sandbox.settled()
+      await sandbox.awaitSpawn(first)
+    } catch (error) {
+      await sandbox.close()
+      throw error
+    }
     sandbox.blackBox.pause()
     const { directory, upper } = this.placesOf(spec.id)
     const { images, moves } = this
@@ -215,22 +222,8 @@ class OciEngine implements SandboxEngine {
         () => unmount(join(directory, 'r')),
       )
       const root = await mountRoot(lowers, { directory, upper })
-      const resolvConf = join(directory, 'resolv.conf')
-      await writeFile(resolvConf, this.access.nameServers.map((address) => `nameserver ${address}\n`).join(''), {
-        mode: 0o644,
-      })
-      const { extraCertificates } = this.access
-      const environment = {
-        ...this.access.environment,
-        // Node warns of a file without certificates.
-        ...(extraCertificates ? { NODE_EXTRA_CA_CERTS: `${shownDirectory}/${extraCertificatesFile}` } : {}),
-        SSL_CERT_FILE: trustedCertificates,
-      }
+      const { resolvConf, shown, environment } = await writeHostFiles(directory, this.access)
       const view = await makeMachineView(directory, slot.number, spec.resources)
-      const shown = shownIn(directory)
-      await mkdir(shown, { mode: 0o755 })
-      if (extraCertificates)
-        await writeFile(join(shown, extraCertificatesFile), `${extraCertificates}\n`, { mode: 0o644 })
       const config = ociConfig(
         { ...spec, platformMounts: [...spec.platformMounts, { source: shown, target: shownDirectory }] },
         slot,

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { constants, existsSync, openSync, readFileSync, statSync, watch } from 'node:fs'
 import { mkdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { Socket } from 'node:net'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { monitorRecordSchema, Vm0Error, type MonitorRecord } from '@vm0/contract'
 import { spawn } from '@vm0/process'
@@ -33,27 +33,48 @@ exec 0<>"$in"
 { { setsid --wait "$@" 2>&3 3>&-; echo $? >exit.tmp; mv exit.tmp exit; } | keep out; } 3>&1 | keep err
 `
 
-export interface StartOptions {
+/** What a process that is there under a monitor is known by. */
+export interface MonitoredPlaces {
   /** Where the records are kept. */
   directory: string
-  /** Where the FIFO is made. The process sees this path of the host. */
+  /** Where the FIFO is. The process sees this path of the host. */
   stdinPath: string
-  spec: ProcessSpec
-  command: readonly string[]
-  /** Of the command and of the monitor. */
-  environment: Readonly<Record<string, string>>
   /** Signals the process in the sandbox. */
   kill(signal: 'SIGTERM' | 'SIGKILL'): Promise<void>
 }
 
-export async function startMonitored({
+export interface StartOptions extends MonitoredPlaces {
+  spec: Pick<ProcessSpec, 'id' | 'maxOutputBytes'>
+  command: readonly string[]
+  /** Of the command and of the monitor. */
+  environment: Readonly<Record<string, string>>
+}
+
+export type Disposable = MonitoredProcess & { dispose(): Promise<void> }
+
+export async function startMonitored(options: StartOptions): Promise<Disposable> {
+  return followMonitored(options, await startMonitor(options))
+}
+
+/** The process that `startMonitor` has started, wherever its places are by now. */
+export function followMonitored(
+  { directory, stdinPath, spec, kill }: MonitoredPlaces & Pick<StartOptions, 'spec'>,
+  { closed }: Monitor,
+): Disposable {
+  return new Monitored(directory, spec, kill, closed, openStdin(stdinPath))
+}
+
+export interface Monitor {
+  closed: Promise<unknown>
+}
+
+export async function startMonitor({
   directory,
   stdinPath,
   spec,
   command,
   environment,
-  kill,
-}: StartOptions): Promise<MonitoredProcess & { dispose(): Promise<void> }> {
+}: Omit<StartOptions, 'kill'>): Promise<Monitor> {
   for (const stream of ['out', 'err']) {
     await mkdir(join(directory, stream), { recursive: true, mode: 0o700 })
     await writeFile(join(directory, stream, 'config'), 's0\n') // no rotation: the cap is ours
@@ -71,14 +92,14 @@ export async function startMonitored({
       cause,
     })
   })
-  const monitorClosed = once(monitor, 'close')
+  const closed = once(monitor, 'close')
   const record: MonitorRecord = {
     v: 1,
     monitor: await identify(monitor.pid as number),
     maxOutputBytes: spec.maxOutputBytes,
   }
   await writeFile(join(directory, monitorFile), JSON.stringify(record))
-  return new Monitored(directory, spec, kill, monitorClosed, openStdin(stdinPath))
+  return { closed }
 }
 
 /** Goes on with a process that an earlier process of the platform has started; undefined where its record can't be used. */
@@ -87,9 +108,7 @@ export async function attachMonitored({
   directory,
   stdinPath,
   kill,
-}: Pick<StartOptions, 'directory' | 'stdinPath' | 'kill'> & { id: string }): Promise<
-  (MonitoredProcess & { dispose(): Promise<void> }) | undefined
-> {
+}: MonitoredPlaces & { id: string }): Promise<Disposable | undefined> {
   try {
     const { monitor, maxOutputBytes } = monitorRecordSchema.parse(
       JSON.parse(await readFile(join(directory, monitorFile), 'utf8')),
@@ -134,7 +153,7 @@ class Monitored implements MonitoredProcess {
   ) {
     this.id = spec.id
     stdin.on('error', () => undefined)
-    const exitWritten = waitForFile(directory, 'exit', monitorClosed)
+    const exitWritten = waitForFile(join(directory, 'exit'), monitorClosed)
     this.exited = exitWritten.then(async () => {
       this.stdin.destroy()
       const status = await readFile(join(directory, 'exit'), 'utf8').catch(() => '')
@@ -233,7 +252,7 @@ class Monitored implements MonitoredProcess {
 
   async kill(signal: 'SIGTERM' | 'SIGKILL' = 'SIGKILL'): Promise<void> {
     if (existsSync(join(this.directory, 'exit'))) return
-    await waitForFile(this.directory, 'pid', this.exited)
+    await waitForFile(join(this.directory, 'pid'), this.exited)
     await this.signal(signal)
   }
 }
@@ -252,12 +271,12 @@ class Wake {
 }
 
 /** A file that its writer is still about to fill counts for nothing: crun makes that of the process id empty. */
-async function waitForFile(directory: string, name: string, otherwise: Promise<unknown>): Promise<void> {
-  const watcher = watch(directory)
+export async function waitForFile(path: string, otherwise: Promise<unknown>): Promise<void> {
+  const watcher = watch(dirname(path))
   try {
     await new Promise<void>((resolve, reject) => {
       const check = (): void => {
-        if (statSync(join(directory, name), { throwIfNoEntry: false })?.size) resolve()
+        if (statSync(path, { throwIfNoEntry: false })?.size) resolve()
       }
       watcher.on('change', check)
       watcher.on('error', reject)

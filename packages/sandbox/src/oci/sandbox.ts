@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir, readFile, rename, rm, statfs, writeFile } from 'node:fs/promises'
+import { readFile, rename, rm, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { Vm0Error } from '@vm0/contract'
@@ -17,17 +17,17 @@ import type {
   SandboxProcess,
   SandboxStats,
 } from '../engine.js'
-import { defaultPath, processBlock, commandOomScore } from './bundle.js'
 import type { Guarded } from './disk-guard.js'
 import { unmount } from './mounts.js'
 import { outputOf } from './exec-output.js'
 import { inhabitants } from './inhabitants.js'
 import { bindIdmapped } from './idmap.js'
 import { isSameProcess, killGroupOf, killInside, type ProcessIdentity } from './processes.js'
-import { attachMonitored, startMonitored } from './monitored-process.js'
+import { shownIn } from './host-files.js'
+import { InsideCommands } from './inside-commands.js'
 import { gatewayInside } from './network.js'
 import type { Slot } from './slots.js'
-import { sandboxMarker } from './strays.js'
+import { Spawned } from './spawned.js'
 import type { Writeback } from './writeback.js'
 
 export interface OciSandboxParts {
@@ -53,20 +53,20 @@ export interface OciSandboxParts {
   teardown(): Promise<void>
 }
 
-/** The folder of the host that is seen inside as `shownDirectory`. */
-export const shownIn = (runDirectory: string): string => join(runDirectory, 'shown')
-
 export class OciSandbox implements Sandbox, Guarded {
   failure: Vm0Error | undefined
   readonly id: string
   readonly address: string
   readonly gatewayUrl = `http://${gatewayInside}`
   private closing: Promise<void> | undefined
-  private readonly monitored: { id: string; dispose(): Promise<void> }[] = []
+  private readonly commands: InsideCommands
+  private readonly spawned: Spawned
 
   constructor(private readonly parts: OciSandboxParts) {
     this.id = parts.id
     this.address = parts.slot.sandboxAddress
+    this.commands = new InsideCommands(parts.id, parts.crun, parts.environment)
+    this.spawned = new Spawned({ ...parts, commands: this.commands })
     parts.connected.catch(() => undefined) // told to whoever starts something in it
   }
 
@@ -106,37 +106,18 @@ export class OciSandbox implements Sandbox, Guarded {
   }
 
   async spawn(spec: ProcessSpec): Promise<MonitoredProcess> {
-    const places = this.placesOf(spec.id)
-    const { directory, pidFile } = places
-    await mkdir(directory, { recursive: true, mode: 0o700 })
-    const processFile = join(directory, 'process.json')
-    await this.writeProcess(processFile, spec.args, spec.env, spec.cwd)
-    const started = await startMonitored({
-      ...places,
-      spec,
-      command: this.execCommand(processFile, pidFile),
-      environment: { ...this.parts.hostEnvironment, [sandboxMarker]: this.id },
-    })
-    this.monitored.push(started)
+    const started = await this.spawned.spawn(spec)
     await this.connected()
     return started
   }
 
-  async attach(id: string): Promise<MonitoredProcess | undefined> {
-    const found = await attachMonitored({ id, ...this.placesOf(id) })
-    if (found) this.monitored.push(found)
-    return found
+  /** Has a process wait in it, which the first that is spawned begins as. */
+  awaitSpawn(first: Pick<ProcessSpec, 'maxOutputBytes'>): Promise<void> {
+    return this.spawned.awaitSpawn(first)
   }
 
-  private placesOf(id: string) {
-    const directory = join(this.records, id)
-    const pidFile = join(directory, 'pid')
-    return {
-      directory,
-      pidFile,
-      stdinPath: join(this.parts.runDirectory, `${id}.stdin`),
-      kill: (signal: 'SIGTERM' | 'SIGKILL') => killInside(pidFile, this.parts.cgroupsPath, signal),
-    }
+  attach(id: string): Promise<MonitoredProcess | undefined> {
+    return this.spawned.attach(id)
   }
 
   async *exec({ args, env = {}, cwd = '/workspace', stdin, signal }: ExecOptions): AsyncGenerator<ExecChunk> {
@@ -144,8 +125,8 @@ export class OciSandbox implements Sandbox, Guarded {
     await this.connected()
     const name = join(this.parts.runDirectory, `exec-${randomBytes(6).toString('hex')}`)
     const pidFile = `${name}.pid`
-    await this.writeProcess(`${name}.json`, args, env, cwd)
-    const [command, ...rest] = this.execCommand(`${name}.json`, pidFile)
+    await this.commands.write(`${name}.json`, { args, cwd, env: this.commands.environmentOf(env) })
+    const [command, ...rest] = this.commands.exec(`${name}.json`, pidFile)
     // A process group of its own, which the command's processes share: all of it can be ended.
     const child = spawn(command as string, rest, {
       stdio: ['pipe', 'pipe', 'pipe'],
@@ -255,10 +236,8 @@ export class OciSandbox implements Sandbox, Guarded {
   }
 
   async processes(): Promise<SandboxProcess[]> {
-    const pids = this.monitored.map(({ id }) => readFile(this.placesOf(id).pidFile, 'utf8').catch(() => '0'))
-    const own = new Set((await Promise.all(pids)).map(Number))
     // Everything descends from the first process: what it took over from others is not its own.
-    return inhabitants(this.parts.cgroup.members, own, this.parts.init.pid)
+    return inhabitants(this.parts.cgroup.members, await this.spawned.pids(), this.parts.init.pid)
   }
 
   async withUpperView<T>(use: (directory: string) => Promise<T>): Promise<T> {
@@ -285,43 +264,9 @@ export class OciSandbox implements Sandbox, Guarded {
 
   close(): Promise<void> {
     this.parts.recorder.close()
-    this.closing ??= Promise.allSettled([this.parts.connected, ...this.monitored.map((each) => each.dispose())]).then(
-      () => this.parts.teardown(),
+    this.closing ??= Promise.allSettled([this.parts.connected, this.spawned.dispose()]).then(() =>
+      this.parts.teardown(),
     )
     return this.closing
-  }
-
-  private execCommand(processFile: string, pidFile: string): string[] {
-    const { crun } = this.parts
-    return [
-      'choom',
-      '-n',
-      String(commandOomScore),
-      '--',
-      ...crun,
-      'exec',
-      '--pid-file',
-      pidFile,
-      '--process',
-      processFile,
-      this.id,
-    ]
-  }
-
-  private async writeProcess(
-    file: string,
-    args: readonly string[],
-    env: Readonly<Record<string, string>>,
-    cwd: string,
-  ): Promise<void> {
-    const environment = {
-      PATH: defaultPath,
-      HOME: '/root',
-      LANG: 'C.UTF-8',
-      TERM: 'dumb',
-      ...this.parts.environment,
-      ...env,
-    }
-    await writeFile(file, JSON.stringify(processBlock(args, environment, cwd)), { mode: 0o600 })
   }
 }
