@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { readFile, rename, rm, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
+import { setTimeout as wait } from 'node:timers/promises'
 import { Vm0Error } from '@vm0/contract'
 import { spawn } from '@vm0/process'
 import type { SandboxRecorder } from '../black-box/index.js'
@@ -25,6 +26,7 @@ import { bindIdmapped } from './idmap.js'
 import { isSameProcess, killGroupOf, killInside, type ProcessIdentity } from './processes.js'
 import { shownIn } from './host-files.js'
 import { InsideCommands } from './inside-commands.js'
+import { waitForFile } from './monitored-process.js'
 import { gatewayInside } from './network.js'
 import type { Slot } from './slots.js'
 import { Spawned } from './spawned.js'
@@ -52,6 +54,9 @@ export interface OciSandboxParts {
   hostEnvironment: Readonly<Record<string, string>>
   teardown(): Promise<void>
 }
+
+/** How long a command that is to be ended may take to be started. */
+const startPatienceMs = 2_000
 
 export class OciSandbox implements Sandbox, Guarded {
   failure: Vm0Error | undefined
@@ -138,11 +143,14 @@ export class OciSandbox implements Sandbox, Guarded {
       child.once('exit', (code) => resolve(code ?? 137))
     })
     ended.catch(() => undefined)
-    const stop = (): void => {
-      // What crun has started before it told the process id is in its group too.
-      void killInside(pidFile, this.parts.cgroupsPath).finally(() => killGroupOf(child))
+    const stop = async (): Promise<void> => {
+      // What is started may say something before crun tells its process id, by which alone it can be found.
+      const patience = wait(startPatienceMs, undefined, { ref: false })
+      await waitForFile(pidFile, Promise.race([ended.catch(() => undefined), patience])).catch(() => undefined)
+      await killInside(pidFile, this.parts.cgroupsPath).finally(() => killGroupOf(child))
     }
-    signal?.addEventListener('abort', stop, { once: true })
+    const abort = (): void => void stop().catch(() => undefined)
+    signal?.addEventListener('abort', abort, { once: true })
     child.stdin.on('error', () => undefined) // a command may end without reading all of it
     if (stdin === undefined) child.stdin.end()
     else
@@ -162,8 +170,8 @@ export class OciSandbox implements Sandbox, Guarded {
       if (exitCode !== 0 && !signal?.aborted && !existsSync(pidFile)) exitCode = await this.statusOfUnstarted(words)
       yield { exitCode }
     } finally {
-      signal?.removeEventListener('abort', stop)
-      if (!finished) stop()
+      signal?.removeEventListener('abort', abort)
+      if (!finished) await stop().catch(() => undefined)
       await Promise.all([rm(`${name}.json`, { force: true }), rm(pidFile, { force: true })])
     }
   }
