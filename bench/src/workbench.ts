@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { mkdir, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -29,6 +29,7 @@ export class Workbench {
 
   static async open(): Promise<Workbench> {
     const bench = new Workbench(await mkdtemp(join(tmpdir(), 'vm0-bench-')))
+    await chmod(bench.directory, 0o711)
     const image = bench.path('disk.ext4')
     const file = await open(image, 'w')
     await file.truncate(10 * 1024 ** 3)
@@ -61,7 +62,7 @@ export class Workbench {
   }
 
   /** Mounts layer images, the oldest first, over an empty template, as the platform does for a sandbox: to be taken away again. */
-  async mountLayers(layers: readonly ImageFiles[]): Promise<{ root: string; unmount(): Promise<void> }> {
+  async mountLayers(layers: readonly ImageFiles[]): Promise<{ root: string; owner: number; unmount(): Promise<void> }> {
     const slot = new Slot(lastSlot - this.restored)
     const directory = this.path(`r${this.restored}`)
     const upper = join(directory, 'u')
@@ -77,7 +78,7 @@ export class Workbench {
       makeUpper(upperFile, upper, 10 * 1024, slot.uidBase),
     ])
     undo.push(() => exec('umount', ['-l', join(directory, 'r')]))
-    return { root: await mountRoot(lowers, { directory, upper }), unmount }
+    return { root: await mountRoot(lowers, { directory, upper }), owner: slot.uidBase, unmount }
   }
 
   async close(): Promise<void> {
