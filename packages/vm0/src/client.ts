@@ -181,7 +181,7 @@ export class Vm0 {
      * const { id } = await vm0.run({ prompt: 'say hello' }).get()
      * const { outcome, session } = await vm0.runs.get(id).result()
      */
-    get: (id: string): Run => new Run(this.http, id, undefined, Promise.resolve()),
+    get: (id: string): Run => new Run(this.http, id, undefined, null),
 
     /**
      * Runs, the newest first.

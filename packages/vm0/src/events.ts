@@ -13,16 +13,18 @@ export interface FollowOptions {
   /** False: end with what there is now. Default true: go on to the run's last event. */
   follow?: boolean
   signal?: AbortSignal | undefined
+  /** When the server was last known to be there, by `performance.now()`: since then it may be away for a while. */
+  aliveMs?: number | undefined
 }
 
 /** Events of a run from a cursor on. A stream that breaks goes on from the last event: none is lost or repeated. */
 export async function* followEvents(
   http: Http,
   runId: string,
-  { after, follow = true, signal }: FollowOptions = {},
+  { after, follow = true, signal, aliveMs }: FollowOptions = {},
 ): AsyncGenerator<Vm0Event, void> {
   let cursor = after
-  let lastSignMs: number | undefined
+  let lastSignMs = aliveMs
   for (let failures = 0; ;) {
     try {
       for await (const event of openEvents(http, runId, { after: cursor, follow, signal })) {

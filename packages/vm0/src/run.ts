@@ -50,6 +50,8 @@ export interface ReplayResult {
 export class Run implements PromiseLike<RunResult>, AsyncIterable<Vm0Event> {
   private ending: Promise<RunView> | undefined
   private known: Session | undefined
+  private readonly accepted: Promise<void>
+  private acceptedMs: number | undefined
   private readonly stopListening: () => void
 
   /** @internal */
@@ -63,15 +65,17 @@ export class Run implements PromiseLike<RunResult>, AsyncIterable<Vm0Event> {
      */
     readonly id: string,
     session: Session | undefined,
-    private readonly accepted: Promise<unknown>,
+    /** The server's word that it has the run; null: it was picked up by its id. */
+    accepted: Promise<unknown> | null,
     signal?: AbortSignal,
   ) {
     this.known = session
+    this.accepted = accepted?.then(() => void (this.acceptedMs = performance.now())) ?? Promise.resolve()
     const cancel = (): void => void this.cancel().catch(() => undefined)
     this.stopListening = () => signal?.removeEventListener('abort', cancel)
     if (signal?.aborted) cancel()
     else signal?.addEventListener('abort', cancel, { once: true })
-    accepted.catch(this.stopListening) // told to whoever awaits or iterates
+    this.accepted.catch(this.stopListening) // told to whoever awaits or iterates
   }
 
   /**
@@ -114,7 +118,7 @@ export class Run implements PromiseLike<RunResult>, AsyncIterable<Vm0Event> {
    */
   async *events({ after }: { after?: string | undefined } = {}): AsyncGenerator<Vm0Event, void> {
     await this.accepted
-    yield* followEvents(this.http, this.id, { after })
+    yield* followEvents(this.http, this.id, { after, aliveMs: this.acceptedMs })
   }
 
   /**

@@ -35,11 +35,10 @@ export class Network {
   /** `kept`: slots whose links stand already. The rules of an earlier process hold until these take their place at once. */
   async open(gatewayPort: number, access: HostAccess, kept: readonly Slot[] = []): Promise<void> {
     await writeFile('/proc/sys/net/ipv4/ip_forward', '1')
-    await run(
-      'ip',
-      ['-batch', '-'],
-      `link add ${this.gatewayLink} type veth peer name h${this.installation}\naddr add ${this.gatewayAddress}/32 dev ${this.gatewayLink}\nlink set ${this.gatewayLink} up\n`,
-    )
+    await addLink(this.gatewayLink, [
+      `link add ${this.gatewayLink} type veth peer name h${this.installation}`,
+      `addr add ${this.gatewayAddress}/32 dev ${this.gatewayLink}`,
+    ])
     this.mtu = await uplinkMtu()
     const links = `"${this.linkPrefix}*"`
     const rules = [
@@ -100,16 +99,10 @@ export class Network {
     const link = this.linkOf(slot)
     await Promise.all([
       run('nft', ['add', 'element', 'inet', this.table, 'links', `{ "${link}" . ${slot.sandboxAddress} }`]),
-      run(
-        'ip',
-        ['-batch', '-'],
-        [
-          `link add ${link} mtu ${this.mtu} type veth peer name eth0 mtu ${this.mtu} netns ${pid}`,
-          `addr add ${slot.hostAddress}/30 dev ${link}`,
-          `link set ${link} up`,
-          '',
-        ].join('\n'),
-      ),
+      addLink(link, [
+        `link add ${link} mtu ${this.mtu} type veth peer name eth0 mtu ${this.mtu} netns ${pid}`,
+        `addr add ${slot.hostAddress}/30 dev ${link}`,
+      ]),
     ])
     await run(
       'nsenter',
@@ -148,6 +141,15 @@ export class Network {
     await removeNetworkOf(this.installation)
     await this.gatewaySlot.release()
   }
+}
+
+/** Makes a link and puts it up. One that is there by that name is left over: the kernel takes some away a while after their namespace. */
+async function addLink(link: string, steps: readonly string[]): Promise<void> {
+  const make = (): Promise<string> => run('ip', ['-batch', '-'], [...steps, `link set ${link} up`, ''].join('\n'))
+  await make().catch(async () => {
+    await run('ip', ['link', 'delete', link]).catch(() => undefined)
+    await make()
+  })
 }
 
 const linkName = (installation: string, slot: Slot): string => `v${installation}${slot.number.toString(36)}`
