@@ -158,8 +158,8 @@ test('the network leads to the gateway and out, not to the host, metadata or ano
       ).toBe('up')
       const hostAddress = one.address.replace(/\d+$/, (last) => String(Number(last) - 1))
       const { stdout } = await exec('ip', ['-4', '-j', 'addr', 'show', 'up'])
-      const hostAddresses = (JSON.parse(stdout) as { addr_info: { local: string }[] }[])
-        .flatMap(({ addr_info: list }) => list.map(({ local }) => local))
+      const hostAddresses = (JSON.parse(stdout) as { addr_info?: { local: string }[] }[])
+        .flatMap(({ addr_info: list = [] }) => list.map(({ local }) => local))
         .filter((address) => !address.startsWith('127.'))
       for (const target of [
         `${two.address}:8000`,

@@ -18,12 +18,7 @@ export interface RootPlaces {
   upper: string
 }
 
-export interface Lowers {
-  /** Mounted images with the owners of the slot, the topmost first. */
-  directories: readonly string[]
-}
-
-/** Mounts images where an overlay can have them. `serial` tells those of one root from those of another of the same sandbox. */
+/** Mounts images with the owners of the slot, where an overlay can have them: gives where, the topmost first. `serial` tells those of one root from those of another of the same sandbox. */
 export async function mountLowers(
   { templateImage, layers }: RootFiles,
   {
@@ -33,7 +28,7 @@ export async function mountLowers(
     images,
     undo,
   }: { directory: string; slot: Slot; serial: number; images: ImageMounts; undo: Step[] },
-): Promise<Lowers> {
+): Promise<string[]> {
   // An overlay takes no layer twice; of two that are one file the topmost hides all that the other has.
   const once = new Map(layers.toReversed().map((image) => [image.path, image]))
   const all: ImageFiles[] = [...once.values(), { path: templateImage, devices: [] }]
@@ -49,12 +44,12 @@ export async function mountLowers(
       await bindIdmapped(mounted, directories[index] as string, { from: 0, to: slot.uidBase, count: 65_536 })
     }),
   )
-  return { directories }
+  return directories
 }
 
 /** Mounts the overlay at `directory`/r; gives its path. The upper's root goes on with the mode and owner of the topmost image's. */
-export async function mountRoot({ directories }: Lowers, { directory, upper }: RootPlaces): Promise<string> {
-  const { mode, uid, gid } = await stat(directories[0] as string)
+export async function mountRoot(lowers: readonly string[], { directory, upper }: RootPlaces): Promise<string> {
+  const { mode, uid, gid } = await stat(lowers[0] as string)
   await chmod(join(upper, 'upper'), mode & 0o7777)
   await chown(join(upper, 'upper'), uid, gid)
   const root = join(directory, 'r')
@@ -64,7 +59,7 @@ export async function mountRoot({ directories }: Lowers, { directory, upper }: R
     target: root,
     type: 'overlay',
     // Checkpoints know whiteouts and opaque directories only, whatever else the kernel's defaults are.
-    data: `lowerdir=${directories.join(':')},upperdir=${upper}/upper,workdir=${upper}/work,redirect_dir=off,metacopy=off,index=off`,
+    data: `lowerdir=${lowers.join(':')},upperdir=${upper}/upper,workdir=${upper}/work,redirect_dir=off,metacopy=off,index=off`,
   })
   return root
 }

@@ -2,15 +2,11 @@ import { chmodSync, chownSync, closeSync, lstatSync, mkdirSync, openSync } from 
 import { join } from 'node:path'
 import { parentPort } from 'node:worker_threads'
 import koffi from 'koffi'
+import { check, closeFd, moveMount, openTree, syscall } from '../mount-calls.js'
 import type { Outcome, Request, RootMove } from './task.js'
 
-// By number: no wrapper in older C libraries for the first two (the same on x86-64 and arm64), nor in any for the third.
-const sysOpenTree = 428
-const sysMoveMount = 429
+// pivot_root(2) has no wrapper in any C library.
 const sysPivotRoot = process.arch === 'arm64' ? 41 : 155
-const atFdCwd = -100
-const openTreeCloneCloexec = 0x80001
-const moveMountFromEmptyPath = 4
 const newMountNamespace = 0x20000
 const ownRootAndFolder = 0x200
 const makePrivate = 0x40000
@@ -19,12 +15,9 @@ const detach = 2
 const arrival = '/.vm0-root'
 
 const libc = koffi.load('libc.so.6')
-const syscall = libc.func('long syscall(long number, ...)')
 const setns = libc.func('int setns(int fd, int type)')
 const unshare = libc.func('int unshare(int flags)')
 const mount = libc.func('int mount(str source, str target, str type, unsigned long flags, str data)')
-// Node would warn of a descriptor that it has not opened.
-const closeFd = libc.func('int close(int fd)')
 const umount2 = libc.func('int umount2(str target, int flags)')
 
 // setns(2) enters no mount namespace while other threads share this one's root and working directory.
@@ -43,10 +36,7 @@ parentPort?.on('message', ({ id, move }: Request) => {
 
 /** All of it without waiting for anything: nothing else happens in this thread while it is in the sandbox's namespace. */
 function carryOut({ pid, root, owner, mounts }: RootMove): void {
-  const tree = check(
-    syscall(sysOpenTree, 'int', atFdCwd, 'str', root, 'uint', openTreeCloneCloexec),
-    `open_tree ${root}`,
-  )
+  const tree = openTree(root)
   const inside = openSync(`/proc/${pid}/ns/mnt`, 'r')
   try {
     check(setns(inside, newMountNamespace), 'setns')
@@ -64,17 +54,11 @@ function carryOut({ pid, root, owner, mounts }: RootMove): void {
 /** Paths are the sandbox's from here on. Its processes wait for what comes: nothing in it changes but what is changed here. */
 function enter(tree: number, owner: number, mounts: readonly string[]): void {
   mkdirSync(arrival, { recursive: true })
-  check(
-    syscall(sysMoveMount, 'int', tree, 'str', '', 'int', atFdCwd, 'str', arrival, 'uint', moveMountFromEmptyPath),
-    'move_mount of the root',
-  )
+  moveMount(tree, arrival)
   check(mount(null, arrival, null, makePrivate, null), 'mount')
   for (const path of mounts) {
     makePlace(path, lstatSync(path).isDirectory(), owner)
-    check(
-      syscall(sysMoveMount, 'int', atFdCwd, 'str', path, 'int', atFdCwd, 'str', join(arrival, path), 'uint', 0),
-      `move_mount ${path}`,
-    )
+    moveMount(path, join(arrival, path))
   }
   // The kernel takes along every process whose root or folder the old root was; that one then lies over the new one.
   check(syscall(sysPivotRoot, 'str', arrival, 'str', arrival), 'pivot_root')
@@ -102,9 +86,4 @@ function makePlace(path: string, isDirectory: boolean, owner: number): void {
     // As the OCI runtime makes them.
     chmodSync(at, isFolder ? 0o1755 : 0o700)
   }
-}
-
-function check(result: number | bigint, what: string): number {
-  if (Number(result) < 0) throw new Error(`${what}: errno ${koffi.errno()}`)
-  return Number(result)
 }
