@@ -39,13 +39,16 @@ export async function up({
   if (process.getuid?.() !== 0)
     throw new Vm0Error('ROOT_REQUIRED', 'the platform needs root to make sandboxes; this process runs as another user')
   if (!(reclaimBelow >= 0 && reclaimBelow <= 100))
-    throw new Vm0Error(
-      'INVALID_REQUEST',
-      `memory is to be given back below ${reclaimBelow} percent; expected 0 to 100`,
-      {
-        hint: 'Correct --reclaim-below or VM0_RECLAIM_BELOW.',
-      },
-    )
+    throw refused(`memory is to be given back below ${reclaimBelow} percent; expected 0 to 100`, '--reclaim-below')
+  for (const [setting, count] of [['--warm', warm] as const, ['--warm-min', warmMin] as const])
+    if (!(Number.isSafeInteger(count) && count >= 0))
+      throw refused(`${count} sandboxes are to be kept warm; expected a whole number, 0 or more`, setting)
+  for (const [setting, ms] of [['--freeze', freezeMs] as const, ['--idle', idleMs] as const])
+    if (!(ms >= 0 && ms <= maxWaitMs))
+      throw refused(
+        `an idle session is to wait ${ms / 1000} seconds; expected 0 to ${Math.floor(maxWaitMs / 1000)}`,
+        setting,
+      )
   const main = fileURLToPath(new URL('./daemon-main.js', import.meta.url))
   const script = 'mountpoint -q /sys/fs/cgroup/unified && umount /sys/fs/cgroup/unified; exec "$@"'
   const child = spawn(
@@ -77,4 +80,13 @@ export async function up({
   } finally {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(signal, forward)
   }
+}
+
+/** More than this a timer can't wait: it would not wait at all. */
+const maxWaitMs = 2 ** 31 - 1
+
+/** Each setting has its variable: `--warm-min` is VM0_WARM_MIN. */
+function refused(message: string, setting: string): Vm0Error {
+  const variable = `VM0${setting.slice(1).toUpperCase().replaceAll('-', '_')}`
+  return new Vm0Error('INVALID_REQUEST', message, { hint: `Correct ${setting} or ${variable}.` })
 }
