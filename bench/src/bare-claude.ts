@@ -7,6 +7,9 @@ import { createInterface } from 'node:readline'
 import { setTimeout as wait } from 'node:timers/promises'
 import { spawn, type HostProcess } from '@vm0/process'
 
+/** After a warm-up. What waits in the pool of the bench has waited for longer. */
+const restMs = 3000
+
 const stdio = ['pipe', 'pipe', 'ignore'] as const
 
 /** The newest installed Claude Code of this machine, as `vm0 up` uses it. */
@@ -89,16 +92,18 @@ export class BareClaude {
     })()
   }
 
-  /** One turn with a tool call, then back to before it: what VM0 does with a sandbox that waits in its pool. */
+  /** Two turns with a tool call, each taken back: what VM0 does with a sandbox that waits in its pool. */
   async warmUp(): Promise<void> {
-    const turn = randomUUID()
-    this.send({ type: 'user', uuid: turn, message: { role: 'user', content: 'bench-warmup' } })
-    await this.until('result')
-    const request = { subtype: 'rewind_conversation', target_message_uuid: turn }
-    this.send({ type: 'control_request', request_id: 'warm-up', request })
-    await this.until('control_response')
-    // As a sandbox in the pool, it has come to rest before its prompt.
-    await wait(300)
+    for (const uuid of [randomUUID(), randomUUID()]) {
+      this.send({ type: 'user', uuid, message: { role: 'user', content: 'bench-warmup' } })
+      await this.until('result')
+      const request = { subtype: 'rewind_conversation', target_message_uuid: uuid }
+      this.send({ type: 'control_request', request_id: 'warm-up', request })
+      const answer = await this.until('control_response')
+      if (!answer.includes('"rewound":true')) throw new Error(`the conversation was not taken back: ${answer}`)
+    }
+    // As a sandbox in the pool it has come to rest: a second after a turn it still collects its garbage.
+    await wait(restMs)
   }
 
   get pid(): number {

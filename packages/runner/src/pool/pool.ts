@@ -1,6 +1,7 @@
 import type { Logger } from 'pino'
 import { commonKind, isCommon, sameKind, type WarmKind } from './kind.js'
 import { learnMs, poolSizes, type PoolLimits } from './pool-size.js'
+import { refillDelayMs } from './refill-moment.js'
 import type { SandboxAhead } from './sandbox-ahead.js'
 import type { WarmSandbox } from './warm-sandbox.js'
 
@@ -35,14 +36,17 @@ interface Shelf {
 }
 
 /**
- * Warm sandboxes, by kind. Each is handed out once. They are made one after the other, and not while a run is being started,
- * so that a burst isn't slowed by its own refill. Kinds that are asked for again and again are kept, too.
+ * Warm sandboxes, by kind. Each is handed out once. They are made one after the other, and not while a run is being started
+ * or just has been, so that a burst isn't slowed by its own refill. Kinds that are asked for again and again are kept, too.
  */
 export class WarmPool {
   private readonly shelves: Shelf[]
   private making: Promise<void> | undefined
   private timer: NodeJS.Timeout | undefined
   private starts = 0
+  private startedMs = -Infinity
+  /** Since when something is missing; undefined once it is being made. */
+  private heldSinceMs: number | undefined
   private closed = false
 
   constructor(private readonly options: PoolOptions) {
@@ -122,6 +126,7 @@ export class WarmPool {
       if (over) return
       over = true
       this.starts -= 1
+      this.startedMs = performance.now()
       this.fill()
     }
   }
@@ -145,6 +150,14 @@ export class WarmPool {
     const due = short.find(({ notBeforeMs }) => notBeforeMs <= nowMs)
     if (short.length > 0 && !due) this.later(Math.min(...short.map(({ notBeforeMs }) => notBeforeMs)) - nowMs)
     const { ahead, limits } = this.options
+    const isMissing = due !== undefined || (limits.max > 0 && ahead.isDue)
+    if (isMissing) {
+      const { startedMs, heldSinceMs = (this.heldSinceMs = nowMs) } = this
+      const isEmpty = short.some(({ ready }) => ready.length === 0)
+      const delayMs = refillDelayMs({ nowMs, startedMs, heldSinceMs, isEmpty })
+      if (delayMs > 0) return this.later(delayMs)
+    }
+    this.heldSinceMs = undefined
     const next = due ? this.makeOne(due) : limits.max > 0 && ahead.isDue ? ahead.make() : this.renewOne()
     this.making = next.then((made) => {
       this.making = undefined

@@ -82,8 +82,11 @@ export interface Cgroup {
    * has swap. For a group that is frozen: one that runs takes it again. Limits stay as they are. Ends early once `signal` aborts.
    */
   reclaim(signal: AbortSignal): Promise<void>
-  /** The control file with its share of the CPU beside other groups', and what takes a sixteenth of the usual share. */
-  readonly share: { path: string; small: string }
+  /**
+   * Control files: whether it runs only where no other group wants to (since Linux 5.15), and its share of the CPU beside
+   * other groups', with what takes a sixteenth of the usual one.
+   */
+  readonly cpu: { idle: string; share: string; small: string }
   /** The folder that tells the processes of the group and of those below it. */
   readonly members: string
 }

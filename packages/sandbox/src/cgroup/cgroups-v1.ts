@@ -71,8 +71,8 @@ class CgroupV1 implements Cgroup {
     return dirname(this.file('pids', 'cgroup.procs'))
   }
 
-  get share() {
-    return { path: this.file('cpu', 'cpu.shares'), small: '64' }
+  get cpu() {
+    return { idle: this.file('cpu', 'cpu.idle'), share: this.file('cpu', 'cpu.shares'), small: '64' }
   }
 
   async freeze(): Promise<void> {

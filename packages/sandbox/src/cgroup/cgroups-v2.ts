@@ -92,9 +92,9 @@ class CgroupV2 implements Cgroup {
     return this.directory
   }
 
-  get share() {
+  get cpu() {
     // What crun makes of 1024 shares is 39 or 100, by its version.
-    return { path: join(this.directory, 'cpu.weight'), small: '4' }
+    return { idle: join(this.directory, 'cpu.idle'), share: join(this.directory, 'cpu.weight'), small: '4' }
   }
 
   async freeze(): Promise<void> {

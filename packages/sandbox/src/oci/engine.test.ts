@@ -115,9 +115,13 @@ test.skipIf(!hasCpuGroups)(
         withSandbox(
           async (yielding) => {
             const takeShare = await yielding.yieldCpu()
-            // They end with their sandboxes.
-            for (const sandbox of [usual, yielding]) void sh(sandbox, burn).catch(() => undefined)
             const used = async () => (await Promise.all([usual.stats(), yielding.stats()])).map(({ cpuMs }) => cpuMs)
+            // Both are at it before what is measured; the one that yields could hardly begin beside the other. They end with
+            // their sandboxes.
+            for (const [index, sandbox] of [yielding, usual].entries()) {
+              void sh(sandbox, burn).catch(() => undefined)
+              while ((await used())[1 - index]! < 200) await wait(20)
+            }
             /** What of the CPU time the second one takes, while the first uses some seconds of it. */
             const part = async (): Promise<number> => {
               const [first = 0, second = 0] = await used()
@@ -127,8 +131,6 @@ test.skipIf(!hasCpuGroups)(
                 await wait(20)
               }
             }
-            // Both are at it: the first one's start is nobody's share.
-            while ((await used()).some((cpuMs) => cpuMs < 200)) await wait(20)
             // What else runs on the host takes its part of one CPU more than of the other: one look at it says little.
             while ((await part()) > 0.3);
             await takeShare()

@@ -190,11 +190,20 @@ export class OciSandbox implements Sandbox, Guarded {
 
   /** Where the host has no control group for the CPU all take their turns alike. */
   async yieldCpu(): Promise<() => Promise<void>> {
-    const { path, small } = this.parts.cgroup.share
-    const usual = await readFile(path, 'utf8').catch(() => undefined)
+    const { idle, share, small } = this.parts.cgroup.cpu
+    const usual = await readFile(share, 'utf8').catch(() => undefined)
     if (usual === undefined) return async () => undefined
-    await writeFile(path, small)
-    return () => (this.closing ? Promise.resolve() : writeFile(path, usual.trim()))
+    // A task that wakes in another group takes the CPU from one of these at once, not when its slice is over.
+    const isIdle = await writeFile(idle, '1', { flag: 'r+' }).then(
+      () => true,
+      () => false,
+    )
+    if (!isIdle) await writeFile(share, small)
+    return async () => {
+      if (this.closing) return
+      if (isIdle) await writeFile(idle, '0')
+      await writeFile(share, usual.trim())
+    }
   }
 
   async freeze(): Promise<void> {
