@@ -77,5 +77,6 @@ export class AgentTalk {
 }
 
 async function write(agent: LiveAgent, lines: string[]): Promise<void> {
-  for (const line of lines) await agent.process.write(line)
+  // All of them are in the agent's pipe, in order, before anything else is done here.
+  await Promise.all(lines.map((line) => agent.process.write(line)))
 }

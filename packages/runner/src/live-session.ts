@@ -170,7 +170,7 @@ export class LiveSession {
     const binding = agent?.framework === driver.name ? driver.rebind(agent.spec, spec) : undefined
     if (agent && binding) {
       const reload = this.filesChanged && this.agentSessionId === null ? agent.protocol.reload() : []
-      for (const line of [...reload, ...binding]) await agent.process.write(line)
+      await Promise.all([...reload, ...binding].map((line) => agent.process.write(line)))
       this.filesChanged = false
       bind(agent, spec, this.options.secrets)
       return agent

@@ -274,6 +274,9 @@ export class RunLife {
     this.stopping.check() // one that came while the agent was started had nobody to tell
     const durationMs = this.sinceCreated()
     this.timings.sandboxReadyMs ??= durationMs
+    const isFirst = this.timings.promptSentMs === null && !this.before.lost
+    // It is written when this returns: all that follows is done while the agent begins.
+    const begun = this.turns.begin(agent, spec.prompt).then(() => (this.timings.promptSentMs ??= this.sinceCreated()))
     this.log.append({
       type: 'sandbox.ready',
       sandboxId: sandbox.id,
@@ -287,10 +290,9 @@ export class RunLife {
     this.session.dirty = true
     this.patience.prompted()
     this.watch?.begin(sandbox)
-    const isFirst = this.timings.promptSentMs === null && !this.before.lost
     // Both under the claim: the prompt doesn't wait for the row to say so, nor for the embedded database to begin with it.
     const [, running] = await Promise.all([
-      this.turns.begin(agent, spec.prompt).then(() => (this.timings.promptSentMs ??= this.sinceCreated())),
+      begun,
       isFirst ? this.store.markRunning(this.ref, this.claimed.epoch, agent.version) : true,
       this.turns.shown,
     ])
