@@ -166,3 +166,84 @@ test('a request over the limit is refused, told ahead or not', async () => {
   })
   expect((await post(gateway, { body: pieces, duplex: 'half' } as RequestInit)).status).toBe(413)
 })
+
+test('a connection that was opened ahead is the one that the next request takes', async () => {
+  const { upstream, connections, connected } = await countingEndpoint()
+  const gateway = await gatewayOf(upstream)
+  gateway.expectRequest()
+  gateway.expectRequest()
+  await connected(1)
+  expect(await (await post(gateway)).text()).toBe('answer 1')
+  // It is free again: nothing has to be opened for the one after.
+  gateway.expectRequest()
+  expect(await (await post(gateway)).text()).toBe('answer 2')
+  expect(connections()).toBe(1)
+})
+
+test('one that no request takes is given back; one that the endpoint closed is not used', async () => {
+  const { upstream, connections, connected, closed, closeAll } = await countingEndpoint()
+  const gateway = await gatewayOf(upstream, { aheadMs: 50 })
+  gateway.expectRequest()
+  await connected(1)
+  await closed(1)
+  const patient = await gatewayOf(upstream)
+  patient.expectRequest()
+  await connected(2)
+  closeAll()
+  await closed(2)
+  expect(await (await post(patient)).text()).toBe('answer 1')
+  expect(connections()).toBe(3)
+})
+
+test('where none can be opened the request tells it', async () => {
+  const { upstream } = await countingEndpoint()
+  upstream.close()
+  const gateway = await gatewayOf(upstream)
+  gateway.expectRequest()
+  const response = await post(gateway)
+  expect(response.status).toBe(502)
+})
+
+/** A model endpoint that tells how many connections it has had, and numbers its answers. */
+async function countingEndpoint() {
+  let answers = 0
+  let opened = 0
+  let ended = 0
+  const changed = new EventTarget()
+  const until = async (isSo: () => boolean): Promise<void> => {
+    while (!isSo()) await new Promise((resolve) => changed.addEventListener('change', resolve, { once: true }))
+  }
+  const upstream = createServer((_, response) => response.end(`answer ${(answers += 1)}`))
+  upstream.on('connection', (socket) => {
+    opened += 1
+    changed.dispatchEvent(new Event('change'))
+    socket.once('close', () => {
+      ended += 1
+      changed.dispatchEvent(new Event('change'))
+    })
+  })
+  upstream.listen(0, '127.0.0.1')
+  await once(upstream, 'listening')
+  const closeAll = (): void => upstream.closeAllConnections()
+  open.push({ close: () => (closeAll(), upstream.close()) })
+  return {
+    upstream: Object.assign(upstream, { port: (upstream.address() as AddressInfo).port }),
+    connections: () => opened,
+    connected: (count: number) => until(() => opened >= count),
+    closed: (count: number) => until(() => ended >= count),
+    closeAll,
+  }
+}
+
+async function gatewayOf({ port }: { port: number }, options: Partial<GatewayOptions> = {}): Promise<Gateway> {
+  const upstream = { baseUrl: `http://127.0.0.1:${port}`, apiKey: 'the key' }
+  const gateway = await startGateway({ host: '127.0.0.1', port: 0, upstream, ...options })
+  open.push(gateway)
+  gateway.register('127.0.0.1', {
+    onRequest: () => undefined,
+    onFirstByte: () => undefined,
+    onProgress: () => undefined,
+    onEnd: () => undefined,
+  })
+  return gateway
+}

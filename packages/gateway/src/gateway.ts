@@ -31,6 +31,8 @@ export interface Gateway {
   readonly port: number
   /** Requests from `sourceAddress` belong to this sandbox from now on; others get 403. Returns the way to end it. */
   register(sourceAddress: string, traffic: ModelTraffic | LocalAnswers): () => void
+  /** An agent is about to make a request: a connection to the model endpoint is opened where none is free. */
+  expectRequest(): void
   close(): Promise<void>
 }
 
@@ -55,4 +57,6 @@ export interface GatewayOptions {
   pauseTimeoutMs?: number
   /** Requests of one sandbox that are open at a time; more get 429. */
   maxOpenRequests?: number
+  /** How long a connection that was opened ahead waits for its request. */
+  aheadMs?: number
 }

@@ -4,8 +4,9 @@ import type { AddressInfo, Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { wallClockMs } from '@vm0/contract'
-import { Agent, request } from 'undici'
+import { request } from 'undici'
 import type { Gateway, GatewayOptions, LocalAnswers, ModelTraffic } from './gateway.js'
+import { UpstreamConnections } from './upstream-connections.js'
 
 /** Headers of one connection, and those that carry a key: the sandbox's are never passed on. */
 const dropped = new Set([
@@ -35,10 +36,12 @@ export async function startGateway({
   headersTimeoutMs = 600_000,
   pauseTimeoutMs = 180_000,
   maxOpenRequests = 64,
+  aheadMs = 10_000,
 }: GatewayOptions): Promise<Gateway> {
   const registered = new Map<string, Source>()
-  const dispatcher = new Agent({ headersTimeout: headersTimeoutMs, bodyTimeout: pauseTimeoutMs })
   const base = upstream.baseUrl.replace(/\/+$/, '')
+  const connections = new UpstreamConnections({ baseUrl: base, headersTimeoutMs, pauseTimeoutMs, aheadMs })
+  const { dispatcher } = connections
   const destination = URL.canParse(base) ? new URL(base).hostname : base
 
   const server = createServer((incoming, response) => {
@@ -75,6 +78,7 @@ export async function startGateway({
     const path = incoming.url as string
     const method = incoming.method ?? 'GET'
     traffic.onRequest({ method, path, timeMs: startedMs })
+    const over = connections.begin()
     let left = false
     const failure = await forward(incoming, response, traffic, { method, path }).catch((error: Error) => {
       left = isLeft(error)
@@ -85,6 +89,7 @@ export async function startGateway({
       else refuse(response, 502, 'api_error', reasonOf(error))
       return reasonOf(error)
     })
+    over()
     const timeMs = wallClockMs()
     const status = left && !response.headersSent ? clientLeft : response.statusCode
     const end = { path, status, timeMs, durationMs: timeMs - startedMs }
@@ -169,11 +174,12 @@ export async function startGateway({
         if (registered.get(sourceAddress) === source) registered.delete(sourceAddress)
       }
     },
+    expectRequest: () => connections.prepare(),
     async close() {
       server.closeAllConnections()
       server.close()
       await once(server, 'close')
-      await dispatcher.destroy()
+      await connections.close()
     },
   }
 }

@@ -15,6 +15,7 @@ import { ToldEvents } from './adoption/told-events.js'
 import { AgentTalk } from './agent-talk.js'
 import { RunWatch } from './black-box/run-watch.js'
 import type { LiveSession } from './live-session.js'
+import { HeadStart } from './head-start.js'
 import { ModelPatience } from './model-patience.js'
 import { observeTraffic } from './model-traffic.js'
 import { noteOf, resumptionOf, type LossReason } from './resumption.js'
@@ -54,6 +55,7 @@ export class RunLife {
   watch: RunWatch | undefined
   /** Lets the pool refill: the agent is at work, or the run has ended before. */
   private resumeRefill: (() => void) | undefined
+  private readonly headStart = new HeadStart()
   private isAtWork = false
 
   constructor(
@@ -118,6 +120,7 @@ export class RunLife {
       return this.stopping.ending(false) ?? endingOfError(toVm0Error(error))
     } finally {
       this.talk.end()
+      this.headStart.end()
       for (const each of [this.waiting, this.stopping, this.patience]) each.close()
       this.resumeRefill?.()
       this.session.traffic = undefined
@@ -134,6 +137,7 @@ export class RunLife {
   stop(why: StopReason): void {
     if (this.stopping.why || this.ending) return
     this.stopping.begin(why)
+    this.headStart.end()
     const agent = this.turns?.agent
     if (!agent) return
     agent.journal?.add({ t: 'stop', why })
@@ -276,31 +280,25 @@ export class RunLife {
     this.timings.sandboxReadyMs ??= durationMs
     const isFirst = this.timings.promptSentMs === null && !this.before.lost
     // It is written when this returns: all that follows is done while the agent begins.
-    const begun = this.turns.begin(agent, spec.prompt).then(() => (this.timings.promptSentMs ??= this.sinceCreated()))
-    this.log.append({
-      type: 'sandbox.ready',
-      sandboxId: sandbox.id,
-      how,
-      durationMs,
-      template: this.session.template,
-      agentVersion: agent.version,
-    })
+    const begun = this.turns.begin(agent, spec).then(() => (this.timings.promptSentMs ??= this.sinceCreated()))
+    this.options.gateway.expectRequest()
+    const { template } = this.session
+    const ready = { sandboxId: sandbox.id, how, durationMs, template, agentVersion: agent.version }
+    this.log.append({ type: 'sandbox.ready', ...ready })
     const lost = this.session.lost.take()
     if (lost) this.log.append({ type: 'processes.lost', ...lost })
     this.session.dirty = true
     this.patience.prompted()
-    this.watch?.begin(sandbox)
-    // Both under the claim: the prompt doesn't wait for the row to say so, nor for the embedded database to begin with it.
-    const [, running] = await Promise.all([
-      begun,
-      isFirst ? this.store.markRunning(this.ref, this.claimed.epoch, agent.version) : true,
-      this.turns.shown,
-    ])
-    if (!running) throw takenOver()
+    this.headStart.begin()
+    // Both under the claim: neither the prompt nor the agent's way to its first request waits for the row to say so.
+    await Promise.all([begun, this.turns.shown, this.headStart.over])
+    this.watch?.begin(sandbox, this.turns.killsBefore)
+    if (isFirst && !(await this.store.markRunning(this.ref, this.claimed.epoch, agent.version))) throw takenOver()
   }
 
   /** Its agent is at work. */
   private begun(): void {
+    this.headStart.end()
     if (this.isAtWork) return
     this.isAtWork = true
     this.resumeRefill?.()

@@ -41,6 +41,8 @@ export class RunTurns {
   turn: TurnEnd | undefined
   /** The agent's tools find what belongs to this run: before a model's first answer, not before the prompt. */
   shown: Promise<void> = Promise.resolve()
+  /** How many tasks the kernel had killed when the agent got its prompt. */
+  killsBefore = 0
   private lastStderr = ''
   private begunAnew = false
   /** The agent comes from the pool and hasn't said anything yet. */
@@ -55,21 +57,22 @@ export class RunTurns {
   }
 
   async takeAgent(spec: CreateRunParsed, how: ReadySandbox['how']): Promise<LiveAgent> {
-    const { session, driver, ref } = this.parts
-    if (session.sandbox) this.shown = showToolEnvironment(session.sandbox, ref.runId, spec)
-    this.shown.catch(() => undefined) // told to whoever waits for it
+    const { session, driver } = this.parts
     const agent = await session.agentFor(driver, launchSpecOf(spec))
     this.take(agent, how)
     return agent
   }
 
-  begin(agent: LiveAgent, prompt: string): Promise<void> {
-    const { runner, ref, talk, timings } = this.parts
+  begin(agent: LiveAgent, spec: CreateRunParsed): Promise<void> {
+    const { runner, ref, session, talk, timings } = this.parts
     const { queuedMs, boundMs, sandboxReadyMs, pool } = timings
     const reached = { queuedMs, boundMs, sandboxReadyMs, pool }
     const read = { out: agent.lines.out, err: agent.lines.err }
     agent.journal?.add({ t: 'run', runId: ref.runId, how: this.how, read, ...reached })
-    const begun = talk.begin(agent, prompt)
+    const begun = talk.begin(agent, spec.prompt)
+    if (session.sandbox) this.shown = showToolEnvironment(session.sandbox, ref.runId, spec)
+    this.shown.catch(() => undefined) // told to whoever waits for it
+    this.killsBefore = session.sandbox?.counts().oomKills ?? 0
     runner.logger.info({ ...ref, agentVersion: agent.version, sandbox: this.how }, 'the prompt is handed to the agent')
     return begun
   }
@@ -79,7 +82,7 @@ export class RunTurns {
     const { session, stopping, talk, checkpoints, progress, timings } = this.parts
     this.lastStderr = ''
     let agent = this.agent as LiveAgent
-    const killsBefore = oomKills ?? session.sandbox?.counts().oomKills ?? 0
+    const killsBefore = oomKills ?? this.killsBefore
     agent.journal?.add({ t: 'kills', oomKills: killsBefore })
     for (;;) {
       const { value: line, done } = await agent.lines.next()
@@ -134,7 +137,7 @@ export class RunTurns {
     const agent = await this.takeAgent(spec, this.how)
     this.unproven = false
     this.parts.stopping.check()
-    await this.begin(agent, spec.prompt)
+    await this.begin(agent, spec)
     return agent
   }
 

@@ -1,3 +1,4 @@
+import { setImmediate as turnOfEvents } from 'node:timers/promises'
 import { acceptClaimedRun, acceptRun, type Database, type Schema } from '@vm0/backends'
 import {
   compareCursors,
@@ -124,7 +125,11 @@ export class Runs {
         session: owned,
       }
     })
-    if (made) this.options.onRun?.(refOf(made), 'the request was accepted, the run begins at once')
+    if (made) {
+      // What the run can do at once comes before the answer: on a warm host that is to write its prompt.
+      await turnOfEvents()
+      this.options.onRun?.(refOf(made), 'the request was accepted, the run begins at once')
+    }
     return made ?? acceptRun(database, row, session, limits.queuedRuns)
   }
 
