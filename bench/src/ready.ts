@@ -65,6 +65,9 @@ try {
     note('bare CLI, --resume in a ready folder of 1,000 files', await bareResume())
     await platform.client.sessions.get(filled.session).delete()
     note('no warm sandbox of that size: cold', (await timed(platform.client, { memoryMiB: 2049 + index }, true)).ms)
+    await warmIsReady(platform.client, 1)
+    await isPrepared(platform.client)
+    note('pool exhausted: cold', await exhausted(platform.client))
   }
 } finally {
   await platform.close()
@@ -127,7 +130,7 @@ To the agent's first model request. Claude Code, ${availableParallelism()} cores
 ${tableHead}
 ${[...figures].map(([name, list]) => row(name, list)).join('\n')}
 
-VM0's own share of a warm start: ${(median(warm) - median(bareWarmed)).toFixed(0)} ms at p50, ${(percentile(warm, 0.99) - percentile(bareWarmed, 0.99)).toFixed(0)} ms at p99. A warm start takes ${(median(warm) / median(bareColds)).toFixed(2)} times the bare CLI's cold start, one that finds the pool empty ${ratio('no warm sandbox of that size: cold', 'bare CLI, cold: spawn')} times; a resume in a new sandbox ${ratio('resumed in a new sandbox, 1,000 files', 'bare CLI, --resume in a ready folder of 1,000 files')} times the bare --resume.
+VM0's own share of a warm start: ${(median(warm) - median(bareWarmed)).toFixed(0)} ms at p50, ${(percentile(warm, 0.99) - percentile(bareWarmed, 0.99)).toFixed(0)} ms at p99. A warm start takes ${(median(warm) / median(bareColds)).toFixed(2)} times the bare CLI's cold start, one that finds the pool exhausted ${ratio('pool exhausted: cold', 'bare CLI, cold: spawn')} times, one of a size that is not kept ${ratio('no warm sandbox of that size: cold', 'bare CLI, cold: spawn')} times; a resume in a new sandbox ${ratio('resumed in a new sandbox, 1,000 files', 'bare CLI, --resume in a ready folder of 1,000 files')} times the bare --resume.
 
 ${waterfallOfMedian(warmRuns)}
 
@@ -153,6 +156,14 @@ async function timed(
   const { timings } = await run
   if (drop) await run.session.delete()
   return { ms, how, timings, session: run.session.id }
+}
+
+/** New sessions one right after the other, until one finds nothing warm any more: what that one takes. */
+async function exhausted(client: Vm0): Promise<number> {
+  for (;;) {
+    const { ms, how, timings } = await timed(client, {}, true)
+    if (how === 'cold' && timings.pool === 'miss') return ms
+  }
 }
 
 async function bareCold(): Promise<number> {

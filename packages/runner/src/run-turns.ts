@@ -41,8 +41,8 @@ export class RunTurns {
   turn: TurnEnd | undefined
   /** The agent's tools find what belongs to this run: before a model's first answer, not before the prompt. */
   shown: Promise<void> = Promise.resolve()
-  /** How many tasks the kernel had killed when the agent got its prompt. */
-  killsBefore = 0
+  /** How many tasks the kernel had killed when the agent got its prompt; undefined: an earlier process has sent it. */
+  killsBefore: number | undefined
   private lastStderr = ''
   private begunAnew = false
   /** The agent comes from the pool and hasn't said anything yet. */
@@ -73,6 +73,7 @@ export class RunTurns {
     if (session.sandbox) this.shown = showToolEnvironment(session.sandbox, ref.runId, spec)
     this.shown.catch(() => undefined) // told to whoever waits for it
     this.killsBefore = session.sandbox?.counts().oomKills ?? 0
+    agent.journal?.add({ t: 'kills', oomKills: this.killsBefore })
     runner.logger.info({ ...ref, agentVersion: agent.version, sandbox: this.how }, 'the prompt is handed to the agent')
     return begun
   }
@@ -82,8 +83,8 @@ export class RunTurns {
     const { session, stopping, talk, checkpoints, progress, timings } = this.parts
     this.lastStderr = ''
     let agent = this.agent as LiveAgent
-    const killsBefore = oomKills ?? this.killsBefore
-    agent.journal?.add({ t: 'kills', oomKills: killsBefore })
+    const killsBefore = oomKills ?? this.killsBefore ?? session.sandbox?.counts().oomKills ?? 0
+    if (this.killsBefore === undefined) agent.journal?.add({ t: 'kills', oomKills: killsBefore })
     for (;;) {
       const { value: line, done } = await agent.lines.next()
       if (done && this.unproven && !progress.started && !stopping.why) {
