@@ -78,7 +78,6 @@ export async function startGateway({
     const path = incoming.url as string
     const method = incoming.method ?? 'GET'
     traffic.onRequest({ method, path, timeMs: startedMs })
-    const over = connections.begin()
     let left = false
     const failure = await forward(incoming, response, traffic, { method, path }).catch((error: Error) => {
       left = isLeft(error)
@@ -89,7 +88,6 @@ export async function startGateway({
       else refuse(response, 502, 'api_error', reasonOf(error))
       return reasonOf(error)
     })
-    over()
     const timeMs = wallClockMs()
     const status = left && !response.headersSent ? clientLeft : response.statusCode
     const end = { path, status, timeMs, durationMs: timeMs - startedMs }

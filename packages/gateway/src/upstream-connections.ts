@@ -24,9 +24,6 @@ export class UpstreamConnections {
   readonly dispatcher: Agent
   private readonly connect: Connect
   private readonly parameters: Parameters | undefined
-  /** Connections that requests use or have used, and how many of them are in use. */
-  private open = 0
-  private busy = 0
   /** Gives undefined where it could not be opened. */
   private ahead: Promise<Socket | undefined> | undefined
   private closed = false
@@ -43,16 +40,10 @@ export class UpstreamConnections {
     })
   }
 
-  /** A request is under way until what this gives is called. */
-  begin(): () => void {
-    this.busy += 1
-    return () => (this.busy -= 1)
-  }
-
   /** A request is about to come: there is a connection for it, or one is being opened. What fails is told by the request. */
   prepare(): void {
     const { parameters, options } = this
-    if (!parameters || this.closed || this.ahead || this.open > this.busy) return
+    if (!parameters || this.closed || this.ahead || this.hasFree) return
     const ahead = new Promise<Socket | undefined>((resolve) => {
       this.connect(parameters, (error, socket) => resolve(error ? undefined : socket))
     })
@@ -79,27 +70,17 @@ export class UpstreamConnections {
     const { ahead } = this
     const own = this.parameters
     if (!ahead || own?.protocol !== parameters.protocol || own.host !== parameters.host)
-      return this.giveNew(parameters, callback)
+      return this.connect(parameters, callback)
     this.ahead = undefined
     void ahead.then((socket) => {
-      if (!socket?.writable || socket.readableEnded) return this.giveNew(parameters, callback)
+      if (!socket?.writable || socket.readableEnded) return this.connect(parameters, callback)
       socket.setTimeout(0)
-      this.count(socket)
       callback(null, socket)
     })
   }
 
-  private giveNew(parameters: Parameters, callback: buildConnector.Callback): void {
-    this.connect(parameters, (...[error, socket]) => {
-      if (error) return callback(error, null)
-      this.count(socket)
-      callback(null, socket)
-    })
-  }
-
-  private count(socket: Socket): void {
-    this.open += 1
-    socket.once('close', () => (this.open -= 1))
+  private get hasFree(): boolean {
+    return Object.values(this.dispatcher.stats).some((pool) => 'free' in pool && pool.free > 0)
   }
 }
 

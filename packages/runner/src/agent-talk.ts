@@ -1,5 +1,5 @@
 import { Vm0Error } from '@vm0/contract'
-import type { LiveAgent } from './live-agent.js'
+import { writeLines, type LiveAgent } from './live-agent.js'
 
 /**
  * What a run says to its agent: the prompt, and what a person says meanwhile.
@@ -22,7 +22,7 @@ export class AgentTalk {
     const { protocol } = agent
     this.agent = agent
     this.state = 'open'
-    await write(agent, [...protocol.prompt(prompt), ...this.said.flatMap(({ text }) => protocol.input(text))])
+    await writeLines(agent, [...protocol.prompt(prompt), ...this.said.flatMap(({ text }) => protocol.input(text))])
   }
 
   /** An earlier process has sent the prompt, and what was `said` since. */
@@ -42,7 +42,7 @@ export class AgentTalk {
     const lines = agent.protocol.input(text)
     const entry = { text }
     this.said.push(entry)
-    return write(agent, lines).catch((error: unknown) => {
+    return writeLines(agent, lines).catch((error: unknown) => {
       agent.protocol.withdraw(lines)
       this.said.splice(this.said.indexOf(entry), 1)
       throw error
@@ -58,7 +58,7 @@ export class AgentTalk {
 
   /** Not awaited: an agent that doesn't read must not keep its run from seeing its end, which tells why a write failed. */
   tell(agent: LiveAgent, lines: string[]): void {
-    void write(agent, lines).catch(() => undefined)
+    void writeLines(agent, lines).catch(() => undefined)
   }
 
   /** Its agent is gone: nothing can be said until `begin` gives it another one. */
@@ -74,9 +74,4 @@ export class AgentTalk {
   end(): void {
     this.state = 'over'
   }
-}
-
-async function write(agent: LiveAgent, lines: string[]): Promise<void> {
-  // All of them are in the agent's pipe, in order, before anything else is done here.
-  await Promise.all(lines.map((line) => agent.process.write(line)))
 }

@@ -93,3 +93,8 @@ export function bind(agent: LiveAgent, spec: LaunchSpec, secrets: RunnerOptions[
 function sealed(spec: LaunchSpec, secrets: RunnerOptions['secrets']): string {
   return secrets.seal(JSON.stringify(spec)).toString('base64')
 }
+
+/** All of them are in the agent's pipe, in order, before anything else is done here; resolves when it has taken them. */
+export async function writeLines({ process }: LiveAgent, lines: readonly string[]): Promise<void> {
+  await Promise.all(lines.map((line) => process.write(line)))
+}

@@ -6,7 +6,7 @@ import type { Sandbox } from '@vm0/sandbox'
 import { Journal } from './adoption/journal.js'
 import type { RunnerOptions, TemplateAbout } from './options.js'
 import { Freezing } from './freezing.js'
-import { agentOf, bind, startAgent, type LiveAgent } from './live-agent.js'
+import { writeLines, agentOf, bind, startAgent, type LiveAgent } from './live-agent.js'
 import { LostProcessRecord } from './lost-processes.js'
 import type { ReadyRequest, ReadySandbox } from './ready-sandbox.js'
 import { makeSandbox, wantedResources } from './session-sandbox.js'
@@ -170,7 +170,7 @@ export class LiveSession {
     const binding = agent?.framework === driver.name ? driver.rebind(agent.spec, spec) : undefined
     if (agent && binding) {
       const reload = this.filesChanged && this.agentSessionId === null ? agent.protocol.reload() : []
-      await Promise.all([...reload, ...binding].map((line) => agent.process.write(line)))
+      await writeLines(agent, [...reload, ...binding])
       this.filesChanged = false
       bind(agent, spec, this.options.secrets)
       return agent

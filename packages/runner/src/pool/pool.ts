@@ -150,15 +150,15 @@ export class WarmPool {
     const due = short.find(({ notBeforeMs }) => notBeforeMs <= nowMs)
     if (short.length > 0 && !due) this.later(Math.min(...short.map(({ notBeforeMs }) => notBeforeMs)) - nowMs)
     const { ahead, limits } = this.options
-    const isMissing = due !== undefined || (limits.max > 0 && ahead.isDue)
-    if (isMissing) {
+    const aheadIsDue = limits.max > 0 && ahead.isDue
+    if (due || aheadIsDue) {
       const { startedMs, heldSinceMs = (this.heldSinceMs = nowMs) } = this
       const isEmpty = short.some(({ ready }) => ready.length === 0)
       const delayMs = refillDelayMs({ nowMs, startedMs, heldSinceMs, isEmpty })
       if (delayMs > 0) return this.later(delayMs)
     }
     this.heldSinceMs = undefined
-    const next = due ? this.makeOne(due) : limits.max > 0 && ahead.isDue ? ahead.make() : this.renewOne()
+    const next = due ? this.makeOne(due) : aheadIsDue ? ahead.make() : this.renewOne()
     this.making = next.then((made) => {
       this.making = undefined
       if (made) this.fill()
